@@ -1,0 +1,52 @@
+import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { hasCode } from './system-call-error.ts';
+
+const ROOT = '/sys/fs/cgroup';
+
+/** How this machine mounts cgroups (cgroups(7)): one tree, one a controller, or both with the controllers on v1. */
+export function cgroupMode(): 'v1' | 'hybrid' | 'v2' {
+  if (existsSync(join(ROOT, 'cgroup.controllers'))) return 'v2';
+  return existsSync(join(ROOT, 'unified', 'cgroup.controllers')) ? 'hybrid' : 'v1';
+}
+
+/** The directories a cgroup can be in: one on v2, one a hierarchy on v1. */
+function hierarchies(): string[] {
+  if (cgroupMode() === 'v2') return [ROOT];
+  return readdirSync(ROOT, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => join(ROOT, entry.name));
+}
+
+/** Controllers in use, such as `memory` and `pids`. */
+export function cgroupControllers(): string[] {
+  if (cgroupMode() === 'v2') return readFileSync(join(ROOT, 'cgroup.controllers'), 'utf8').trim().split(' ');
+  return hierarchies().map((path) => path.slice(ROOT.length + 1));
+}
+
+/** Processes in a cgroup such as `/drover/ID`, in any hierarchy; empty where it is not there. */
+export function cgroupProcesses(path: string): number[] {
+  const found = new Set<number>();
+  for (const hierarchy of hierarchies()) {
+    const file = join(hierarchy, path, 'cgroup.procs');
+    if (!existsSync(file)) continue;
+    for (const line of readFileSync(file, 'utf8').split('\n')) if (line !== '') found.add(Number(line));
+  }
+  return [...found];
+}
+
+/** Removes a cgroup and those below it from every hierarchy; what still holds processes is left. */
+export function removeCgroup(path: string): void {
+  for (const hierarchy of hierarchies()) removeTree(join(hierarchy, path));
+}
+
+function removeTree(directory: string): void {
+  try {
+    for (const entry of readdirSync(directory, { withFileTypes: true })) {
+      if (entry.isDirectory()) removeTree(join(directory, entry.name));
+    }
+    rmdirSync(directory);
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT', 'EBUSY', 'ENOTEMPTY', 'ENODEV')) throw error;
+  }
+}

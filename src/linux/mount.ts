@@ -1,0 +1,108 @@
+import { readFileSync } from 'node:fs';
+import { close, fsconfigCreate, fsconfigString, fsmount, fsopen, mount, moveMount, umount2 } from './libc.ts';
+import { hasCode } from './system-call-error.ts';
+
+const MS_RDONLY = 1;
+const MS_NOSUID = 2;
+const MS_NODEV = 4;
+const MS_REMOUNT = 32;
+const MS_BIND = 4096;
+const MS_REC = 16384;
+const MS_PRIVATE = 1 << 18;
+const MNT_DETACH = 2;
+
+/**
+ * Mounts an overlay. One fsconfig(2) call a layer, so that their number is not bounded by the page that mount(2)'s
+ * options have to fit in.
+ */
+export function mountOverlay(o: {
+  /** Topmost first. */
+  lowerDirs: readonly string[];
+  upperDir: string;
+  workDir: string;
+  target: string;
+}): void {
+  const context = fsopen('overlay');
+  try {
+    for (const lower of o.lowerDirs) fsconfigString(context, 'lowerdir+', lower);
+    fsconfigString(context, 'upperdir', o.upperDir);
+    fsconfigString(context, 'workdir', o.workDir);
+    fsconfigString(context, 'source', 'overlay');
+    fsconfigCreate(context);
+    const mounted = fsmount(context);
+    try {
+      moveMount(mounted, o.target);
+    } finally {
+      close(undefined, mounted);
+    }
+  } finally {
+    close(undefined, context);
+  }
+}
+
+/** mount(2) with MS_BIND; a read-only bind takes a second call. */
+export function bindMount(o: {
+  source: string;
+  target: string;
+  readOnly?: boolean;
+  recursive?: boolean;
+}): void {
+  const flags = MS_BIND | (o.recursive === true ? MS_REC : 0);
+  mount(o.target, o.source, o.target, null, flags, null);
+  if (o.readOnly === true) mount(o.target, null, o.target, null, flags | MS_REMOUNT | MS_RDONLY, null);
+}
+
+/** Mounts a tmpfs, nosuid and nodev; `options` such as `size=64m,mode=1777`. */
+export function mountTmpfs(o: { target: string; options?: string }): void {
+  mount(o.target, 'tmpfs', o.target, 'tmpfs', MS_NOSUID | MS_NODEV, o.options ?? null);
+}
+
+/** Any other file system by mount(2), for volumes with driver options. */
+export function mountFilesystem(o: { source: string; target: string; type: string; options?: string }): void {
+  mount(o.target, o.source, o.target, o.type, 0, o.options ?? null);
+}
+
+/** Keeps what is mounted below `target` from spreading to other mount namespaces. */
+export function makePrivate(target: string): void {
+  mount(target, null, target, null, MS_PRIVATE, null);
+}
+
+/** umount2(2). Succeeds where nothing is mounted. */
+export function unmount(target: string, o: { detach?: boolean } = {}): void {
+  try {
+    umount2(target, target, o.detach === true ? MNT_DETACH : 0);
+  } catch (error) {
+    if (!hasCode(error, 'EINVAL', 'ENOENT')) throw error;
+  }
+}
+
+export interface MountEntry {
+  target: string;
+  type: string;
+  source: string;
+  options: string;
+}
+
+/** The mounts this process sees, in the order they were made (proc(5), mountinfo). */
+export function listMounts(): MountEntry[] {
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const [before = '', after = ''] = line.split(' - ');
+      const left = before.split(' ');
+      const right = after.split(' ');
+      return {
+        target: unescapeOctal(left[4] ?? ''),
+        type: right[0] ?? '',
+        source: unescapeOctal(right[1] ?? ''),
+        options: `${left[5] ?? ''},${right[2] ?? ''}`,
+      };
+    });
+}
+
+function unescapeOctal(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 8)),
+  );
+}

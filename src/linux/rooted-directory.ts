@@ -1,0 +1,215 @@
+import { closeSync, fstatSync, readdirSync, readlinkSync } from 'node:fs';
+import { basename, dirname as posixDirname } from 'node:path/posix';
+import * as libc from './libc.ts';
+import { hasCode } from './system-call-error.ts';
+
+const O_RDONLY = 0;
+const O_WRONLY = 1;
+const O_CREAT = 0o100;
+const O_EXCL = 0o200;
+const O_NONBLOCK = 0o4000;
+const O_DIRECTORY = 0o200000;
+const O_NOFOLLOW = 0o400000;
+const O_CLOEXEC = 0o2000000;
+const O_PATH = 0o10000000;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const AT_REMOVEDIR = 0x200;
+const RESOLVE_NO_MAGICLINKS = 2;
+const RESOLVE_IN_ROOT = 16;
+const RESOLVE = RESOLVE_NO_MAGICLINKS | RESOLVE_IN_ROOT;
+const S_IFMT = 0o170000;
+const S_IFDIR = 0o040000;
+const S_IFLNK = 0o120000;
+
+export interface FileStatus {
+  /** Type and permission bits, as in inode(7). */
+  mode: number;
+  uid: number;
+  gid: number;
+  size: number;
+  isDirectory: boolean;
+  isSymlink: boolean;
+}
+
+/**
+ * A directory that nothing leads out of: every path is resolved by openat2(2) with RESOLVE_IN_ROOT, so `..`, absolute names
+ * and symbolic links all stay inside, whatever races with it. The last component is never followed, but by `openForRead`.
+ * All calls are synchronous and throw SystemCallError.
+ */
+export class RootedDirectory implements Disposable {
+  readonly #root: number;
+
+  constructor(root: string) {
+    this.#root = libc.openPath(root, root, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.#root);
+  }
+
+  makeDirectory(path: string, mode: number): void {
+    this.#at(path, (fd, name) => {
+      libc.mkdirat(path, fd, name, mode & 0o7777);
+      libc.fchmodat(path, fd, name, mode & 0o7777, 0);
+    });
+  }
+
+  /** A new file, which must not exist; gives its descriptor, open for writing. */
+  createFile(path: string, mode: number): number {
+    return this.#at(path, (fd, name) =>
+      libc.openat2(fd, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, mode & 0o7777, RESOLVE),
+    );
+  }
+
+  /** Follows symbolic links, inside the root; does not wait for the other end of a fifo. */
+  openForRead(path: string): number {
+    return libc.openat2(this.#root, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, RESOLVE);
+  }
+
+  makeSymlink(target: string, path: string): void {
+    this.#at(path, (fd, name) => libc.symlinkat(path, target, fd, name));
+  }
+
+  /** Both inside the root; a symbolic link at `existing` is linked itself. */
+  makeHardLink(existing: string, path: string): void {
+    this.#at(existing, (oldFd, oldName) =>
+      this.#at(path, (newFd, newName) => libc.linkat(path, oldFd, oldName, newFd, newName, 0)),
+    );
+  }
+
+  /** mknod(2): fifo, socket, character and block devices; `mode` with type bits. */
+  makeNode(path: string, mode: number, device: { major: number; minor: number }): void {
+    this.#at(path, (fd, name) => libc.mknodat(path, fd, name, mode, deviceNumber(device)));
+  }
+
+  /** Removes a file or a whole tree without following a link; nothing there is success. */
+  remove(path: string): void {
+    const status = this.stat(path);
+    if (status === undefined) return;
+    if (status.isDirectory) {
+      this.clear(path);
+      this.#at(path, (fd, name) => libc.unlinkat(path, fd, name, AT_REMOVEDIR));
+    } else {
+      this.#at(path, (fd, name) => libc.unlinkat(path, fd, name, 0));
+    }
+  }
+
+  /** Removes what is in a directory. */
+  clear(path: string): void {
+    for (const name of this.list(path)) this.remove(`${path}/${name}`);
+  }
+
+  stat(path: string): FileStatus | undefined {
+    try {
+      return this.#withPath(path, (fd) => {
+        const { mode, uid, gid, size } = fstatSync(fd);
+        return {
+          mode,
+          uid,
+          gid,
+          size,
+          isDirectory: (mode & S_IFMT) === S_IFDIR,
+          isSymlink: (mode & S_IFMT) === S_IFLNK,
+        };
+      });
+    } catch (error) {
+      if (hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined;
+      throw error;
+    }
+  }
+
+  setOwner(path: string, uid: number, gid: number): void {
+    this.#at(path, (fd, name) => libc.fchownat(path, fd, name, uid, gid, AT_SYMLINK_NOFOLLOW));
+  }
+
+  /** Must not be called on a symbolic link: chmod(2) follows it. */
+  setMode(path: string, mode: number): void {
+    // Through the opened inode rather than its name, so that no link put there in between is followed.
+    this.#withPath(path, (fd) => libc.fchmodat(path, -100, `/proc/self/fd/${fd}`, mode & 0o7777, 0));
+  }
+
+  /** Nanoseconds since the epoch, for both access and modification. */
+  setTimes(path: string, mtimeNs: bigint): void {
+    const times = Buffer.alloc(32);
+    const seconds = mtimeNs >= 0n ? mtimeNs / 1_000_000_000n : (mtimeNs - 999_999_999n) / 1_000_000_000n;
+    for (const at of [0, 16]) {
+      times.writeBigInt64LE(seconds, at);
+      times.writeBigInt64LE(mtimeNs - seconds * 1_000_000_000n, at + 8);
+    }
+    this.#at(path, (fd, name) => libc.utimensat(path, fd, name, times, AT_SYMLINK_NOFOLLOW));
+  }
+
+  setAttribute(path: string, name: string, value: Uint8Array): void {
+    this.#at(path, (fd, base) =>
+      libc.lsetxattr(path, `/proc/self/fd/${fd}/${base}`, name, value, value.length, 0),
+    );
+  }
+
+  list(path: string): string[] {
+    const fd = libc.openat2(this.#root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0, RESOLVE);
+    try {
+      return readdirSync(`/proc/self/fd/${fd}`);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  readLink(path: string): string {
+    return this.#at(path, (fd, name) => readlinkSync(`/proc/self/fd/${fd}/${name}`));
+  }
+
+  /** Runs `work` with the parent directory's descriptor and the last name. */
+  #at<T>(path: string, work: (fd: number, name: string) => T): T {
+    const name = basename(path);
+    // `.` and `..` as last names would let the call walk out of its parent.
+    if (name === '' || name === '.' || name === '..') return this.#atItself(path, work);
+    const parent = libc.openat2(this.#root, posixDirname(path), O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE);
+    try {
+      return work(parent, name);
+    } finally {
+      closeSync(parent);
+    }
+  }
+
+  #atItself<T>(path: string, work: (fd: number, name: string) => T): T {
+    const itself = libc.openat2(
+      this.#root,
+      path === '' ? '.' : path,
+      O_PATH | O_DIRECTORY | O_CLOEXEC,
+      0,
+      RESOLVE,
+    );
+    try {
+      return work(itself, '.');
+    } finally {
+      closeSync(itself);
+    }
+  }
+
+  #withPath<T>(path: string, work: (fd: number) => T): T {
+    const fd = libc.openat2(
+      this.#root,
+      path === '' ? '.' : path,
+      O_PATH | O_NOFOLLOW | O_CLOEXEC,
+      0,
+      RESOLVE,
+    );
+    try {
+      return work(fd);
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
+
+/** Linux's encoding of a device number (makedev(3)). */
+export function deviceNumber(device: { major: number; minor: number }): bigint {
+  const major = BigInt(device.major);
+  const minor = BigInt(device.minor);
+  return (
+    ((major & 0xfffff000n) << 32n) |
+    ((major & 0xfffn) << 8n) |
+    ((minor & 0xffffff00n) << 12n) |
+    (minor & 0xffn)
+  );
+}
