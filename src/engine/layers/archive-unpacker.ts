@@ -33,7 +33,11 @@ export async function spool(source: Readable, file: string, signal?: AbortSignal
  */
 export function unpackInWorker(task: UnpackTask): Promise<UnpackResult> {
   const { promise, resolve, reject } = Promise.withResolvers<UnpackResult>();
-  const worker = new Worker(new URL('./unpack-worker.ts', import.meta.url), { workerData: task });
+  const worker = new Worker(new URL('./unpack-worker.ts', import.meta.url), {
+    workerData: task,
+    // Descriptors come from openat2(2) through FFI, which node has not seen opened.
+    trackUnmanagedFds: false,
+  });
   worker.once('message', (answer: UnpackAnswer) => {
     if ('done' in answer) resolve(answer.done);
     else

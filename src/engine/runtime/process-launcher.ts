@@ -1,0 +1,48 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { unavailable } from '#model/errors.ts';
+
+export interface CommandResult {
+  /** Exit code, or 128 + the signal's number. */
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+const SIGKILL_CODE = 137;
+
+/** Runs a program to its end and collects what it prints; `unavailable` where it cannot be started. */
+export function runCommand(program: string, args: readonly string[]): Promise<CommandResult> {
+  const { promise, resolve, reject } = Promise.withResolvers<CommandResult>();
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  child.once('error', (cause) => reject(unavailable(`cannot run ${program}: ${cause.message}`, { cause })));
+  child.once('close', (code) => resolve({ code: code ?? SIGKILL_CODE, stdout, stderr }));
+  return promise;
+}
+
+/**
+ * Starts a program that outlives the daemon: in a session of its own, so that no signal meant for us reaches it, with `pipes`
+ * pipes from descriptor 3 on and nothing else of ours.
+ */
+export function launchDetached(
+  program: string,
+  args: readonly string[],
+  o: { pipes: number; environment: Record<string, string>; cwd: string },
+): ChildProcess {
+  const pipes = Array.from({ length: o.pipes }, () => 'pipe' as const);
+  const child = spawn(program, args, {
+    cwd: o.cwd,
+    detached: true,
+    env: { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin', ...o.environment },
+    stdio: ['ignore', 'ignore', 'ignore', ...pipes],
+  });
+  child.unref();
+  return child;
+}
