@@ -1,0 +1,43 @@
+import type { Logger } from 'pino';
+import type { ContainerEngine } from '#engine/containers/container-engine.ts';
+import type { EventBus } from '#engine/events/event-bus.ts';
+import type { ExecEngine } from '#engine/exec/exec-engine.ts';
+import type { ImageStore } from '#engine/images/image-store.ts';
+import type { ContainerFilesystems } from '#engine/layers/container-filesystem.ts';
+import type { LayerStore } from '#engine/layers/layer-store.ts';
+import type { NetworkStore } from '#engine/networks/network-store.ts';
+import type { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
+import type { VolumeStore } from '#engine/volumes/volume-store.ts';
+import type { Ulimit } from '#model/container.ts';
+
+/** What a client may be told about this daemon itself. */
+export interface DaemonFacts {
+  readonly dataRoot: string;
+  readonly execRoot: string;
+  /** Stays the same over restarts. */
+  readonly id: string;
+  readonly labels: readonly string[];
+  readonly cgroupVersion: '1' | '2';
+  /** PRETTY_NAME and VERSION_ID of /etc/os-release. */
+  readonly operatingSystem: string;
+  readonly operatingSystemVersion: string;
+  readonly defaultAddressPools: readonly { base: string; size: number }[];
+  /** For containers that set no limit of the same name. */
+  readonly defaultUlimits: readonly Ulimit[];
+  readonly debug: boolean;
+}
+
+/** The engine as the API sees it; the daemon puts it together. */
+export interface EngineParts {
+  readonly containers: ContainerEngine;
+  readonly exec: ExecEngine;
+  readonly images: ImageStore;
+  readonly layers: LayerStore;
+  readonly filesystems: ContainerFilesystems;
+  readonly networks: NetworkStore;
+  readonly volumes: VolumeStore;
+  readonly runtime: ContainerRuntime;
+  readonly events: EventBus;
+  readonly daemon: DaemonFacts;
+  readonly log: Logger;
+}

@@ -1,0 +1,23 @@
+import { containerLifecycleRoutes } from './container-lifecycle.ts';
+import { containerStreamRoutes } from './container-streams.ts';
+import { containerRoutes } from './containers.ts';
+import { execRoutes } from './exec.ts';
+import { imageRoutes } from './images.ts';
+import { networkRoutes } from './networks.ts';
+import { notImplementedRoutes } from './not-implemented.ts';
+import type { Route } from './route.ts';
+import { systemRoutes } from './system.ts';
+import { volumeRoutes } from './volumes.ts';
+
+/** Every call of Docker's API, there or answered 501. `docs/compatibility.md` lists them for people. */
+export const routes: readonly Route[] = [
+  ...systemRoutes,
+  ...containerRoutes,
+  ...containerLifecycleRoutes,
+  ...containerStreamRoutes,
+  ...execRoutes,
+  ...imageRoutes,
+  ...volumeRoutes,
+  ...networkRoutes,
+  ...notImplementedRoutes,
+];

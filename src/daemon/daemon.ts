@@ -1,0 +1,128 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { createApiServer } from '#api/api-server.ts';
+import type { EngineParts } from '#api/engine-parts.ts';
+import { PRODUCT_VERSION } from '#api/product.ts';
+import { ContainerEngine } from '#engine/containers/container-engine.ts';
+import { EventBus } from '#engine/events/event-bus.ts';
+import { ExecEngine } from '#engine/exec/exec-engine.ts';
+import { ImageStore } from '#engine/images/image-store.ts';
+import { ContainerFilesystems } from '#engine/layers/container-filesystem.ts';
+import { LayerStore } from '#engine/layers/layer-store.ts';
+import { NetworkStore } from '#engine/networks/network-store.ts';
+import { RecordStore } from '#engine/records/record-store.ts';
+import { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
+import { VolumeStore } from '#engine/volumes/volume-store.ts';
+import { cgroupMode } from '#linux/cgroups.ts';
+import type { ContainerRecord } from '#model/container.ts';
+import type { DaemonOptions } from './daemon-options.ts';
+import { DataRootLock } from './data-root-lock.ts';
+import { engineId, operatingSystem } from './host-facts.ts';
+import { Pidfile } from './pidfile.ts';
+import { SocketListener } from './socket-listener.ts';
+
+/** The program: its parts, started in order and closed in reverse. Containers outlive it. */
+export class Daemon implements AsyncDisposable {
+  readonly #parts: AsyncDisposableStack;
+
+  private constructor(parts: AsyncDisposableStack) {
+    this.#parts = parts;
+  }
+
+  /** Resolves when every socket answers. What was started before an error is closed again. */
+  static async start(options: DaemonOptions, log: Logger): Promise<Daemon> {
+    await using starting = new AsyncDisposableStack();
+    const parts = await startEngine(options, log, starting);
+    for (const path of options.sockets) {
+      const { group, groupAsked } = options;
+      starting.use(await SocketListener.open(createApiServer(parts), { path, group, groupAsked }));
+      log.info(`API listen on ${path}`);
+    }
+    return new Daemon(starting.move());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#parts.disposeAsync();
+  }
+}
+
+/** Ends every container of a data root and takes what it has in the kernel away; what is on disk stays. */
+export async function tearDown(options: DaemonOptions, log: Logger): Promise<undefined> {
+  await using stack = new AsyncDisposableStack();
+  const parts = await startEngine(options, log, stack);
+  const running = parts.containers.list({ all: false, limit: 0, filters: {} });
+  await Promise.all(running.map(({ id }) => parts.containers.stopContainer(id, { timeoutSeconds: 0 })));
+  await parts.containers.stop();
+  parts.filesystems.unmountAll();
+  await parts.networks.stop();
+  parts.networks.teardown();
+  log.info({ containers: running.length }, 'torn down');
+}
+
+async function startEngine(
+  options: DaemonOptions,
+  log: Logger,
+  stack: AsyncDisposableStack,
+): Promise<EngineParts> {
+  const { dataRoot, execRoot } = options;
+  mkdirSync(dataRoot, { recursive: true, mode: 0o710 });
+  mkdirSync(execRoot, { recursive: true, mode: 0o711 });
+  stack.use(new DataRootLock(dataRoot));
+  stack.use(new Pidfile(options.pidfile));
+  log.info({ version: PRODUCT_VERSION, dataRoot, execRoot, pid: process.pid }, 'starting');
+  const records = stack.use(new RecordStore(join(dataRoot, 'drover.db')));
+  const events = new EventBus();
+  const layers = new LayerStore({ dataRoot, records });
+  const images = new ImageStore({ dataRoot, records, layers, events });
+  await images.recover();
+  const filesystems = new ContainerFilesystems({ dataRoot, layers });
+  const runtime = await ContainerRuntime.probe({
+    execRoot,
+    dataRoot,
+    log,
+    ...(options.runtime === undefined ? {} : { preferred: options.runtime }),
+  });
+  const networks = new NetworkStore({
+    records,
+    events,
+    bridge: options.bridge,
+    bip: options.bip,
+    defaultAddressPools: options.defaultAddressPools,
+    execRoot,
+    dns: options.dns,
+    log,
+  });
+  stack.defer(() => networks.stop());
+  await networks.start(records.list<ContainerRecord>('container').filter(({ state }) => state.Running));
+  const volumes = new VolumeStore({ dataRoot, records, events });
+  const containers = new ContainerEngine({
+    dataRoot,
+    execRoot,
+    records,
+    events,
+    images,
+    filesystems,
+    networks,
+    volumes,
+    runtime,
+    log,
+  });
+  stack.defer(() => containers.stop());
+  await containers.start();
+  const exec = stack.use(new ExecEngine({ containers, runtime, events, log }));
+  const system = operatingSystem();
+  const daemon = {
+    dataRoot,
+    execRoot,
+    id: engineId(dataRoot),
+    labels: options.labels,
+    cgroupVersion: cgroupMode() === 'v2' ? ('2' as const) : ('1' as const),
+    operatingSystem: system.name,
+    operatingSystemVersion: system.version,
+    defaultAddressPools: options.defaultAddressPools,
+    defaultUlimits: options.defaultUlimits,
+    debug: options.logLevel === 'debug',
+  };
+  return { containers, exec, images, layers, filesystems, networks, volumes, runtime, events, daemon, log };
+}

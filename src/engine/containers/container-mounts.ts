@@ -1,0 +1,36 @@
+import { existsSync, mkdirSync } from 'node:fs';
+import { invalid, messageOf } from '#model/errors.ts';
+import type { ContainerParts } from './container-parts.ts';
+import type { StoredContainer } from './container-table.ts';
+import { copyUp } from './copy-up.ts';
+
+/** Makes what is mounted ready: volumes there and mounted, bind sources there, empty volumes filled from the image. */
+export async function prepareMounts(
+  parts: ContainerParts,
+  record: StoredContainer,
+  rootfs: string,
+): Promise<void> {
+  for (const mount of record.mounts) {
+    if (mount.Type === 'bind') prepareBind(mount);
+    if (mount.Type !== 'volume' || mount.Name === undefined) continue;
+    const { Mountpoint } = parts.volumes.mount(mount.Name);
+    mount.Source = Mountpoint;
+    if (mount.copyUp === true) {
+      await parts.mutex.run(`volume ${mount.Name}`, () =>
+        copyUp({ rootfs, path: mount.Destination, volumeDirectory: Mountpoint }),
+      );
+    }
+  }
+}
+
+function prepareBind(mount: StoredContainer['mounts'][number]): void {
+  if (existsSync(mount.Source)) return;
+  if (mount.createSource !== true) {
+    throw invalid(`invalid mount config for type "bind": bind source path does not exist: ${mount.Source}`);
+  }
+  try {
+    mkdirSync(mount.Source, { recursive: true, mode: 0o755 });
+  } catch (cause) {
+    throw invalid(`error while creating mount source path '${mount.Source}': ${messageOf(cause)}`, { cause });
+  }
+}

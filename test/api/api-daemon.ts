@@ -1,0 +1,115 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { type IncomingHttpHeaders, request } from 'node:http';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const DROVER: string = fileURLToPath(new URL('../../bin/drover', import.meta.url));
+const START_LIMIT_MS = 20_000;
+
+export interface Answer {
+  status: number;
+  headers: IncomingHttpHeaders;
+  body: string;
+}
+
+/** A real daemon on roots, a socket and a bridge of its own; nothing of it is left when it is disposed of. */
+export class ApiDaemon implements AsyncDisposable {
+  readonly directory: string;
+  readonly socket: string;
+  readonly flags: readonly string[];
+  readonly #process: ChildProcess;
+  #log = '';
+
+  private constructor(directory: string, flags: readonly string[]) {
+    this.directory = directory;
+    this.socket = join(directory, 'd.sock');
+    this.flags = flags;
+    this.#process = spawn(DROVER, ['daemon', ...flags], { stdio: ['ignore', 'inherit', 'pipe'] });
+    this.#process.stderr?.on('data', (chunk) => {
+      this.#log += String(chunk);
+    });
+  }
+
+  static async start(o: { bridge: string; bip: string }): Promise<ApiDaemon> {
+    const directory = mkdtempSync(join(tmpdir(), 'drover-api-'));
+    const flags = [
+      ...['--data-root', join(directory, 'data'), '--exec-root', join(directory, 'exec')],
+      ...['-H', `unix://${join(directory, 'd.sock')}`, '--bridge', o.bridge, '--bip', o.bip],
+    ];
+    const daemon = new ApiDaemon(directory, flags);
+    const deadline = Date.now() + START_LIMIT_MS;
+    while (!daemon.#log.includes('API listen on')) {
+      if (daemon.#process.exitCode !== null || Date.now() > deadline) {
+        const log = daemon.#log;
+        await daemon[Symbol.asyncDispose]();
+        throw new Error(`the daemon did not start:\n${log}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return daemon;
+  }
+
+  get log(): string {
+    return this.#log;
+  }
+
+  get pid(): number {
+    return this.#process.pid ?? 0;
+  }
+
+  docker(...argv: string[]): { status: number | null; stdout: string; stderr: string } {
+    return spawnSync('docker', ['-H', `unix://${this.socket}`, ...argv], {
+      encoding: 'utf8',
+      timeout: 20_000,
+    });
+  }
+
+  async call(
+    method: string,
+    path: string,
+    o: { headers?: Record<string, string>; body?: string | Buffer } = {},
+  ): Promise<Answer> {
+    const call = request({ socketPath: this.socket, method, path, headers: { ...o.headers }, agent: false });
+    call.end(o.body);
+    const [response] = await once(call, 'response');
+    let body = '';
+    for await (const chunk of response) body += String(chunk);
+    return { status: response.statusCode, headers: response.headers, body };
+  }
+
+  /** Sends bytes as they are, half-closes, and collects what comes back. */
+  async raw(bytes: string): Promise<string> {
+    const socket = connect({ path: this.socket, allowHalfOpen: true });
+    let received = '';
+    socket.on('data', (chunk) => {
+      received += String(chunk);
+    });
+    socket.end(bytes);
+    await once(socket, 'close');
+    return received;
+  }
+
+  /** What a service manager does: SIGTERM, then wait. */
+  async stop(): Promise<number | null> {
+    if (this.#process.exitCode === null && this.#process.signalCode === null) {
+      this.#process.kill('SIGTERM');
+      await once(this.#process, 'exit');
+    }
+    return this.#process.exitCode;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    if (existsSync(join(this.directory, 'data', 'drover.db'))) {
+      spawnSync(DROVER, ['daemon', '--teardown', ...this.flags], {
+        stdio: 'ignore',
+        timeout: START_LIMIT_MS,
+      });
+    }
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
