@@ -15,6 +15,9 @@ import { LATEST_API_VERSION, parseVersion, splitVersion } from './version.ts';
 /** Room for filters and labels in queries, and no more: larger heads are answered 431. */
 const HEAD_LIMIT_BYTES = 64 * 1024;
 
+/** How long a client may go on sending after it was refused. */
+const LINGER_MS = 2000;
+
 /** Serves Docker's API over the engine. The caller listens, and closes. */
 export function createApiServer(parts: EngineParts): Server {
   const router = new Router(routes);
@@ -29,15 +32,12 @@ export function createApiServer(parts: EngineParts): Server {
     serve({ router, parts, request, response, connection: undefined });
   });
   server.on('upgrade', (request, socket, head) => {
-    if (!(socket instanceof Socket)) {
-      socket.destroy();
-      return;
-    }
     // nothing to say to a client that is gone: 'close' follows and ends what was begun for it
     socket.on('error', () => socket.destroy());
     const response = new ServerResponse(request);
     response.shouldKeepAlive = false;
-    response.assignSocket(socket);
+    // while the request's body is still to come, `socket` only stands for the real one: it can be read after the body
+    response.assignSocket(request.socket);
     response.once('finish', () => socket.end());
     const style = request.headers.upgrade === BARE_UPGRADE ? 'bare' : 'upgrade';
     serve({ router, parts, request, response, connection: { socket, head, style } });
@@ -105,7 +105,6 @@ function fail({ parts, request, response, connection }: Exchange, error: unknown
     return;
   }
   const status = error instanceof BodyTooLarge ? 413 : statusOf(kind);
-  if (status === 413) response.setHeader('Connection', 'close');
   if (status === 304 || request.method === 'HEAD') {
     response.writeHead(status).end();
     return;
@@ -115,7 +114,28 @@ function fail({ parts, request, response, connection }: Exchange, error: unknown
     'Content-Type': 'application/json',
     'Content-Length': Buffer.byteLength(body),
   });
-  response.end(body);
+  response.write(body);
+  endAfter(request, response);
+}
+
+/**
+ * Ends an answer that came before its request was read to the end. Closing at once would break the connection under a
+ * client that is still sending, and the answer would be lost: what comes is dropped for a moment.
+ */
+function endAfter(request: IncomingMessage, response: ServerResponse): void {
+  const end = (): void => {
+    response.end();
+  };
+  if (request.complete || request.destroyed) {
+    end();
+    return;
+  }
+  const timer = setTimeout(end, LINGER_MS).unref();
+  request.once('close', () => {
+    clearTimeout(timer);
+    end();
+  });
+  request.resume();
 }
 
 /** Answers what Node's parser could not make a request of. */

@@ -1,11 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { EngineParts } from './engine-parts.ts';
 import type { ApiVersion } from './version.ts';
 
 /** A connection that its client asked to take over: attach and exec speak their own protocol on it. */
 export interface TakenConnection {
-  readonly socket: Socket;
+  /** Not to be read before the request's body was. */
+  readonly socket: Duplex;
   /** What the client sent after its request already. */
   readonly head: Buffer;
   /** `Upgrade: tcp` is answered 101; clients of old ask without and are answered 200. */
@@ -82,10 +83,10 @@ export class Call {
   }
 
   /** Answers the request and leaves the connection to the caller, who ends it. Only where {@link connection} is there. */
-  takeConnection(mediaType: string): Socket {
+  takeConnection(mediaType: string): Duplex {
     if (this.connection === undefined) throw new Error('the client did not ask to take over the connection');
     const { socket, head, style } = this.connection;
-    this.response.detachSocket(socket);
+    this.response.detachSocket(this.request.socket);
     socket.write(
       style === 'upgrade'
         ? `HTTP/1.1 101 UPGRADED\r\nContent-Type: ${mediaType}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`

@@ -257,16 +257,21 @@ export const createSchema: z.ZodType<CreateRequest> = z
   .transform(({ HostConfig, NetworkingConfig, MacAddress, ...config }): CreateRequest => {
     const endpoints: Record<string, Partial<EndpointSettings>> = {};
     for (const [network, endpoint] of Object.entries(NetworkingConfig?.EndpointsConfig ?? {})) {
-      endpoints[network] = endpoint ?? {};
+      endpoints[networkName(network)] = endpoint ?? {};
     }
     const hostConfiguration = HostConfig ?? {};
     if (MacAddress !== null && MacAddress !== undefined && MacAddress !== '') {
-      const network = hostConfiguration.NetworkMode ?? 'default';
+      const network = networkName(hostConfiguration.NetworkMode ?? 'default');
       const endpoint = endpoints[network] ?? {};
       endpoints[network] = { MacAddress, ...endpoint };
     }
     return { config: present(config), hostConfig: hostConfiguration, endpoints };
   });
+
+/** The CLI calls the default bridge `default`, everybody else by its name. */
+function networkName(asked: string): string {
+  return asked === 'default' ? 'bridge' : asked;
+}
 
 /** The fields that `docker update` may change, all of them HostConfig's. */
 const UPDATABLE = [

@@ -44,7 +44,8 @@ async function readText(call: Call): Promise<string> {
   if (length > LIMIT_BYTES) throw new BodyTooLarge();
   const chunks: Buffer[] = [];
   let total = 0;
-  for await (const chunk of call.request) {
+  // left open after a refusal, so that the client can read it; what it still sends is read and dropped
+  for await (const chunk of call.request.iterator({ destroyOnReturn: false })) {
     const bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(String(chunk));
     total += bytes.length;
     if (total > LIMIT_BYTES) throw new BodyTooLarge();

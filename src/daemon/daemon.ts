@@ -22,6 +22,8 @@ import { engineId, operatingSystem } from './host-facts.ts';
 import { Pidfile } from './pidfile.ts';
 import { SocketListener } from './socket-listener.ts';
 
+const TEARDOWN_LIMIT_MS = 60_000;
+
 /** The program: its parts, started in order and closed in reverse. Containers outlive it. */
 export class Daemon implements AsyncDisposable {
   readonly #parts: AsyncDisposableStack;
@@ -50,6 +52,11 @@ export class Daemon implements AsyncDisposable {
 /** Ends every container of a data root and takes what it has in the kernel away; what is on disk stays. */
 export async function tearDown(options: DaemonOptions, log: Logger): Promise<undefined> {
   await using stack = new AsyncDisposableStack();
+  // also what keeps the process alive: the engine's own watchers do not
+  const limit = setTimeout(() => {
+    throw new Error(`the tear-down took longer than ${TEARDOWN_LIMIT_MS} ms`);
+  }, TEARDOWN_LIMIT_MS);
+  stack.defer(() => clearTimeout(limit));
   const parts = await startEngine(options, log, stack);
   const running = parts.containers.list({ all: false, limit: 0, filters: {} });
   await Promise.all(running.map(({ id }) => parts.containers.stopContainer(id, { timeoutSeconds: 0 })));

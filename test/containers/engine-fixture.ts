@@ -17,14 +17,21 @@ import type { ContainerConfig, ContainerRecord, HostConfig } from '#model/contai
 import type { EngineEvent } from '#model/event.ts';
 
 const ROOTFS = fileURLToPath(new URL('../../.cache/busybox.tar', import.meta.url));
-/** Far from addresses that a machine or another test would use. */
-const BRIDGE = 'dvc0';
-const BRIDGE_ADDRESS = '10.213.0.1/24';
 
-interface Roots {
+/** Where an engine keeps what it has; test files that run at the same time have bridges of their own. */
+export interface Roots {
   dataRoot: string;
   execRoot: string;
+  bridge: keyof typeof BRIDGE_ADDRESSES;
 }
+
+/** Far from addresses that a machine or another test would use. */
+const BRIDGE_ADDRESSES = {
+  dvc0: '10.213.0.1/26',
+  dvc1: '10.213.0.65/26',
+  dvc2: '10.213.0.129/26',
+  dvc3: '10.213.0.193/26',
+};
 
 /** An engine without its API, on directories of its own; `die` leaves everything as SIGKILL would. */
 export class EngineFixture {
@@ -39,9 +46,11 @@ export class EngineFixture {
   readonly networks: NetworkStore;
   readonly seen: EngineEvent[] = [];
   readonly #images: ImageStore;
+  /** The engine watches without keeping the process alive; a test that waits for it must. */
+  readonly #awake = setInterval(() => undefined, 60_000);
 
   private constructor(roots: Roots, runtime: ContainerRuntime) {
-    const { dataRoot, execRoot } = roots;
+    const { dataRoot, execRoot, bridge } = roots;
     const log = pino({ level: process.env['DROVER_TEST_LOG'] ?? 'silent' });
     this.roots = roots;
     this.runtime = runtime;
@@ -56,8 +65,8 @@ export class EngineFixture {
     this.networks = new NetworkStore({
       records,
       events,
-      bridge: BRIDGE,
-      bip: BRIDGE_ADDRESS,
+      bridge,
+      bip: BRIDGE_ADDRESSES[bridge],
       defaultAddressPools: [],
       execRoot,
       dns: [],
@@ -80,22 +89,29 @@ export class EngineFixture {
     this.exec = new ExecEngine({ containers: this.containers, runtime, events, log });
   }
 
-  /** A new engine with the `busybox` image, or one that takes over what another left. */
-  static async open(left?: Roots): Promise<EngineFixture> {
-    const home = left === undefined ? mkdtempSync(join(tmpdir(), 'drover-containers-')) : '';
-    const roots = left ?? { dataRoot: join(home, 'data'), execRoot: join(home, 'exec') };
+  /** A new engine with the `busybox` image. */
+  static async make(bridge: Roots['bridge']): Promise<EngineFixture> {
+    const home = mkdtempSync(join(tmpdir(), 'drover-containers-'));
+    const engine = await EngineFixture.takeOver({
+      dataRoot: join(home, 'data'),
+      execRoot: join(home, 'exec'),
+      bridge,
+    });
+    await engine.#images.import({
+      archive: createReadStream(ROOTFS),
+      reference: 'busybox',
+      message: '',
+      changes: ['CMD ["sh"]'],
+    });
+    return engine;
+  }
+
+  /** An engine that goes on with what another one left. */
+  static async takeOver(roots: Roots): Promise<EngineFixture> {
     for (const path of [roots.dataRoot, roots.execRoot]) mkdirSync(path, { recursive: true });
     const log = pino({ level: 'silent' });
     const runtime = await ContainerRuntime.probe({ ...roots, log });
     const engine = new EngineFixture(roots, runtime);
-    if (left === undefined) {
-      await engine.#images.import({
-        archive: createReadStream(ROOTFS),
-        reference: 'busybox',
-        message: '',
-        changes: ['CMD ["sh"]'],
-      });
-    }
     await engine.networks.start(
       engine.records.list<ContainerRecord>('container').filter(({ state }) => state.Running),
     );
@@ -105,11 +121,16 @@ export class EngineFixture {
 
   /** What a killed daemon leaves: everything in the kernel and on disk, nobody who watches. */
   async die(): Promise<Roots> {
+    await this.#stop();
+    this.records[Symbol.dispose]();
+    return this.roots;
+  }
+
+  async #stop(): Promise<void> {
+    clearInterval(this.#awake);
     await this.containers.stop();
     await this.networks.stop();
     this.runtime[Symbol.dispose]();
-    this.records[Symbol.dispose]();
-    return this.roots;
   }
 
   /** Removes every container and whatever the engine made. */
@@ -119,10 +140,11 @@ export class EngineFixture {
       all.map(({ id }) => this.containers.remove(id, { force: true, volumes: true, link: false })),
     );
     for (const { Name } of this.volumes.list()) await this.volumes.remove(Name, { force: true, users: [] });
-    await this.die();
+    await this.#stop();
     this.filesystems.unmountAll();
     this.networks.teardown();
     this.runtime.removeCgroupParent();
+    this.records[Symbol.dispose]();
     rmSync(join(this.roots.dataRoot, '..'), { recursive: true, force: true });
   }
 

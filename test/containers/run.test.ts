@@ -4,7 +4,7 @@ import { EngineFixture, readAll } from './engine-fixture.ts';
 
 let engine: EngineFixture;
 before(async () => {
-  engine = await EngineFixture.open();
+  engine = await EngineFixture.make('dvc0');
 });
 after(async () => {
   await engine[Symbol.asyncDispose]();
@@ -43,7 +43,7 @@ test('--rm removes the container, its anonymous volume and its directory', async
 test('a program that is not there is 127, one that cannot be run 126; nothing is left mounted', async () => {
   for (const [command, exitCode] of [
     ['nope', 127],
-    ['/etc', 126],
+    ['/etc/passwd', 126],
   ] as const) {
     const id = await engine.create([command]);
     await assert.rejects(engine.containers.startContainer(id));
@@ -61,18 +61,25 @@ test('a failed start of a --rm container removes it and tells who waits', async 
 });
 
 test('stop sends the stop signal, then kills', async () => {
-  const polite = await engine.create(['sh', '-c', 'trap "exit 7" USR1; while :; do sleep 0.05; done'], {
-    config: { StopSignal: 'SIGUSR1' },
-  });
-  await engine.containers.startContainer(polite);
+  const polite = await engine.create(
+    ['sh', '-c', 'trap "exit 7" USR1; echo ready; while :; do sleep 0.05; done'],
+    {
+      config: { StopSignal: 'SIGUSR1' },
+    },
+  );
+  await started(polite);
   await engine.containers.stopContainer(polite, {});
   assert.equal(engine.state(polite).ExitCode, 7);
-  const stubborn = await engine.create(['sh', '-c', 'trap "" TERM; while :; do sleep 0.05; done']);
-  await engine.containers.startContainer(stubborn);
+  const stubborn = await engine.create([
+    'sh',
+    '-c',
+    'trap "" TERM; echo ready; while :; do sleep 0.05; done',
+  ]);
+  await started(stubborn);
   await engine.containers.stopContainer(stubborn, { timeoutSeconds: 0 });
   assert.equal(engine.state(stubborn).ExitCode, 137);
   await assert.rejects(engine.containers.stopContainer(stubborn, {}), { kind: 'not-modified' });
-  assert.deepEqual(engine.actionsOf(stubborn).slice(1), ['start', 'kill', 'kill', 'die', 'stop']);
+  assert.deepEqual(engine.actionsOf(stubborn).slice(2), ['start', 'kill', 'kill', 'die', 'stop']);
 });
 
 test('a slow stop does not hold up kill, wait or removal by force', async () => {
@@ -99,19 +106,24 @@ test('pause holds a container, kill ends a paused one', async () => {
 
 test('restart runs the same container again', async () => {
   const id = await engine.create(['sh', '-c', 'echo run; exec sleep 100'], { host: { AutoRemove: true } });
-  await engine.containers.startContainer(id);
+  await started(id);
   const { Pid } = engine.state(id);
   await engine.containers.restartContainer(id, { timeoutSeconds: 0 });
   assert.notEqual(engine.state(id).Pid, Pid);
   assert.equal(engine.state(id).Running, true);
   const { records } = engine.containers.logs(id, {
-    follow: false,
+    follow: true,
     stdout: true,
     stderr: true,
     tail: 'all',
     signal: AbortSignal.timeout(5000),
   });
-  assert.equal((await readAll(records)).stdout, 'run\nrun\n');
+  const lines: string[] = [];
+  for await (const { data } of records) {
+    lines.push(data.toString());
+    if (lines.length === 2) break;
+  }
+  assert.deepEqual(lines, ['run\n', 'run\n']);
 });
 
 test('on-failure restarts as often as it may', async () => {
@@ -186,6 +198,15 @@ test('top lists the processes of the container only', async () => {
   assert.equal(Processes.length, 1);
   assert.equal(Processes[0]?.[Titles.indexOf('CMD')], 'sleep 321');
 });
+
+/** Starts a container and waits for its first output. */
+async function started(id: string): Promise<void> {
+  const all = { stdin: false, stdout: true, stderr: true, stream: true, logs: false };
+  const session = await engine.containers.attach(id, all);
+  await engine.containers.startContainer(id);
+  await session.output[Symbol.asyncIterator]().next();
+  session.close();
+}
 
 async function drain(on: EngineFixture, id: string, command: string[]): Promise<void> {
   const execId = on.exec.create(id, {

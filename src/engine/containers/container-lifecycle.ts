@@ -52,7 +52,8 @@ export class ContainerLifecycle {
   async start(record: StoredContainer, o: { byPolicy: boolean }): Promise<void> {
     const { table, events } = this.#parts;
     const live = this.#parts.live(record.id);
-    this.callOffRestart(record);
+    // until it runs, a container that its policy restarts counts as restarting
+    if (!o.byPolicy) this.callOffRestart(record);
     await live.cleanup;
     record.unfinished = 'start';
     record.stoppedByUser = false;

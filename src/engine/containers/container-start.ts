@@ -33,6 +33,7 @@ export async function startProcess(
   await using undo = new AsyncDisposableStack();
   const image = images.resolve(record.imageId);
   const shared = sharedNamespaces(hostConfig, (reference) => parts.table.resolve(reference));
+  const initBinary = hostConfig.Init ? findInit() : undefined;
   undo.defer(() => filesystems.unmount(id));
   const rootfs = filesystems.mount(id, image.chainIds);
   await prepareMounts(parts, record, rootfs);
@@ -47,7 +48,7 @@ export async function startProcess(
     cgroupVersion: cgroupMode() === 'v2' ? 2 : 1,
     heldCapabilities: runtime.heldCapabilities,
     files: networkFiles(parts, record, shared),
-    initBinary: hostConfig.Init ? findInit() : undefined,
+    initBinary,
   });
   undo.defer(() => runtime.delete(id));
   const maximum = logMaximumBytes(hostConfig.LogConfig);
@@ -76,7 +77,11 @@ function joinNetworks(
 ): string | undefined {
   const { networks } = parts;
   if (shared.network !== undefined) return `/proc/${shared.network.state.Pid}/ns/net`;
-  if (record.hostConfig.NetworkMode === 'host') return undefined;
+  if (record.hostConfig.NetworkMode === 'host') {
+    const { Id } = networks.resolve('host');
+    for (const endpoint of Object.values(record.networks)) endpoint.NetworkID = Id;
+    return undefined;
+  }
   const joined = networks.join(record);
   undo.defer(() => {
     networks.leave(record);

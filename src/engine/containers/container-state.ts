@@ -62,16 +62,28 @@ export function checkUsable(record: ContainerRecord): void {
   if (state.Paused) throw conflict(`Container ${id} is paused, unpause the container before exec`);
 }
 
-/** What remains of an endpoint when its container does not run: what was asked, and which network it is. */
+/**
+ * What remains of an endpoint when its container does not run: what was asked, and which network it is. A MAC address
+ * that came with the IP address goes with it, as the next container with that address has the same.
+ */
 export function releasedEndpoint(endpoint: EndpointSettings): EndpointSettings {
+  const ownMac = endpoint.IPAddress === '' || endpoint.MacAddress !== addressedMac(endpoint.IPAddress);
   return {
     ...endpoint,
     EndpointID: '',
     Gateway: '',
+    MacAddress: ownMac ? endpoint.MacAddress : '',
     IPAddress: '',
     IPPrefixLen: 0,
     IPv6Gateway: '',
     GlobalIPv6Address: '',
     GlobalIPv6PrefixLen: 0,
+    DNSNames: null,
   };
+}
+
+/** The MAC address that Docker's rule makes of an IPv4 address. */
+function addressedMac(address: string): string {
+  const bytes = address.split('.').map((part) => Number(part).toString(16).padStart(2, '0'));
+  return ['02', '42', ...bytes].join(':');
 }

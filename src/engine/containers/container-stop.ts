@@ -95,7 +95,11 @@ export async function killContainer(
     parts.table.save(record);
   }
   if (state.Restarting) {
-    lifecycle.callOffRestart(record);
+    // a restart may be on its way already: what comes of it is killed
+    await parts.mutex.run(id, async () => {
+      lifecycle.callOffRestart(record);
+      await killProcess(parts, record);
+    });
     return;
   }
   if (signal === SIGKILL) await killProcess(parts, record);

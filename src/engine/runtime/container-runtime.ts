@@ -124,7 +124,7 @@ export class ContainerRuntime implements Disposable {
         ...(o.logMaxBytes === undefined ? {} : { logMaxBytes: o.logMaxBytes }),
         terminal: o.terminal,
         stdin: o.stdin,
-        leaveStdinOpen: o.stdinOnce !== true,
+        leaveStdinOpen: o.terminal || o.stdinOnce !== true,
       });
       return { pid, pidStartTime: processStartTime(pid) ?? '' };
     } catch (error) {

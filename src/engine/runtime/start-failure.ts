@@ -35,7 +35,9 @@ function describeFailure(prefix: string, runtimeMessage: string, program: string
       `${prefix}exec: ${quoted}: stat ${program}: no such file or directory: ${runtimeMessage}: unknown`,
     );
   }
-  if (/permission denied|is a directory|exec format error|not a regular file/.test(text)) {
+  if (
+    /permission denied|operation not permitted|is a directory|exec format error|not a regular file/.test(text)
+  ) {
     const reason = /is a directory/.test(text)
       ? 'is a directory'
       : /exec format/.test(text)

@@ -1,0 +1,238 @@
+import { createReadStream, existsSync } from 'node:fs';
+import { styleText } from 'node:util';
+import { Command } from 'commander';
+import { DroverError, invalid, kindOf, messageOf } from '#model/errors.ts';
+import type { ProjectFlags } from './project-files.ts';
+import type { ListedContainer } from './project-state.ts';
+
+const VERSION = '0.1.0';
+const collect = (value: string, before: string[]): string[] => [...before, value];
+
+/** The command line; what each command needs is loaded when it runs, so that `--help` is quick. */
+function program(): Command {
+  const root = new Command('drover')
+    .description('Run containers and Compose projects; every tool that talks to Docker works as well.')
+    .option(
+      '-H, --host <address>',
+      'the daemon to talk to (default: $DOCKER_HOST or unix:///var/run/drover.sock)',
+    )
+    .version(VERSION, '-v, --version')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  drover daemon --help                    the daemon's own flags
+  drover import rootfs.tar.gz my/base     make an image of a root file system
+  drover up -d                            run the compose.yaml of this directory
+  drover ps --format json                 what runs, for programs
+  drover down -v                          stop it all, volumes too`,
+    );
+  root.command('daemon').description('run the daemon (see drover daemon --help)');
+  root
+    .command('import <file> [reference]')
+    .description('make an image of a root file system archive')
+    .option('-c, --change <instruction>', 'apply a Dockerfile instruction', collect, [])
+    .option('-m, --message <text>', 'a comment for the history', '')
+    .action(async (file: string, reference: string | undefined, o: { change: string[]; message: string }) => {
+      if (!existsSync(file)) throw invalid(`${file}: no such file`);
+      const query = new URLSearchParams({ fromSrc: '-', repo: reference ?? '', message: o.message });
+      for (const change of o.change) query.append('changes', change);
+      const client = await connect(root);
+      for await (const line of client.lines('POST', `/images/create?${query}`, createReadStream(file)))
+        console.log(statusOf(line));
+    });
+  addProjectCommands(root);
+  root
+    .command('version')
+    .description("the versions of this program and of the daemon's API")
+    .action(async () => {
+      const client = await connect(root);
+      const { Version, ApiVersion } = await client.call<{ Version: string; ApiVersion: string }>(
+        'GET',
+        '/version',
+      );
+      console.log(`Client: ${VERSION}\nDaemon: ${Version} (API ${ApiVersion})`);
+    });
+  return root;
+}
+
+function addProjectCommands(root: Command): void {
+  projectCommand(root, 'up [services...]', 'make and start what the Compose file says')
+    .option('-d, --detach', 'return when everything is started', false)
+    .option('--force-recreate', 'recreate containers that have not changed', false)
+    .option('--no-recreate', 'leave containers that have changed')
+    .option('--remove-orphans', 'remove containers of services that are no longer in the file', false)
+    .option('--scale <service=number>', 'replicas of a service', collect, [])
+    .option('--wait', 'wait until services are healthy; implies --detach', false)
+    .action(async (services: string[], o: UpFlags) => {
+      const [{ loadProject }, { up, stopProject }, { Progress }] = await Promise.all([
+        import('./project-files.ts'),
+        import('./up.ts'),
+        import('./progress.ts'),
+      ]);
+      const project = loadProject(o);
+      const client = await connect(root);
+      const progress = new Progress();
+      const options = { ...o, noRecreate: !o.recreate, scale: parseScale(o.scale), only: services };
+      await up(client, project, options, progress);
+      if (o.detach || o.wait) return;
+      const { printLogs } = await import('./logs.ts');
+      const stopping = new AbortController();
+      for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort());
+      const following = printLogs(client, project.name, {
+        services,
+        follow: true,
+        tail: 'all',
+        timestamps: false,
+        signal: stopping.signal,
+      });
+      await following.catch((error: unknown) => {
+        if (!stopping.signal.aborted) throw error;
+      });
+      await stopProject(client, project.name, undefined, progress);
+    });
+  projectCommand(root, 'down', 'stop and remove containers and networks')
+    .option('-v, --volumes', 'remove the volumes as well', false)
+    .option('--remove-orphans', 'remove containers of services that are no longer in the file', false)
+    .option('-t, --timeout <seconds>', 'how long containers may take to stop', Number)
+    .action(async (o: ProjectFlags & { volumes: boolean; removeOrphans: boolean; timeout?: number }) => {
+      const [{ loadProject }, { down }, { Progress }] = await Promise.all([
+        import('./project-files.ts'),
+        import('./down.ts'),
+        import('./progress.ts'),
+      ]);
+      await down(
+        await connect(root),
+        loadProject({ ...o, profile: ['*'] }),
+        { ...o, timeoutSeconds: o.timeout },
+        new Progress(),
+      );
+    });
+  projectCommand(root, 'ps', "list the project's containers")
+    .option('-a, --all', 'also those that have ended', false)
+    .option('--format <format>', 'table or json', 'table')
+    .action(async (o: ProjectFlags & { all: boolean; format: string }) => {
+      const [{ loadProject }, { listContainers }] = await Promise.all([
+        import('./project-files.ts'),
+        import('./project-state.ts'),
+      ]);
+      const all = await listContainers(await connect(root), loadProject({ ...o, profile: ['*'] }).name);
+      const shown = all
+        .filter(({ State }) => o.all || State !== 'exited')
+        .sort((a, b) => nameOf(a).localeCompare(nameOf(b)));
+      if (o.format === 'json') console.log(JSON.stringify(shown.map(summary), undefined, 2));
+      else await printTable(shown);
+    });
+  projectCommand(root, 'logs [services...]', 'print what the services wrote')
+    .option('-f, --follow', 'go on as they write', false)
+    .option('-n, --tail <lines>', 'only the last lines of each container', 'all')
+    .option('-t, --timestamps', 'show when', false)
+    .action(
+      async (
+        services: string[],
+        o: ProjectFlags & { follow: boolean; tail: string; timestamps: boolean },
+      ) => {
+        const [{ loadProject }, { printLogs }] = await Promise.all([
+          import('./project-files.ts'),
+          import('./logs.ts'),
+        ]);
+        await printLogs(await connect(root), loadProject({ ...o, profile: ['*'] }).name, { ...o, services });
+      },
+    );
+  projectCommand(root, 'config', 'print the project as it was understood').action(async (o: ProjectFlags) => {
+    const { loadProject } = await import('./project-files.ts');
+    const maps = (_key: string, value: unknown): unknown =>
+      value instanceof Map ? Object.fromEntries(value) : value;
+    console.log(JSON.stringify(loadProject(o), maps, 2));
+  });
+}
+
+interface UpFlags extends ProjectFlags {
+  detach: boolean;
+  forceRecreate: boolean;
+  recreate: boolean;
+  removeOrphans: boolean;
+  scale: string[];
+  wait: boolean;
+}
+
+function projectCommand(root: Command, usage: string, description: string): Command {
+  return root
+    .command(usage)
+    .description(description)
+    .option('-f, --file <file>', 'a Compose file; several are laid over each other', collect, [])
+    .option('-p, --project-name <name>', "the project's name (default: the directory's)")
+    .option('--profile <name>', 'also services of this profile', collect, [])
+    .option('--env-file <file>', 'variables for the files (default: .env)')
+    .option('--project-directory <path>', 'where relative paths start');
+}
+
+async function connect(root: Command): Promise<import('./api-client.ts').ApiClient> {
+  const { ApiClient } = await import('./api-client.ts');
+  const { host } = root.opts<{ host?: string }>();
+  return new ApiClient(host ?? process.env['DOCKER_HOST']);
+}
+
+function parseScale(pairs: readonly string[]): Map<string, number> {
+  return new Map(
+    pairs.map((pair) => {
+      const match = /^([^=]+)=(\d+)$/.exec(pair);
+      if (match === null) throw invalid(`invalid --scale ${JSON.stringify(pair)}: write service=number`);
+      return [match[1] ?? '', Number(match[2])];
+    }),
+  );
+}
+
+function nameOf({ Names }: ListedContainer): string {
+  return (Names[0] ?? '').replace(/^\//, '');
+}
+
+function portsOf({ Ports }: ListedContainer): string {
+  return Ports.map(({ IP, PrivatePort, PublicPort, Type }) =>
+    PublicPort === undefined ? `${PrivatePort}/${Type}` : `${IP ?? ''}:${PublicPort}->${PrivatePort}/${Type}`,
+  ).join(', ');
+}
+
+function summary(container: ListedContainer): object {
+  return {
+    ID: container.Id,
+    Name: nameOf(container),
+    Image: container.Image,
+    Service: container.Labels['com.docker.compose.service'],
+    State: container.State,
+    Status: container.Status,
+    Ports: portsOf(container),
+  };
+}
+
+async function printTable(containers: readonly ListedContainer[]): Promise<void> {
+  const { formatTable } = await import('./table.ts');
+  const rows = containers.map((each) => [
+    nameOf(each),
+    each.Image,
+    each.Labels['com.docker.compose.service'] ?? '',
+    each.Status,
+    portsOf(each),
+  ]);
+  process.stdout.write(formatTable(['NAME', 'IMAGE', 'SERVICE', 'STATUS', 'PORTS'], rows));
+}
+
+function statusOf(line: unknown): string {
+  if (typeof line !== 'object' || line === null) return '';
+  if ('error' in line) throw invalid(String(line.error));
+  return 'status' in line ? String(line.status) : 'stream' in line ? String(line.stream).trim() : '';
+}
+
+/** Every error becomes one line for people, what to do next on a second one, and an exit code. */
+async function main(): Promise<void> {
+  try {
+    await program().parseAsync();
+  } catch (error) {
+    const label = process.stderr.isTTY ? styleText('red', 'error:') : 'error:';
+    console.error(`${label} ${messageOf(error)}`);
+    if (error instanceof DroverError && error.hint !== undefined) console.error(error.hint);
+    process.exitCode = kindOf(error) === 'invalid' ? 2 : 1;
+  }
+}
+
+await main();

@@ -1,0 +1,118 @@
+import { invalid } from '#model/errors.ts';
+import type { ComposeValue } from './compose-file.ts';
+
+/** Keys that are taken, by where they stand. */
+const SUPPORTED = {
+  top: ['name', 'version', 'services', 'networks', 'volumes'],
+  service: [
+    'image',
+    'command',
+    'entrypoint',
+    'environment',
+    'env_file',
+    'ports',
+    'expose',
+    'volumes',
+    'networks',
+    'network_mode',
+    'depends_on',
+    'healthcheck',
+    'restart',
+    'deploy',
+    'scale',
+    'labels',
+    'container_name',
+    'hostname',
+    'domainname',
+    'user',
+    'working_dir',
+    'profiles',
+    'stop_grace_period',
+    'stop_signal',
+    'init',
+    'tty',
+    'stdin_open',
+    'privileged',
+    'cap_add',
+    'cap_drop',
+    'read_only',
+    'tmpfs',
+    'ulimits',
+    'sysctls',
+    'security_opt',
+    'devices',
+    'dns',
+    'dns_search',
+    'dns_opt',
+    'extra_hosts',
+    'group_add',
+    'shm_size',
+    'mem_limit',
+    'mem_reservation',
+    'memswap_limit',
+    'cpus',
+    'cpu_shares',
+    'cpuset',
+    'pids_limit',
+    'pid',
+    'ipc',
+    'logging',
+    'pull_policy',
+    'platform',
+  ],
+  deploy: ['replicas', 'resources'],
+  resources: ['limits', 'reservations'],
+  limits: ['cpus', 'memory', 'pids'],
+  reservations: ['memory'],
+  healthcheck: ['test', 'interval', 'timeout', 'retries', 'start_period', 'start_interval', 'disable'],
+  network: ['driver', 'driver_opts', 'ipam', 'internal', 'attachable', 'external', 'name', 'labels'],
+  'service network': ['aliases', 'ipv4_address'],
+  volume: ['driver', 'driver_opts', 'external', 'name', 'labels'],
+  dependency: ['condition', 'required', 'restart'],
+  port: ['target', 'published', 'protocol', 'host_ip', 'mode', 'name', 'app_protocol'],
+  mount: ['type', 'source', 'target', 'read_only', 'bind', 'volume', 'tmpfs', 'consistency'],
+  logging: ['driver', 'options'],
+} as const;
+
+/** Keys of the Compose specification that Drover does not do yet, and what to do instead. */
+const NOT_YET: Record<string, string> = {
+  build: 'build the image elsewhere and import or load it, then name it with image',
+  secrets: 'mount a file with volumes',
+  configs: 'mount a file with volumes',
+  include: 'give several files with -f',
+  extends: 'use a YAML anchor, or several files with -f',
+  develop: 'leave it out',
+  models: 'leave it out',
+  placement: 'there is one host; leave it out',
+  update_config: 'a changed service is recreated; leave it out',
+  restart_policy: 'use restart',
+};
+
+/** Refuses, with file, line and column, every key that would otherwise be dropped in silence; `x-…` are the user's own. */
+export function checkKeys(value: ComposeValue, where: keyof typeof SUPPORTED, what: string): void {
+  if (value.kind !== 'map') return;
+  const supported: readonly string[] = SUPPORTED[where];
+  for (const [key, entry] of value.entries) {
+    if (supported.includes(key) || key.startsWith('x-')) continue;
+    const instead = NOT_YET[key];
+    if (instead !== undefined)
+      throw invalid(`${entry.place}: ${what}: ${key} is not supported yet: ${instead}`);
+    const near = supported.find((each) => distance(each, key) <= 2);
+    const hint = near === undefined ? 'not supported; take it out' : `unknown; did you mean ${near}?`;
+    throw invalid(`${entry.place}: ${what}: ${key} is ${hint}`);
+  }
+}
+
+/** Levenshtein's. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const change = a[i - 1] === b[j - 1] ? 0 : 1;
+      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + change));
+    }
+    row = next;
+  }
+  return row.at(-1) ?? 0;
+}
