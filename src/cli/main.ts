@@ -123,7 +123,7 @@ function addProjectCommands(root: Command): void {
       if (o.format === 'json') console.log(JSON.stringify(shown.map(summary), undefined, 2));
       else await printTable(shown);
     });
-  projectCommand(root, 'logs [services...]', 'print what the services wrote')
+  projectCommand(root, 'logs [services...]', 'print what the services wrote', '--file <file>')
     .option('-f, --follow', 'go on as they write', false)
     .option('-n, --tail <lines>', 'only the last lines of each container', 'all')
     .option('-t, --timestamps', 'show when', false)
@@ -156,11 +156,17 @@ interface UpFlags extends ProjectFlags {
   wait: boolean;
 }
 
-function projectCommand(root: Command, usage: string, description: string): Command {
+/** `-f` is `--follow` for logs, as with Docker, and a file everywhere else. */
+function projectCommand(
+  root: Command,
+  usage: string,
+  description: string,
+  fileFlag = '-f, --file <file>',
+): Command {
   return root
     .command(usage)
     .description(description)
-    .option('-f, --file <file>', 'a Compose file; several are laid over each other', collect, [])
+    .option(fileFlag, 'a Compose file; several are laid over each other', collect, [])
     .option('-p, --project-name <name>', "the project's name (default: the directory's)")
     .option('--profile <name>', 'also services of this profile', collect, [])
     .option('--env-file <file>', 'variables for the files (default: .env)')
