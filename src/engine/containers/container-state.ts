@@ -1,3 +1,4 @@
+import { macOf } from '#engine/networks/mac-address.ts';
 import type { ContainerRecord, ContainerState, EndpointSettings } from '#model/container.ts';
 import { conflict } from '#model/errors.ts';
 
@@ -67,7 +68,7 @@ export function checkUsable(record: ContainerRecord): void {
  * that came with the IP address goes with it, as the next container with that address has the same.
  */
 export function releasedEndpoint(endpoint: EndpointSettings): EndpointSettings {
-  const ownMac = endpoint.IPAddress === '' || endpoint.MacAddress !== addressedMac(endpoint.IPAddress);
+  const ownMac = endpoint.IPAddress === '' || endpoint.MacAddress !== macOf(endpoint.IPAddress);
   return {
     ...endpoint,
     EndpointID: '',
@@ -80,10 +81,4 @@ export function releasedEndpoint(endpoint: EndpointSettings): EndpointSettings {
     GlobalIPv6PrefixLen: 0,
     DNSNames: null,
   };
-}
-
-/** The MAC address that Docker's rule makes of an IPv4 address. */
-function addressedMac(address: string): string {
-  const bytes = address.split('.').map((part) => Number(part).toString(16).padStart(2, '0'));
-  return ['02', '42', ...bytes].join(':');
 }

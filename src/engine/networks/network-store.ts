@@ -18,36 +18,19 @@ import {
 } from '#linux/links.ts';
 import { createNetworkNamespace, removeNetworkNamespace } from '#linux/network-namespace.ts';
 import { Nftables } from '#linux/nftables.ts';
-import { type PortReservation, reservePort } from '#linux/port-reservation.ts';
 import { hasCode } from '#linux/system-call-error.ts';
 import type { ContainerRecord, EndpointSettings, PortBinding } from '#model/container.ts';
-import {
-  conflict,
-  forbidden,
-  internal,
-  invalid,
-  messageOf,
-  notFound,
-  notImplemented,
-  unavailable,
-} from '#model/errors.ts';
+import { conflict, forbidden, internal, invalid, notFound, notImplemented } from '#model/errors.ts';
 import type { IpamPool, NetworkRecord } from '#model/network.ts';
 import { DnsServer } from './dns-server.ts';
 import { emptyEndpoint, endpointOf, networkOfMode } from './endpoint-request.ts';
 import { type AddressPool, chooseAddress, completePool, DEFAULT_POOLS } from './ipam.ts';
 import { formatAddress, parseAddress, parseSubnet } from './ipv4.ts';
+import { macOf } from './mac-address.ts';
 import { NetworkNames } from './network-names.ts';
-import { type WantedPort, wantedPorts } from './port-publishing.ts';
+import { PublishedPorts } from './published-ports.ts';
 import { gatewayResolvConf, hostResolvConf, hostsFile } from './resolver-files.ts';
-import {
-  addBridge,
-  addPort,
-  type BridgeRules,
-  type PublishedPort,
-  removeBridge,
-  removePort,
-  wholeTable,
-} from './ruleset.ts';
+import { addBridge, type BridgeRules, removeBridge, wholeTable } from './ruleset.ts';
 
 export interface NetworkCreateRequest {
   Name: string;
@@ -104,10 +87,7 @@ export class NetworkStore {
   /** By network ID, then container ID. */
   readonly #endpoints = new Map<string, Map<string, LiveEndpoint>>();
   readonly #servers = new Map<string, DnsServer>();
-  readonly #published = new Map<
-    string,
-    { port: PublishedPort; reservation: PortReservation | undefined }[]
-  >();
+  readonly #ports: PublishedPorts;
 
   constructor(o: {
     records: RecordStore;
@@ -131,6 +111,7 @@ export class NetworkStore {
     this.#dns = o.dns ?? [];
     this.#log = o.log;
     this.#table = `drover_${o.bridge.replace(/[^a-zA-Z0-9_]/g, '_')}`;
+    this.#ports = new PublishedPorts({ table: this.#table, nftables: this.#nftables, log: o.log });
     mkdirSync(join(o.execRoot, 'netns'), { recursive: true, mode: 0o710 });
   }
 
@@ -149,18 +130,16 @@ export class NetworkStore {
         if (network?.Driver === 'bridge' && endpoint.IPAddress !== '')
           this.#register(network, container, endpoint);
       }
-      this.#adoptPorts(container);
+      this.#ports.adopt(container);
     }
-    const ports = [...this.#published.values()].flat().map(({ port }) => port);
-    this.#nftables.run(wholeTable(this.#table, this.#bridges().map(rulesOf), ports));
+    this.#nftables.run(wholeTable(this.#table, this.#bridges().map(rulesOf), this.#ports.list()));
   }
 
   /** Closes sockets; bridges, namespaces and rules stay and go on working. */
   async stop(): Promise<void> {
     for (const server of this.#servers.values()) server[Symbol.dispose]();
     this.#servers.clear();
-    for (const { reservation } of [...this.#published.values()].flat()) reservation?.[Symbol.dispose]();
-    this.#published.clear();
+    this.#ports[Symbol.dispose]();
   }
 
   /** Removes everything of this daemon from the kernel. For when no container runs. */
@@ -284,7 +263,10 @@ export class NetworkStore {
       const ports =
         gateway === undefined
           ? {}
-          : this.#publish(container, gateway, networks[gateway.Name]?.IPAddress ?? '');
+          : this.#ports.open(container, {
+              address: networks[gateway.Name]?.IPAddress ?? '',
+              defaultHostAddress: gateway.Options[HOST_BINDING] ?? '0.0.0.0',
+            });
       return { namespacePath, networks, ports };
     } catch (error) {
       this.leave(container);
@@ -294,7 +276,7 @@ export class NetworkStore {
 
   /** Gives back what the container has. Safe to repeat. */
   leave(container: ContainerRecord): void {
-    this.#unpublish(container.id);
+    this.#ports.close(container.id);
     for (const [networkId, endpoints] of this.#endpoints) {
       const left = endpoints.get(container.id);
       if (left === undefined) continue;
@@ -353,7 +335,7 @@ export class NetworkStore {
       throw invalid('container cannot be disconnected from host network or connected to host network');
     const live = network === undefined ? undefined : this.#endpoints.get(network.Id)?.get(container.id);
     if (live !== undefined && network !== undefined) {
-      this.#unpublish(container.id, endpoint.IPAddress);
+      this.#ports.close(container.id, endpoint.IPAddress);
       deleteLink(live.hostName);
       this.#endpoints.get(network.Id)?.delete(container.id);
       const next = Object.values(rest).find((each) => each.Gateway !== '');
@@ -559,7 +541,7 @@ export class NetworkStore {
     const hostName = `v${container.id.slice(0, 8)}${network.Id.slice(0, 5)}${o.index.toString(36)}`;
     const mtu = Number(network.Options[MTU] ?? 0);
     const gateway = pool.Gateway;
-    attachToNamespace({
+    attachOnce({
       namespacePath: this.namespacePath(container.id),
       bridge: network.bridgeName,
       hostName,
@@ -604,85 +586,6 @@ export class NetworkStore {
     });
   }
 
-  /** Reserves and opens all of a container's ports, or none. */
-  #publish(
-    container: ContainerRecord,
-    network: NetworkRecord,
-    address: string,
-  ): Record<string, PortBinding[]> {
-    const wanted = wantedPorts(
-      container.config,
-      container.hostConfig,
-      network.Options[HOST_BINDING] ?? '0.0.0.0',
-    );
-    const ports: Record<string, PortBinding[]> = {};
-    for (const key of Object.keys(container.config.ExposedPorts ?? {})) ports[key] ??= [];
-    const placed: { port: PublishedPort; reservation: PortReservation }[] = [];
-    this.#published.set(container.id, placed);
-    for (const want of wanted) {
-      const reservation = reserve(want, container.name, container.id);
-      const port: PublishedPort = {
-        protocol: want.protocol,
-        hostIp: want.hostIp,
-        hostPort: reservation.port,
-        address,
-        port: want.containerPort,
-      };
-      placed.push({ port, reservation });
-      ports[want.key] = [
-        ...(ports[want.key] ?? []),
-        { HostIp: want.hostIp, HostPort: String(reservation.port) },
-      ];
-    }
-    if (placed.length > 0) this.#nftables.run(placed.map(({ port }) => addPort(this.#table, port)).join(''));
-    return ports;
-  }
-
-  #unpublish(containerId: string, address?: string): void {
-    const placed = this.#published.get(containerId) ?? [];
-    const gone = placed.filter(({ port }) => address === undefined || port.address === address);
-    const kept = placed.filter((each) => !gone.includes(each));
-    if (kept.length === 0) this.#published.delete(containerId);
-    else this.#published.set(containerId, kept);
-    for (const { port, reservation } of gone) {
-      try {
-        this.#nftables.run(removePort(this.#table, port));
-      } catch (error) {
-        // The element is missing when opening the ports failed half-way.
-        this.#log.debug({ error: messageOf(error) }, 'port was not open');
-      }
-      reservation?.[Symbol.dispose]();
-    }
-  }
-
-  /** The ports of a container that ran on while no daemon did. */
-  #adoptPorts(container: ContainerRecord): void {
-    const placed: { port: PublishedPort; reservation: PortReservation | undefined }[] = [];
-    for (const [key, bindings] of Object.entries(container.ports)) {
-      const [port = '', protocol = 'tcp'] = key.split('/');
-      const address = Object.values(container.networks).find(({ Gateway }) => Gateway !== '')?.IPAddress;
-      if (address === undefined || (protocol !== 'tcp' && protocol !== 'udp')) continue;
-      for (const { HostIp, HostPort } of bindings) {
-        const hostPort = Number(HostPort);
-        const published = { protocol, hostIp: HostIp, hostPort, address, port: Number(port) } as const;
-        placed.push({ port: published, reservation: this.#reserveAgain(published) });
-      }
-    }
-    if (placed.length > 0) this.#published.set(container.id, placed);
-  }
-
-  #reserveAgain(port: PublishedPort): PortReservation | undefined {
-    try {
-      return reservePort({ address: port.hostIp, port: port.hostPort, protocol: port.protocol });
-    } catch (error) {
-      this.#log.warn(
-        { port: port.hostPort, error: messageOf(error) },
-        'another program has bound a published port',
-      );
-      return undefined;
-    }
-  }
-
   #announce(action: 'connect' | 'disconnect', networkId: string, container: string): void {
     const network = this.#records.get<NetworkRecord>('network', networkId);
     this.#events.publish('network', action, networkId, {
@@ -724,35 +627,23 @@ function rulesOf(network: NetworkRecord): BridgeRules {
   };
 }
 
-/** Docker's rule: the address is in the MAC, so that it changes with it. */
-function macOf(address: string): string {
-  return ['02', '42', ...address.split('.').map((part) => Number(part).toString(16).padStart(2, '0'))].join(
-    ':',
-  );
+/**
+ * The kernel takes the interfaces of a namespace down in its own time, so the last run's may still be there when a
+ * container is started again at once.
+ */
+function attachOnce(o: Parameters<typeof attachToNamespace>[0]): void {
+  try {
+    attachToNamespace(o);
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error;
+    deleteLink(o.hostName);
+    attachToNamespace(o);
+  }
 }
 
 function dnsNames(container: ContainerRecord, endpoint: EndpointSettings): string[] {
   const hostname = container.config.Hostname === '' ? [] : [container.config.Hostname];
   return [...new Set([container.name, ...(endpoint.Aliases ?? []), container.id.slice(0, 12), ...hostname])];
-}
-
-/** Tries the ports of a range in turn. */
-function reserve(want: WantedPort, name: string, id: string): PortReservation {
-  const prefix = `driver failed programming external connectivity on endpoint ${name} (${id})`;
-  for (let port = want.first; ; port++) {
-    try {
-      return reservePort({ address: want.hostIp, port, protocol: want.protocol });
-    } catch (error) {
-      if (hasCode(error, 'EADDRINUSE') && port < want.last) continue;
-      const place = `${want.hostIp}:${port}`;
-      if (hasCode(error, 'EADDRINUSE'))
-        throw unavailable(`${prefix}: Bind for ${place} failed: port is already allocated`, { cause: error });
-      throw unavailable(
-        `${prefix}: failed to bind host port for ${place}/${want.protocol}: ${messageOf(error)}`,
-        { cause: error },
-      );
-    }
-  }
 }
 
 function enable(file: string): void {
