@@ -80,6 +80,7 @@ export const notImplementedRoutes: readonly Route[] = MISSING.map(([method, path
   method,
   path,
   operation,
+  missing: reason,
   handler: () => {
     throw notImplemented(`${method} ${path} is not there yet: ${reason}`);
   },

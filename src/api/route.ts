@@ -8,5 +8,7 @@ export interface Route {
   /** Without the version; `{id}` and `{name}` are read with `Call.param`. A `{name}` may hold slashes. */
   readonly path: string;
   readonly operation: string;
+  /** Why the call is answered 501; absent where it is there. */
+  readonly missing?: string;
   readonly handler: (call: Call) => void | Promise<void>;
 }

@@ -41,7 +41,8 @@ export function parseComposeFile(source: ComposeSource): ComposeValue {
       for (const { key, value } of node.items) {
         const name = isScalar(key) ? String(key.value) : '';
         const keyPlace = key.range === null || key.range === undefined ? here : place(key.range[0]);
-        if (name === '<<') mergeInto(entries, convert(value, keyPlace));
+        if (name === '<<' || (isScalar(key) && typeof key.value === 'symbol'))
+          mergeInto(entries, convert(value, keyPlace));
         else entries.set(name, { ...convert(value, keyPlace), place: keyPlace });
       }
       return { kind: 'map', place: here, entries, replaces };

@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Project } from './project.ts';
+import { readProject } from './project-reader.ts';
+
+function read(...texts: string[]): Project {
+  return readProject({
+    files: texts.map((text, index) => ({ name: index === 0 ? 'compose.yaml' : `over-${index}.yaml`, text })),
+    directory: '/srv/shop',
+    name: undefined,
+    environment: (name) => (name === 'TAG' ? '1.0' : undefined),
+    profiles: [],
+    resolvePath: (path) => `/srv/shop/${path.replace(/^\.\//, '')}`,
+    readFile: (path) => (path === '/srv/shop/web.env' ? 'FROM_FILE=yes\nBOTH=file' : undefined),
+    warn: () => undefined,
+  });
+}
+
+test('short forms are written out', () => {
+  const web = read(`
+services:
+  web:
+    image: web:$TAG
+    command: sh -c "echo hi"
+    ports: ["8080:80", "127.0.0.1:5000-5001:5000-5001/udp"]
+    volumes: ["data:/data:ro", "./conf:/etc/conf", "/anonymous"]
+    environment: { BOTH: file2, NUMBER: 1 }
+    env_file: web.env
+    mem_limit: 64m
+    stop_grace_period: 1m30s
+volumes:
+  data:
+`).services.get('web');
+  assert.equal(web?.image, 'web:1.0');
+  assert.deepEqual(web?.config['Cmd'], ['sh', '-c', 'echo hi']);
+  assert.deepEqual(web?.config['Env'], ['FROM_FILE=yes', 'BOTH=file2', 'NUMBER=1']);
+  assert.equal(web?.config['StopTimeout'], 90);
+  assert.equal(web?.hostConfig['Memory'], 64 * 1024 * 1024);
+  assert.deepEqual(web?.ports, [
+    { target: '80/tcp', bindings: [{ HostIp: '', HostPort: '8080' }] },
+    { target: '5000/udp', bindings: [{ HostIp: '127.0.0.1', HostPort: '5000' }] },
+    { target: '5001/udp', bindings: [{ HostIp: '127.0.0.1', HostPort: '5001' }] },
+  ]);
+  assert.deepEqual(
+    web?.mounts.map(({ Type, Source, Target, ReadOnly }) => [Type, Source, Target, ReadOnly]),
+    [
+      ['volume', 'shop_data', '/data', true],
+      ['bind', '/srv/shop/conf', '/etc/conf', false],
+      ['volume', '', '/anonymous', false],
+    ],
+  );
+});
+
+test('every key that is not taken is named with its place', () => {
+  const refused: [string, string][] = [
+    [
+      'services:\n  web:\n    image: x\n    imgae: y\n',
+      'compose.yaml:4:5: services.web: imgae is unknown; did you mean image?',
+    ],
+    ['services:\n  web:\n    build: .\n', 'compose.yaml:3:5: services.web: build is not supported yet'],
+    [
+      'services:\n  web:\n    image: x\nsecrets: {}\n',
+      'compose.yaml:4:1: Compose file: secrets is not supported yet',
+    ],
+    [
+      'services:\n  web:\n    image: x\n    deploy: { mode: global }\n',
+      'compose.yaml:4:15: services.web.deploy: mode is',
+    ],
+    ['services:\n  web:\n    image: [x]\n', 'compose.yaml:3:5: must be a string'],
+    [
+      'services:\n  web:\n    image: x\n    volumes: ["nope:/x"]\n',
+      'compose.yaml:4:15: volume nope is not declared',
+    ],
+    [
+      'services: {web: {image: x, depends_on: [gone]}}\n',
+      'service "web" depends on undefined service "gone"',
+    ],
+    [
+      'services:\n  a: {image: x, depends_on: [b]}\n  b: {image: x, depends_on: [a]}\n',
+      'dependency cycle detected: a -> b -> a',
+    ],
+    ['services:\n  web: [\n', 'compose.yaml:'],
+  ];
+  for (const [text, message] of refused) {
+    assert.throws(
+      () => read(text),
+      (error: Error) => error.message.startsWith(message) || assert.fail(`${error.message} for ${text}`),
+    );
+  }
+});
+
+test('later files win, extend lists, and can reset', () => {
+  const project = read(
+    'services: {web: {image: a, command: [x], ports: ["80:80"], environment: {A: 1, B: 2}, labels: {l: "1"}}}',
+    'services: {web: {image: b, command: [y], ports: ["81:81"], environment: {B: 3}, labels: !reset null}}',
+  );
+  const web = project.services.get('web');
+  assert.equal(web?.image, 'b');
+  assert.deepEqual(web?.config['Cmd'], ['y']);
+  assert.deepEqual(
+    web?.ports.map(({ target }) => target),
+    ['80/tcp', '81/tcp'],
+  );
+  assert.deepEqual(web?.config['Env'], ['A=1', 'B=3']);
+  assert.deepEqual(web?.config['Labels'], {});
+});
+
+test('services with profiles wait to be asked for; names follow the directory', () => {
+  const project = read('services: {web: {image: a}, debug: {image: a, profiles: [dev]}}');
+  assert.deepEqual([...project.services.keys()], ['web']);
+  assert.equal(project.name, 'shop');
+  assert.equal(project.networks.get('default')?.name, 'shop_default');
+});
+
+test('anchors and merge keys', () => {
+  const project = read('x-base: &base {image: a, restart: always}\nservices: {web: {<<: *base, image: b}}');
+  const web = project.services.get('web');
+  assert.equal(web?.image, 'b');
+  assert.deepEqual(web?.hostConfig['RestartPolicy'], { Name: 'always', MaximumRetryCount: 0 });
+});

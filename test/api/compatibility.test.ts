@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { Route } from '#api/route.ts';
+import { routes } from '#api/routes.ts';
+
+const PAGE = join(import.meta.dirname, '..', '..', 'docs', 'compatibility.md');
+
+const HEAD = `# Compatibility with Docker's API
+
+Served: versions 1.24 to 1.51. A call that is not there answers 501 with the reason below; what is wrong with a request answers
+Docker's status and a message that names the field. This page is compared with the routes by \`test/api/compatibility.test.ts\`;
+\`UPDATE=1 sh scripts/node --test test/api/compatibility.test.ts\` writes it anew.
+
+## What differs from Docker where a call is there
+
+| call | difference | why |
+|---|---|---|
+| ContainerCreate | IPv6 addresses, links to user-defined networks, volume drivers other than local are refused by name | later stages |
+| ContainerLogs | one log format, whatever \`LogConfig\` says; \`max-size\` is honoured | conmon writes it, so that no line is lost with the daemon |
+| ContainerTop | takes ps(1)'s arguments as Docker does | – |
+| ImageCreate | imports (\`fromSrc=-\`); pulling (\`fromImage\`) answers 501 | no registry client yet |
+| NetworkCreate | bridge networks over IPv4; overlay, macvlan, ipvlan answer 501 | the cluster brings overlays |
+| NetworkInspect | resolv.conf of a container names its network's gateway, not 127.0.0.11 | decision 0006 |
+| published ports | IPv4 only: nothing listens on \`[::]\` | no userland proxy, decision 0005 |
+
+`;
+
+function page(): string {
+  const line = ({ method, path, operation, missing }: Route): string =>
+    `| ${operation} | \`${method} ${path}\` | ${missing === undefined ? 'yes' : `no: ${missing}`} |`;
+  const sections = Map.groupBy(
+    routes.toSorted((a, b) => a.path.localeCompare(b.path) || a.method.localeCompare(b.method)),
+    ({ path }) => path.split('/')[1] ?? '',
+  );
+  const tables = [...sections].map(
+    ([name, calls]) =>
+      `## /${name}\n\n| operation | call | there |\n|---|---|---|\n${calls.map(line).join('\n')}\n`,
+  );
+  return HEAD + tables.join('\n');
+}
+
+test('docs/compatibility.md lists the calls that there are', () => {
+  if (process.env['UPDATE'] === '1') writeFileSync(PAGE, page());
+  assert.equal(readFileSync(PAGE, 'utf8'), page());
+});
