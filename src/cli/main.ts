@@ -17,6 +17,8 @@ function program(): Command {
       'the daemon to talk to (default: $DOCKER_HOST or unix:///var/run/drover.sock)',
     )
     .version(VERSION, '-v, --version')
+    // `down -v` is the volumes' flag, not the version's.
+    .enablePositionalOptions()
     .addHelpText(
       'after',
       `

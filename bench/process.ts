@@ -1,0 +1,103 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+
+const COMMAND_LIMIT_MS = 120_000;
+
+/** Runs a command to its end; its standard output, or an error that says what it printed. */
+export function run(command: readonly string[], env: NodeJS.ProcessEnv = process.env): string {
+  const [program = '', ...argv] = command;
+  const done = spawnSync(program, argv, {
+    encoding: 'utf8',
+    env,
+    timeout: COMMAND_LIMIT_MS,
+    maxBuffer: 64 << 20,
+  });
+  if (done.status !== 0) {
+    throw new Error(`${command.join(' ')}: ${done.status ?? done.signal}\n${done.stderr || done.error}`);
+  }
+  return done.stdout.trim();
+}
+
+/** The wall time of a command in milliseconds; it must succeed. */
+export function timed(command: readonly string[], env: NodeJS.ProcessEnv = process.env): number {
+  const start = performance.now();
+  run(command, env);
+  return performance.now() - start;
+}
+
+/** The wall time of many commands, `width` of them at a time. */
+export async function timedTogether(
+  commands: readonly (readonly string[])[],
+  width: number,
+  env: NodeJS.ProcessEnv,
+): Promise<number> {
+  const start = performance.now();
+  const waiting = [...commands];
+  const lane = async () => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await succeed(next, env);
+  };
+  await Promise.all(Array.from({ length: width }, lane));
+  return performance.now() - start;
+}
+
+async function succeed(command: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
+  const [program = '', ...argv] = command;
+  const child = spawn(program, argv, {
+    env,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: COMMAND_LIMIT_MS,
+  });
+  let message = '';
+  child.stderr.on('data', (chunk) => {
+    message += String(chunk);
+  });
+  const [code] = await once(child, 'close');
+  if (code !== 0) throw new Error(`${command.join(' ')}: ${code}\n${message}`);
+}
+
+/** Ends a process that was started here: SIGTERM, then SIGKILL when it does not listen. */
+export async function end(child: ChildProcess, limitMs = 15_000): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill('SIGTERM');
+  const timer = setTimeout(() => child.kill('SIGKILL'), limitMs);
+  await exited;
+  clearTimeout(timer);
+}
+
+export interface RunningProcess {
+  pid: number;
+  name: string;
+}
+
+/** The processes that live in the same mount namespace as `pid`: an engine's own, without its containers'. */
+export function processesBeside(pid: number): RunningProcess[] {
+  const namespace = readlinkSync(`/proc/${pid}/ns/mnt`);
+  const found: RunningProcess[] = [];
+  for (const entry of readdirSync('/proc')) {
+    if (!/^\d+$/.test(entry)) continue;
+    try {
+      if (readlinkSync(`/proc/${entry}/ns/mnt`) !== namespace) continue;
+      found.push({ pid: Number(entry), name: readFileSync(`/proc/${entry}/comm`, 'utf8').trim() });
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    }
+  }
+  return found;
+}
+
+/** Proportional set size in bytes: memory shared with others counts by the share. 0 for a process that has ended. */
+export function pssBytes(pid: number): number {
+  try {
+    const line = /^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'));
+    return Number(line?.[1] ?? 0) * 1024;
+  } catch (error) {
+    if (isGone(error)) return 0;
+    throw error;
+  }
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH');
+}
