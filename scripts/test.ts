@@ -3,16 +3,20 @@ import { globSync } from 'node:fs';
 import { join } from 'node:path';
 
 /**
- * Runs the checks: `npm test` all of them, `--only check|unit|integration` one part. Ends at the first part that fails, with its
+ * Runs the checks: `npm test` all of them, `--only check|unit|integration|reference` one part;
+ * `reference`, which all leaves out, runs the suite of the docker CLI on Debian's dockerd. Ends at the first part that fails, with its
  * exit code; the last thing printed is node's own count of the tests.
  */
 const ROOT = join(import.meta.dirname, '..');
-const PARTS = ['check', 'unit', 'integration'] as const;
+const ALL = ['check', 'unit', 'integration'] as const;
+const PARTS = [...ALL, 'reference'] as const;
+/** Far beyond what any test takes: one that hangs is named, and the run ends. */
+const TEST_LIMIT = '--test-timeout=120000';
 type Part = (typeof PARTS)[number];
 
 function main(args: readonly string[]): number {
   const asked = args[0] === '--only' ? args[1] : undefined;
-  const chosen = PARTS.filter((part) => asked === undefined || part === asked);
+  const chosen = asked === undefined ? ALL : PARTS.filter((part) => part === asked);
   if (chosen.length === 0) {
     console.error(`test: ${asked} is not one of ${PARTS.join(', ')}`);
     return 2;
@@ -36,7 +40,19 @@ function runPart(part: Part): number {
       // Pure tests share one process: starting one for each file costs more than all of them.
       return run(['--test', '--test-isolation=none', ...unitTests()]);
     case 'integration':
-      return run(['--test', '--test-concurrency=2', ...integrationTests()]);
+      return runIsolated('scripts/run-isolated.ts', [
+        ...['--test', '--test-concurrency=2', TEST_LIMIT],
+        ...integrationTests(),
+      ]);
+    case 'reference':
+      if (spawnSync('dockerd', ['--version']).status !== 0) {
+        console.error('test: dockerd is not installed; install it with: apt-get install docker.io');
+        return 1;
+      }
+      return runIsolated('scripts/run-reference.ts', [
+        ...['--test', '--test-concurrency=1', TEST_LIMIT],
+        ...globSync('test/docker/*.test.ts', { cwd: ROOT }).sort(),
+      ]);
   }
 }
 
@@ -48,10 +64,17 @@ function integrationTests(): string[] {
   return globSync('test/*/**/*.test.ts', { cwd: ROOT }).sort();
 }
 
+/** In network and mount namespaces of their own: nothing outside is disturbed, and what is left behind is seen. */
+function runIsolated(script: string, args: readonly string[]): number {
+  return exec('unshare', ['--net', '--mount', '--', process.execPath, ...process.execArgv, script, ...args]);
+}
+
 function run(args: readonly string[]): number {
-  return (
-    spawnSync(process.execPath, [...process.execArgv, ...args], { cwd: ROOT, stdio: 'inherit' }).status ?? 1
-  );
+  return exec(process.execPath, [...process.execArgv, ...args]);
+}
+
+function exec(program: string, args: readonly string[]): number {
+  return spawnSync(program, args, { cwd: ROOT, stdio: 'inherit' }).status ?? 1;
 }
 
 process.exitCode = main(process.argv.slice(2));

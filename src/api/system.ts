@@ -1,6 +1,6 @@
 import { release } from 'node:os';
 import { directoryBytes } from '#engine/volumes/directory-size.ts';
-import { invalid } from '#model/errors.ts';
+import { invalid, notFound } from '#model/errors.ts';
 import type { Call } from './call.ts';
 import { containerSummary } from './container-view.ts';
 import { imageSummary } from './image-view.ts';
@@ -19,7 +19,14 @@ export const systemRoutes: readonly Route[] = [
   { method: 'GET', path: '/info', operation: 'SystemInfo', handler: info },
   { method: 'GET', path: '/events', operation: 'SystemEvents', handler: streamEvents },
   { method: 'GET', path: '/system/df', operation: 'SystemDataUsage', handler: dataUsage },
+  // There are none: a list of them is empty, and `docker inspect` looks for the name it was given here as well.
+  { method: 'GET', path: '/plugins', operation: 'PluginList', handler: (call) => call.json(200, []) },
+  { method: 'GET', path: '/plugins/{name}/json', operation: 'PluginInspect', handler: noSuchPlugin },
 ];
+
+function noSuchPlugin(call: Call): void {
+  throw notFound(`plugin "${call.param('name')}" not found`);
+}
 
 function ping(call: Call): void {
   const body = call.request.method === 'HEAD' ? '' : 'OK';

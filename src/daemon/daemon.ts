@@ -64,6 +64,7 @@ export async function tearDown(options: DaemonOptions, log: Logger): Promise<und
   parts.filesystems.unmountAll();
   await parts.networks.stop();
   parts.networks.teardown();
+  parts.runtime.removeCgroupParent();
   log.info({ containers: running.length }, 'torn down');
 }
 

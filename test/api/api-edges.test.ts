@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { ApiDaemon, DROVER } from './api-daemon.ts';
+import { ApiDaemon, DROVER } from '../support/api-daemon.ts';
 
 const JSON_BODY = { 'Content-Type': 'application/json' };
 let daemon: ApiDaemon;

@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { ApiDaemon } from './api-daemon.ts';
+import { ApiDaemon } from '../support/api-daemon.ts';
 
 const ROOTFS = fileURLToPath(new URL('../../.cache/busybox.tar', import.meta.url));
 const UPGRADE = 'Connection: Upgrade\r\nUpgrade: tcp\r\n';

@@ -3,7 +3,7 @@ import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
-import { ApiDaemon, DROVER } from '../api/api-daemon.ts';
+import { ApiDaemon, DROVER } from '../support/api-daemon.ts';
 
 const BUSYBOX = join(import.meta.dirname, '..', '..', '.cache', 'busybox.tar');
 let daemon: ApiDaemon;

@@ -16,6 +16,12 @@ export interface Answer {
   body: string;
 }
 
+/** Test files run at the same time: each has a bridge and addresses of its own, by its process. */
+function ownBridge(): { bridge: string; bip: string } {
+  const { pid } = process;
+  return { bridge: `dv${pid.toString(36)}`, bip: `10.${128 + ((pid >> 8) % 64)}.${pid & 0xff}.1/24` };
+}
+
 /** A real daemon on roots, a socket and a bridge of its own; nothing of it is left when it is disposed of. */
 export class ApiDaemon implements AsyncDisposable {
   readonly directory: string;
@@ -34,12 +40,20 @@ export class ApiDaemon implements AsyncDisposable {
     });
   }
 
-  static async start(o: { bridge: string; bip: string }): Promise<ApiDaemon> {
+  static async start(o: { bridge: string; bip: string } = ownBridge()): Promise<ApiDaemon> {
     const directory = mkdtempSync(join(tmpdir(), 'drover-api-'));
-    const flags = [
+    return await ApiDaemon.#startOn(directory, [
       ...['--data-root', join(directory, 'data'), '--exec-root', join(directory, 'exec')],
       ...['-H', `unix://${join(directory, 'd.sock')}`, '--bridge', o.bridge, '--bip', o.bip],
-    ];
+    ]);
+  }
+
+  /** The next daemon on the same roots, after this one has ended. */
+  async startAgain(): Promise<ApiDaemon> {
+    return await ApiDaemon.#startOn(this.directory, this.flags);
+  }
+
+  static async #startOn(directory: string, flags: readonly string[]): Promise<ApiDaemon> {
     const daemon = new ApiDaemon(directory, flags);
     const deadline = Date.now() + START_LIMIT_MS;
     while (!daemon.#log.includes('API listen on')) {
@@ -100,6 +114,13 @@ export class ApiDaemon implements AsyncDisposable {
       await once(this.#process, 'exit');
     }
     return this.#process.exitCode;
+  }
+
+  /** What the kernel does when memory runs out. */
+  async kill(): Promise<void> {
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    this.#process.kill('SIGKILL');
+    await once(this.#process, 'exit');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
