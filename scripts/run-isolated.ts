@@ -60,7 +60,7 @@ function processes(): string[] {
       if (readlinkSync(`/proc/${pid}/ns/net`) !== own) continue;
       found.push(`process ${pid} ${readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')}`);
     } catch (error) {
-      if (!hasCode(error, 'ENOENT', 'ESRCH')) throw error;
+      if (!hasCode(error, 'ENOENT', 'ESRCH', 'EACCES')) throw error;
     }
   }
   return found;

@@ -3,7 +3,6 @@ import { invalid } from '#model/errors.ts';
 import { type Filters, matchesLabels } from '#model/filters.ts';
 import type { Image } from '#model/image.ts';
 import { booleanFilter, untilFilter } from './filters.ts';
-import { createdSeconds } from './image-view.ts';
 
 export const IMAGE_FILTERS: readonly string[] = [
   'before',
@@ -25,14 +24,18 @@ export function filterImages(
   const before = boundary(filters, 'before', o.resolve);
   const since = boundary(filters, 'since', o.resolve);
   return images.flatMap((image) => {
-    const created = createdSeconds(image);
+    const created = createdMs(image);
     if (dangling !== undefined && dangling !== (image.repoTags.length === 0)) return [];
-    if (until !== undefined && created * 1000 >= until) return [];
+    if (until !== undefined && created >= until) return [];
     if (before !== undefined && created >= before) return [];
     if (since !== undefined && created <= since) return [];
     if (!matchesLabels(filters, image.configuration.config?.Labels ?? {})) return [];
     return withReference(image, filters['reference']);
   });
+}
+
+function createdMs({ configuration }: Image): number {
+  return Date.parse(configuration.created ?? '') || 0;
 }
 
 function boundary(
@@ -43,7 +46,7 @@ function boundary(
   const references = filters[key] ?? [];
   if (references.length > 1) throw invalid(`invalid filter: more than one ${key}`);
   const [reference] = references;
-  return reference === undefined ? undefined : createdSeconds(resolve(reference));
+  return reference === undefined ? undefined : createdMs(resolve(reference));
 }
 
 /** The image with only those of its names that match one of the patterns, or nothing if none does. */

@@ -8,21 +8,25 @@ const RTM = {
   newLink: 16,
   delLink: 17,
   getLink: 18,
+  setLink: 19,
   newAddress: 20,
   getAddress: 22,
   newRoute: 24,
   delRoute: 25,
   getRoute: 26,
 };
+const NLA_F_NESTED = 0x8000;
 const NLM_F_REPLACE = 0x100;
 const NLM_F_EXCL = 0x200;
 const NLM_F_CREATE = 0x400;
-const IFLA = { address: 1, ifname: 3, mtu: 4, master: 10, linkInfo: 18, netnsFd: 28 };
+const IFLA = { address: 1, ifname: 3, mtu: 4, master: 10, protocolInfo: 12, linkInfo: 18, netnsFd: 28 };
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
+const IFLA_BRPORT_MODE = 4;
 const VETH_INFO_PEER = 1;
 const IFF_UP = 1;
 const AF_INET = 2;
+const AF_BRIDGE = 7;
 const AF_INET6 = 10;
 const IFA_F_NODAD = 2;
 const ENODEV = 19;
@@ -169,6 +173,7 @@ export function attachToNamespace(o: {
     closeSync(namespace);
   }
   try {
+    letReflect(host, o.hostName);
     using inside = socketInside(o.namespacePath);
     const index = linkIndex(inside, o.interfaceName);
     for (const address of o.addresses) assignAddress(inside, index, address);
@@ -179,6 +184,17 @@ export function attachToNamespace(o: {
     deleteLink(o.hostName);
     throw error;
   }
+}
+
+/**
+ * Lets a bridge send a frame back out of the port that it came in by (hairpin mode): a container that calls its own published
+ * port needs it where br_netfilter rewrites frames on the bridge.
+ */
+function letReflect(route: RouteSocket, port: string): void {
+  const header = linkHeader(linkIndex(route, port), 0, 0);
+  header.writeUInt8(AF_BRIDGE, 0);
+  const mode = nested(NLA_F_NESTED | IFLA.protocolInfo, attribute(IFLA_BRPORT_MODE, Buffer.from([1])));
+  route.request('RTM_SETLINK', RTM.setLink, 0, Buffer.concat([header, mode]), port);
 }
 
 /** Takes an interface out of a namespace; one that is not there is success. */

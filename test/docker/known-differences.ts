@@ -6,7 +6,8 @@ const KNOWN_DIFFERENCES = {
     'dockerd finds out about some of these only when the container starts, or has other words for them',
   'exec-privileged':
     'runc 1.1 gives an exec more than the process may have where CAP_SYS_RESOURCE is missing, and fails',
-  'exec-127': 'dockerd 20.10 gives 126 for every exec that does not start; run, and later versions, tell 127 apart',
+  'exec-127':
+    'dockerd 20.10 gives 126 for every exec that does not start; run, and later versions, tell 127 apart',
 } as const;
 
 /** The options of a test that the reference is not asked to pass. */

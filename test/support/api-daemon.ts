@@ -29,6 +29,7 @@ export class ApiDaemon implements AsyncDisposable {
   readonly flags: readonly string[];
   readonly #process: ChildProcess;
   #log = '';
+  #isExpectedToEnd = false;
 
   private constructor(directory: string, flags: readonly string[]) {
     this.directory = directory;
@@ -37,6 +38,10 @@ export class ApiDaemon implements AsyncDisposable {
     this.#process = spawn(DROVER, ['daemon', ...flags], { stdio: ['ignore', 'inherit', 'pipe'] });
     this.#process.stderr?.on('data', (chunk) => {
       this.#log += String(chunk);
+    });
+    this.#process.once('exit', (code, signal) => {
+      if (!this.#isExpectedToEnd)
+        console.error(`the daemon ended by itself: ${signal ?? code}\n${this.#log}`);
     });
   }
 
@@ -109,6 +114,7 @@ export class ApiDaemon implements AsyncDisposable {
 
   /** What a service manager does: SIGTERM, then wait. */
   async stop(): Promise<number | null> {
+    this.#isExpectedToEnd = true;
     if (this.#process.exitCode === null && this.#process.signalCode === null) {
       this.#process.kill('SIGTERM');
       await once(this.#process, 'exit');
@@ -118,6 +124,7 @@ export class ApiDaemon implements AsyncDisposable {
 
   /** What the kernel does when memory runs out. */
   async kill(): Promise<void> {
+    this.#isExpectedToEnd = true;
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     this.#process.kill('SIGKILL');
     await once(this.#process, 'exit');

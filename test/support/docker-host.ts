@@ -11,7 +11,7 @@ import { ApiDaemon } from './api-daemon.ts';
 
 /** The image that the tests run: a static busybox. */
 export const BUSYBOX: string = fileURLToPath(new URL('../../.cache/busybox.tar', import.meta.url));
-const COMMAND_LIMIT_MS = 60_000;
+const COMMAND_LIMIT_MS = 20_000;
 
 export interface Result {
   status: number | null;

@@ -4,7 +4,7 @@ import { cpus, hostname } from 'node:os';
 import { validateEndpoints } from '#engine/networks/endpoint-request.ts';
 import { cgroupMode } from '#linux/cgroups.ts';
 import { type ContainerConfig, type EndpointSettings, type HostConfig, NEVER } from '#model/container.ts';
-import { invalid, notFound } from '#model/errors.ts';
+import { invalid, kindOf, messageOf, notFound } from '#model/errors.ts';
 import type { Image } from '#model/image.ts';
 import { commandLine, completeConfig } from './container-config.ts';
 import { discardContainer } from './container-discard.ts';
@@ -51,7 +51,7 @@ export async function createContainer(
   const planned = planMounts({
     hostConfig,
     imageVolumes: config.Volumes,
-    container: (reference) => table.resolve(reference),
+    container: (reference) => otherContainer(parts, reference),
   });
   checkBindSources(planned);
   const record: StoredContainer = {
@@ -113,14 +113,23 @@ function checkPlatform(request: CreateRequest, image: Image): void {
 function pinSharedNamespaces(parts: ContainerParts, hostConfig: HostConfig): void {
   for (const field of ['NetworkMode', 'PidMode', 'IpcMode'] as const) {
     const reference = containerOfMode(hostConfig[field]);
-    if (reference !== undefined) hostConfig[field] = `container:${parts.table.resolve(reference).id}`;
+    if (reference !== undefined) hostConfig[field] = `container:${otherContainer(parts, reference).id}`;
+  }
+}
+
+/** A container that the request names. Not found is said of the image alone: a client would go and pull that. */
+function otherContainer(parts: ContainerParts, reference: string): StoredContainer {
+  try {
+    return parts.table.resolve(reference);
+  } catch (error) {
+    throw kindOf(error) === 'not-found' ? invalid(messageOf(error), { cause: error }) : error;
   }
 }
 
 function defaultHostname(parts: ContainerParts, id: string, hostConfig: HostConfig): string {
   if (hostConfig.NetworkMode === 'host' || hostConfig.UTSMode === 'host') return hostname();
   const other = containerOfMode(hostConfig.NetworkMode);
-  return other === undefined ? id.slice(0, 12) : parts.table.resolve(other).config.Hostname;
+  return other === undefined ? id.slice(0, 12) : otherContainer(parts, other).config.Hostname;
 }
 
 /** `--mount type=bind` wants its source to be there; `-v` makes it at the start. */

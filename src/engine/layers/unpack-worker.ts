@@ -8,10 +8,11 @@ import {
   readSync,
   renameSync,
 } from 'node:fs';
-import { Transform } from 'node:stream';
+import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
+import { outputOf } from '#engine/runtime/process-launcher.ts';
 import { invalid, kindOf, messageOf } from '#model/errors.ts';
 import { type ExtractionOptions, extractArchive } from './archive-extractor.ts';
 
@@ -35,7 +36,7 @@ export type UnpackAnswer = { done: UnpackResult } | { failed: { kind: string; me
 const CHUNK = 1024 * 1024;
 
 async function unpack(task: UnpackTask): Promise<UnpackResult> {
-  const diffId = await decompress(task.source, task.plain);
+  const diffId = await hashPlain(task.source, task.plain);
   if (task.target === undefined) return { diffId, size: 0 };
   mkdirSync(task.target, { recursive: true, mode: 0o755 });
   const fd = openSync(task.plain, 'r');
@@ -47,10 +48,10 @@ async function unpack(task: UnpackTask): Promise<UnpackResult> {
 }
 
 /** Leaves the uncompressed archive at `plain` and gives its digest. */
-async function decompress(source: string, plain: string): Promise<string> {
+async function hashPlain(source: string, plain: string): Promise<string> {
   const hash = createHash('sha256');
-  const decompressor = decompressorFor(source);
-  if (decompressor === undefined) {
+  const decompressed = decompress(source);
+  if (decompressed === undefined) {
     const fd = openSync(source, 'r');
     try {
       const chunk = Buffer.allocUnsafe(CHUNK);
@@ -70,22 +71,15 @@ async function decompress(source: string, plain: string): Promise<string> {
     },
   });
   try {
-    await pipeline(
-      createReadStream(source),
-      decompressor,
-      hashing,
-      createWriteStream(plain, { mode: 0o600 }),
-    );
+    await pipeline(decompressed, hashing, createWriteStream(plain, { mode: 0o600 }));
   } catch (error) {
     throw invalid(`the compressed archive is damaged: ${messageOf(error)}`, { cause: error });
   }
   return `sha256:${hash.digest('hex')}`;
 }
 
-/** By the first bytes, as names and media types lie. */
-function decompressorFor(
-  source: string,
-): ReturnType<typeof createGunzip> | ReturnType<typeof createZstdDecompress> | undefined {
+/** What is in a compressed file, known by its first bytes as names and media types lie; undefined where it is not compressed. */
+function decompress(source: string): Readable | undefined {
   const magic = Buffer.alloc(6);
   const fd = openSync(source, 'r');
   try {
@@ -94,12 +88,11 @@ function decompressorFor(
     closeSync(fd);
   }
   const starts = (...bytes: number[]): boolean => bytes.every((byte, i) => magic.readUInt8(i) === byte);
-  if (starts(0x1f, 0x8b)) return createGunzip({ chunkSize: 256 * 1024 });
-  if (starts(0x28, 0xb5, 0x2f, 0xfd)) return createZstdDecompress({ chunkSize: 256 * 1024 });
-  if (starts(0x42, 0x5a, 0x68))
-    throw invalid('bzip2 archives are not supported; recompress with gzip or zstd');
-  if (starts(0xfd, 0x37, 0x7a, 0x58, 0x5a))
-    throw invalid('xz archives are not supported; recompress with gzip or zstd');
+  if (starts(0x1f, 0x8b)) return createReadStream(source).pipe(createGunzip({ chunkSize: 256 * 1024 }));
+  if (starts(0x28, 0xb5, 0x2f, 0xfd))
+    return createReadStream(source).pipe(createZstdDecompress({ chunkSize: 256 * 1024 }));
+  if (starts(0x42, 0x5a, 0x68)) return outputOf('bzip2', ['-dc', source]);
+  if (starts(0xfd, 0x37, 0x7a, 0x58, 0x5a)) return outputOf('xz', ['-dc', source]);
   return undefined;
 }
 

@@ -151,8 +151,10 @@ export class DnsServer implements Disposable {
     const timer = setTimeout(() => finish(undefined), FORWARD_TIMEOUT_MS);
     socket.once('error', () => finish(undefined));
     // Connected, so that nobody else's answer is taken for the server's.
-    socket.connect(PORT, server, () => socket.send(message));
+    socket.once('connect', () => socket.send(message));
     socket.once('message', (answer) => finish(answer));
+    // An error is an event only where no callback takes it.
+    socket.connect(PORT, server);
     return promise;
   }
 }

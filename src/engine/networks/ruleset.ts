@@ -33,6 +33,7 @@ table ip ${table} {
   set bridges { type ifname; }
   set pairs { type ifname . ifname; }
   set internal { type ifname; }
+  set hairpin { type ifname . ipv4_addr; flags interval; }
   set masqueraded { type ipv4_addr; flags interval; }
   map ports { type inet_proto . inet_service : ipv4_addr . inet_service; }
   map ports_at { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
@@ -51,7 +52,7 @@ table ip ${table} {
   chain postrouting {
     type nat hook postrouting priority srcnat; policy accept;
     oifname @bridges ip saddr 127.0.0.0/8 masquerade
-    ct status dnat iifname . oifname @pairs masquerade
+    ct status dnat oifname . ip saddr @hairpin masquerade
     oifname != @bridges ip saddr @masqueraded masquerade
   }
   chain forward {
@@ -88,6 +89,8 @@ function bridgeElements(verb: 'add' | 'delete', table: string, rules: BridgeRule
   const name = JSON.stringify(rules.bridge);
   return [
     element('bridges', name),
+    // a container that calls a published port of its own network; where br_netfilter is, there is no iifname
+    element('hairpin', `${name} . ${rules.subnet}`),
     rules.icc ? element('pairs', `${name} . ${name}`) : '',
     rules.internal ? element('internal', name) : '',
     rules.masquerade && !rules.internal ? element('masqueraded', rules.subnet) : '',
