@@ -1,17 +1,15 @@
-import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { hasCode } from './system-call-error.ts';
 
 /**
- * Does what the runtime's `start` does, through the fifo that a created container waits at: crun reads a byte from it, runc
- * writes one into it. False where that did not work and the command has to be used.
+ * Does what `crun start` does: writes a byte into the fifo that a created container waits at. False where that did not work
+ * and the command has to be used. runc's fifo works the other way round, and needs a reader that waits for its writer.
  */
-export function startThroughFifo(o: { path: string; runtime: 'crun' | 'runc' }): boolean {
+export function startThroughFifo(path: string): boolean {
   try {
-    const flags = o.runtime === 'crun' ? constants.O_RDWR : constants.O_RDONLY;
-    const fd = openSync(o.path, flags | constants.O_NONBLOCK);
+    const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
     try {
-      if (o.runtime === 'crun') return writeSync(fd, '0') === 1;
-      return readSync(fd, Buffer.alloc(1)) === 1;
+      return writeSync(fd, '0') === 1;
     } finally {
       closeSync(fd);
     }

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import { ContainerEngine } from '#engine/containers/container-engine.ts';
 import { EventBus } from '#engine/events/event-bus.ts';
+import type { ExecConfig } from '#engine/exec/exec-config.ts';
 import { ExecEngine } from '#engine/exec/exec-engine.ts';
 import { ImageStore } from '#engine/images/image-store.ts';
 import { ContainerFilesystems } from '#engine/layers/container-filesystem.ts';
@@ -12,6 +13,7 @@ import { LayerStore } from '#engine/layers/layer-store.ts';
 import { NetworkStore } from '#engine/networks/network-store.ts';
 import { RecordStore } from '#engine/records/record-store.ts';
 import { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
+import type { RuntimeName } from '#engine/runtime/runtime-chooser.ts';
 import { VolumeStore } from '#engine/volumes/volume-store.ts';
 import type { ContainerConfig, ContainerRecord, HostConfig } from '#model/container.ts';
 import type { EngineEvent } from '#model/event.ts';
@@ -31,6 +33,7 @@ const BRIDGE_ADDRESSES = {
   dvc1: '10.213.0.65/26',
   dvc2: '10.213.0.129/26',
   dvc3: '10.213.0.193/26',
+  dvc4: '10.213.1.1/26',
 };
 
 /** An engine without its API, on directories of its own; `die` leaves everything as SIGKILL would. */
@@ -90,13 +93,10 @@ export class EngineFixture {
   }
 
   /** A new engine with the `busybox` image. */
-  static async make(bridge: Roots['bridge']): Promise<EngineFixture> {
+  static async make(bridge: Roots['bridge'], preferredRuntime?: RuntimeName): Promise<EngineFixture> {
     const home = mkdtempSync(join(tmpdir(), 'drover-containers-'));
-    const engine = await EngineFixture.takeOver({
-      dataRoot: join(home, 'data'),
-      execRoot: join(home, 'exec'),
-      bridge,
-    });
+    const roots = { dataRoot: join(home, 'data'), execRoot: join(home, 'exec'), bridge };
+    const engine = await EngineFixture.takeOver(roots, preferredRuntime);
     await engine.#images.import({
       archive: createReadStream(ROOTFS),
       reference: 'busybox',
@@ -107,10 +107,11 @@ export class EngineFixture {
   }
 
   /** An engine that goes on with what another one left. */
-  static async takeOver(roots: Roots): Promise<EngineFixture> {
+  static async takeOver(roots: Roots, preferredRuntime?: RuntimeName): Promise<EngineFixture> {
     for (const path of [roots.dataRoot, roots.execRoot]) mkdirSync(path, { recursive: true });
     const log = pino({ level: 'silent' });
-    const runtime = await ContainerRuntime.probe({ ...roots, log });
+    const preferred = preferredRuntime === undefined ? {} : { preferred: preferredRuntime };
+    const runtime = await ContainerRuntime.probe({ ...roots, log, ...preferred });
     const engine = new EngineFixture(roots, runtime);
     await engine.networks.start(
       engine.records.list<ContainerRecord>('container').filter(({ state }) => state.Running),
@@ -181,6 +182,27 @@ export class EngineFixture {
     await this.containers.startContainer(id);
     const { StatusCode } = await ended;
     return { id, ...(await output), exitCode: StatusCode };
+  }
+
+  /** Runs a command in a running container to its end. */
+  async runExec(
+    id: string,
+    command: string[],
+    o: Partial<ExecConfig> & { stdin?: string } = {},
+  ): Promise<{ stdout: string; stderr: string; exitCode: number | null }> {
+    const { stdin, ...asked } = o;
+    const execId = this.exec.create(id, {
+      ...{ AttachStdin: stdin !== undefined, AttachStdout: true, AttachStderr: true, Tty: false },
+      ...{ DetachKeys: '', Cmd: command, Env: [], Privileged: false, User: '', WorkingDir: '' },
+      ...asked,
+    });
+    const session = await this.exec.start(execId, { detach: false, tty: asked.Tty ?? false });
+    if (session === undefined) throw new Error(`exec ${execId} is not attached`);
+    const output = readAll(session.output);
+    session.input?.end(stdin);
+    const text = await output;
+    while (this.exec.inspect(execId).running) await new Promise((resolve) => setTimeout(resolve, 1));
+    return { ...text, exitCode: this.exec.inspect(execId).exitCode };
   }
 
   state(id: string): ContainerRecord['state'] {

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { hostname } from 'node:os';
 import { after, before, test } from 'node:test';
-import type { ExecConfig } from '#engine/exec/exec-config.ts';
 import { EngineFixture, readAll } from './engine-fixture.ts';
 
 let engine: EngineFixture;
@@ -12,50 +11,22 @@ after(async () => {
   await engine[Symbol.asyncDispose]();
 });
 
-async function exec(
-  id: string,
-  command: string[],
-  o: Partial<ExecConfig> & { stdin?: string } = {},
-): Promise<{ stdout: string; stderr: string; exitCode: number | null }> {
-  const { stdin, ...asked } = o;
-  const execId = engine.exec.create(id, {
-    AttachStdin: stdin !== undefined,
-    AttachStdout: true,
-    AttachStderr: true,
-    Tty: false,
-    DetachKeys: '',
-    Cmd: command,
-    Env: [],
-    Privileged: false,
-    User: '',
-    WorkingDir: '',
-    ...asked,
-  });
-  const session = await engine.exec.start(execId, { detach: false, tty: asked.Tty ?? false });
-  assert.ok(session);
-  const output = readAll(session.output);
-  session.input?.end(stdin);
-  const text = await output;
-  while (engine.exec.inspect(execId).running) await new Promise((resolve) => setTimeout(resolve, 1));
-  return { ...text, exitCode: engine.exec.inspect(execId).exitCode };
-}
-
 test('a command runs in the container as it was asked to', async () => {
   const id = await engine.create(['sleep', '100'], { config: { Env: ['A=1', 'B=1'], WorkingDir: '/tmp' } });
   await engine.containers.startContainer(id);
-  const run = await exec(id, ['sh', '-c', 'echo $A$B; pwd; id -u; hostname; echo err >&2; exit 4'], {
+  const run = await engine.runExec(id, ['sh', '-c', 'echo $A$B; pwd; id -u; hostname; echo err >&2; exit 4'], {
     Env: ['B=2'],
     User: '1000:1000',
   });
   assert.equal(run.stdout, `12\n/tmp\n1000\n${id.slice(0, 12)}\n`);
   assert.equal(run.stderr, 'err\n');
   assert.equal(run.exitCode, 4);
-  assert.equal((await exec(id, ['cat'], { stdin: 'through' })).stdout, 'through');
-  const missing = await exec(id, ['nope']);
+  assert.equal((await engine.runExec(id, ['cat'], { stdin: 'through' })).stdout, 'through');
+  const missing = await engine.runExec(id, ['nope']);
   assert.equal(missing.exitCode, 127);
   assert.match(missing.stdout, /executable file not found/);
   assert.match(
-    (await exec(id, ['sh', '-c', 'tty'], { Tty: true })).stdout,
+    (await engine.runExec(id, ['sh', '-c', 'tty'], { Tty: true })).stdout,
     /^\/dev\/(pts\/\d+|console)\r\n$/,
   );
 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -167,8 +167,13 @@ test('a published port is reached from outside, and the server sees who called',
     });
     host.runDetached(['-h', 'web', '-p', '18130:80'], ...ANSWER);
     await asked(18130);
-    const call = ['busybox', 'nc', '10.200.77.1', '18130'];
-    const answer = execFileSync('nsenter', [`--net=${outside}`, ...call], { encoding: 'utf8' });
+    const call = [`--net=${outside}`, 'busybox', 'nc', '10.200.77.1', '18130'];
+    let answer = '';
+    // Between two calls nothing listens for a moment.
+    await eventually(() => {
+      answer = spawnSync('nsenter', call, { encoding: 'utf8' }).stdout;
+      return answer !== '';
+    }, 'an answer to a call from outside');
     assert.match(answer, /^web\n/);
     assert.match(answer, /10\.200\.77\.2:/);
     // And the other way: what a container sends outside comes from the host.

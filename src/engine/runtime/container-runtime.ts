@@ -136,7 +136,7 @@ export class ContainerRuntime implements Disposable {
   /** Lets a created container run. */
   async start(id: string): Promise<void> {
     const path = join(this.#execRoot, 'oci', id, 'exec.fifo');
-    if (startThroughFifo({ path, runtime: this.name })) return;
+    if (this.name === 'crun' && startThroughFifo(path)) return;
     await this.#command('start', id);
   }
 
