@@ -4,6 +4,7 @@ import { mkdtempSync, openSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setLinkUp } from '#linux/links.ts';
+import { unmount } from '#linux/mount.ts';
 
 const START_LIMIT_MS = 60_000;
 
@@ -37,6 +38,8 @@ async function main(args: readonly string[]): Promise<number> {
     );
   } finally {
     await ended(dockerd);
+    // dockerd leaves network namespaces mounted
+    for (const path of mountsBelow(directory)) unmount(path);
     rmSync(directory, { recursive: true, force: true });
     for (const path of spawnSync('find', ['/sys/fs/cgroup', '-maxdepth', '2', '-name', cgroup], {
       encoding: 'utf8',
@@ -54,6 +57,15 @@ async function listening(dockerd: ChildProcess, log: string): Promise<void> {
       throw new Error(`dockerd did not start:\n${readFileSync(log, 'utf8')}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+}
+
+/** Innermost first. */
+function mountsBelow(directory: string): string[] {
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .filter((path) => path.startsWith(`${directory}/`))
+    .reverse();
 }
 
 async function ended(dockerd: ChildProcess): Promise<void> {

@@ -66,12 +66,16 @@ function dumpLinks(route: RouteSocket): Link[] {
   });
 }
 
-/** Makes a bridge, down and without an address; SystemCallError EEXIST where the name is taken. */
-export function createBridge(o: { name: string; mtu?: number }): void {
+/**
+ * Makes a bridge, down and without an IP address; SystemCallError EEXIST where the name is taken. Without a MAC address it has
+ * the lowest one of its ports, which changes as they come and go, and those who know the old one are cut off for a while.
+ */
+export function createBridge(o: { name: string; mac?: string; mtu?: number }): void {
   using route = new RouteSocket();
   const payload = Buffer.concat([
     linkHeader(0, 0, 0),
     attribute(IFLA.ifname, o.name),
+    ...(o.mac === undefined ? [] : [attribute(IFLA.address, macBytes(o.mac))]),
     ...(o.mtu === undefined ? [] : [attribute(IFLA.mtu, o.mtu)]),
     nested(IFLA.linkInfo, attribute(IFLA_INFO_KIND, 'bridge')),
   ]);
@@ -153,7 +157,7 @@ export function attachToNamespace(o: {
     const peer = Buffer.concat([
       linkHeader(0, 0, 0),
       attribute(IFLA.ifname, o.interfaceName),
-      attribute(IFLA.address, Buffer.from(o.mac.replaceAll(':', ''), 'hex')),
+      attribute(IFLA.address, macBytes(o.mac)),
       ...mtu,
       attribute(IFLA.netnsFd, namespace),
     ]);
@@ -302,4 +306,8 @@ function formatAddress(bytes: Buffer): string {
   if (bytes.length === 4) return bytes.join('.');
   const groups = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(i * 2).toString(16));
   return groups.join(':');
+}
+
+function macBytes(mac: string): Buffer {
+  return Buffer.from(mac.replaceAll(':', ''), 'hex');
 }

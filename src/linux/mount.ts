@@ -5,6 +5,7 @@ import { hasCode } from './system-call-error.ts';
 const MS_RDONLY = 1;
 const MS_NOSUID = 2;
 const MS_NODEV = 4;
+const MS_NOEXEC = 8;
 const MS_REMOUNT = 32;
 const MS_BIND = 4096;
 const MS_REC = 16384;
@@ -53,8 +54,9 @@ export function bindMount(o: {
 }
 
 /** Mounts a tmpfs, nosuid and nodev; `options` such as `size=64m,mode=1777`. */
-export function mountTmpfs(o: { target: string; options?: string }): void {
-  mount(o.target, 'tmpfs', o.target, 'tmpfs', MS_NOSUID | MS_NODEV, o.options ?? null);
+export function mountTmpfs(o: { target: string; options?: string; noExec?: boolean }): void {
+  const flags = MS_NOSUID | MS_NODEV | (o.noExec === true ? MS_NOEXEC : 0);
+  mount(o.target, 'tmpfs', o.target, 'tmpfs', flags, o.options ?? null);
 }
 
 /** Any other file system by mount(2), for volumes with driver options. */

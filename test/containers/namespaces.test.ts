@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { hostname } from 'node:os';
 import { after, before, test } from 'node:test';
+import type { ExecConfig } from '#engine/exec/exec-config.ts';
 import { EngineFixture, readAll } from './engine-fixture.ts';
 
 let engine: EngineFixture;
@@ -14,10 +15,14 @@ after(async () => {
 test('a command runs in the container as it was asked to', async () => {
   const id = await engine.create(['sleep', '100'], { config: { Env: ['A=1', 'B=1'], WorkingDir: '/tmp' } });
   await engine.containers.startContainer(id);
-  const run = await engine.runExec(id, ['sh', '-c', 'echo $A$B; pwd; id -u; hostname; echo err >&2; exit 4'], {
-    Env: ['B=2'],
-    User: '1000:1000',
-  });
+  const run = await engine.runExec(
+    id,
+    ['sh', '-c', 'echo $A$B; pwd; id -u; hostname; echo err >&2; exit 4'],
+    {
+      Env: ['B=2'],
+      User: '1000:1000',
+    },
+  );
   assert.equal(run.stdout, `12\n/tmp\n1000\n${id.slice(0, 12)}\n`);
   assert.equal(run.stderr, 'err\n');
   assert.equal(run.exitCode, 4);

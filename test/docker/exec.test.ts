@@ -34,6 +34,10 @@ test('exit codes and streams are the command’s', () => {
   assert.equal(host.docker('exec', id, 'sh', '-c', 'kill -9 $$').status, 137);
 });
 
+test('the exit code is true though the output was closed long before', differs('exec-closes-output'), () => {
+  assert.equal(host.docker('exec', id, 'sh', '-c', 'exec >&- 2>&-; sleep 0.3; exit 5').status, 5);
+});
+
 test('a command that is not there is told from one that is not allowed', differs('exec-127'), () => {
   const missing = host.docker('exec', id, 'nosuchcommand');
   assert.equal(missing.status, 127);

@@ -52,6 +52,26 @@ test('packets keep their stream and their borders, before and after the reader c
   assert.equal(process.destroyed, true);
 });
 
+test('the output ends when the exit code is known, not when the process closes it; a reader who leaves does not wait', async () => {
+  const exited = Promise.withResolvers<void>();
+  const seen: string[] = [];
+  const sessions = [new StreamSession(both), new StreamSession(both)] as const;
+  const outputs = sessions.map(async (session, index) => {
+    const process = new FakeProcess();
+    session.connect(process, exited.promise);
+    process.push(null);
+    await texts(session.output);
+    seen.push(index === 0 ? 'ended' : 'left');
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  sessions[1].close();
+  await outputs[1];
+  seen.push('exited');
+  exited.resolve();
+  await outputs[0];
+  assert.deepEqual(seen, ['left', 'exited', 'ended']);
+});
+
 test('only the streams that were asked for are read', async () => {
   const session = new StreamSession({ ...both, stdout: false });
   const process = new FakeProcess();

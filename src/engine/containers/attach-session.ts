@@ -44,7 +44,9 @@ export class StreamSession implements AttachSession {
   readonly input: PassThrough | undefined;
   readonly #options: SessionOptions;
   readonly #source: PromiseWithResolvers<Duplex | undefined> = Promise.withResolvers();
+  readonly #abandoned: PromiseWithResolvers<void> = Promise.withResolvers();
   #connected: Duplex | undefined;
+  #ended: Promise<void> | undefined;
   #closed = false;
 
   constructor(options: SessionOptions) {
@@ -53,13 +55,17 @@ export class StreamSession implements AttachSession {
     this.input = options.stdin ? new PassThrough() : undefined;
   }
 
-  /** Joins the session to its process: `stream` reads packets of a stream number (2, 3) and data, and writes stdin. */
-  connect(stream: Duplex): void {
+  /**
+   * Joins the session to its process: `stream` reads packets of a stream number (2, 3) and data, and writes stdin. The output
+   * does not end before `ended` resolves: then whoever reads it can ask for the exit code.
+   */
+  connect(stream: Duplex, ended?: Promise<void>): void {
     if (this.#closed) {
       stream.destroy();
       return;
     }
     this.#connected = stream;
+    this.#ended = ended;
     const { input } = this;
     if (input !== undefined) {
       input.pipe(stream);
@@ -80,6 +86,7 @@ export class StreamSession implements AttachSession {
     this.#closed = true;
     this.#options.onClose?.();
     this.#source.resolve(undefined);
+    this.#abandoned.resolve();
     this.#connected?.destroy();
     this.input?.destroy();
   }
@@ -97,6 +104,7 @@ export class StreamSession implements AttachSession {
       if (this.#options.followsLog === true) return;
       const source = await this.#source.promise;
       if (source !== undefined) yield* this.#packets(source);
+      await Promise.race([this.#ended, this.#abandoned.promise]);
     } finally {
       this.close();
     }

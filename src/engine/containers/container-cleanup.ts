@@ -1,4 +1,5 @@
 import { messageOf } from '#model/errors.ts';
+import { publishVolumeEvent } from './container-mounts.ts';
 import type { ContainerParts } from './container-parts.ts';
 import { hasProcess } from './container-state.ts';
 import type { StoredContainer } from './container-table.ts';
@@ -10,8 +11,11 @@ import type { StoredContainer } from './container-table.ts';
 export async function cleanUpRun(parts: ContainerParts, record: StoredContainer): Promise<void> {
   await attempt(parts, record, 'runtime state', () => parts.runtime.delete(record.id));
   await attempt(parts, record, 'root file system', () => parts.filesystems.unmount(record.id));
-  for (const { Type, Name } of record.mounts) {
-    if (Type !== 'volume' || Name === undefined || isVolumeInUse(parts, Name)) continue;
+  for (const mount of record.mounts) {
+    const { Type, Name } = mount;
+    if (Type !== 'volume' || Name === undefined) continue;
+    publishVolumeEvent(parts, 'unmount', record, mount);
+    if (isVolumeInUse(parts, Name)) continue;
     await attempt(parts, record, `volume ${Name}`, () => parts.volumes.unmount(Name));
   }
 }

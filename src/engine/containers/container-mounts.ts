@@ -15,12 +15,28 @@ export async function prepareMounts(
     if (mount.Type !== 'volume' || mount.Name === undefined) continue;
     const { Mountpoint } = parts.volumes.mount(mount.Name);
     mount.Source = Mountpoint;
+    publishVolumeEvent(parts, 'mount', record, mount);
     if (mount.copyUp === true) {
       await parts.mutex.run(`volume ${mount.Name}`, () =>
         copyUp({ rootfs, path: mount.Destination, volumeDirectory: Mountpoint }),
       );
     }
   }
+}
+
+/** Announces that a container took a volume into use, or left it. */
+export function publishVolumeEvent(
+  parts: ContainerParts,
+  action: 'mount' | 'unmount',
+  { id }: StoredContainer,
+  { Name, Destination, RW, Propagation }: StoredContainer['mounts'][number],
+): void {
+  const told = { container: id, driver: 'local' };
+  const attributes =
+    action === 'unmount'
+      ? told
+      : { ...told, destination: Destination, 'read/write': String(RW), propagation: Propagation };
+  parts.events.publish('volume', action, Name ?? '', attributes);
 }
 
 function prepareBind(mount: StoredContainer['mounts'][number]): void {

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { ociSpecification } from '#engine/runtime/oci-specification.ts';
+import { ociSpecification, shmSize } from '#engine/runtime/oci-specification.ts';
 import { lookUpUser } from '#engine/runtime/user-lookup.ts';
 import { cgroupMode } from '#linux/cgroups.ts';
 import { prepareMounts } from './container-mounts.ts';
@@ -44,6 +44,7 @@ export async function startProcess(
     user: lookUpUser(rootfs, config.User, hostConfig.GroupAdd ?? []),
     networkNamespace,
     ...namespacePaths(record, shared),
+    ...sharedShm(parts, record, shared),
     cgroupsPath: join(hostConfig.CgroupParent || runtime.cgroupParent, id),
     cgroupVersion: cgroupMode() === 'v2' ? 2 : 1,
     heldCapabilities: runtime.heldCapabilities,
@@ -102,19 +103,27 @@ function namespacePaths(
   pidNamespace: string | undefined;
   ipcNamespace: string | undefined;
   utsNamespace: string | undefined;
-  sharedShm?: string;
 } {
   const { PidMode, IpcMode, UTSMode, NetworkMode } = record.hostConfig;
   const ofProcess = (pid: number | undefined, what: string): string | undefined =>
     pid === undefined ? undefined : `/proc/${pid}/${what}`;
-  const ipcPid = shared.ipc?.state.Pid;
   return {
     pidNamespace: PidMode === 'host' ? 'host' : ofProcess(shared.pid?.state.Pid, 'ns/pid'),
-    ipcNamespace: IpcMode === 'host' ? 'host' : ofProcess(ipcPid, 'ns/ipc'),
+    ipcNamespace: IpcMode === 'host' ? 'host' : ofProcess(shared.ipc?.state.Pid, 'ns/ipc'),
     // a container in the host's network has the host's name, unless it asked for its own
     utsNamespace: UTSMode === 'host' || (NetworkMode === 'host' && isHostsName(record)) ? 'host' : undefined,
-    ...(ipcPid === undefined ? {} : { sharedShm: `/proc/${ipcPid}/root/dev/shm` }),
   };
+}
+
+/** Mounted here, not by the runtime: what is mounted in a container's own namespace cannot be mounted in another's. */
+function sharedShm(
+  { filesystems }: ContainerParts,
+  { id, hostConfig }: StoredContainer,
+  shared: SharedNamespaces,
+): { sharedShm?: string } {
+  if (shared.ipc !== undefined) return { sharedShm: filesystems.shmPath(shared.ipc.id) };
+  if (hostConfig.IpcMode !== 'shareable') return {};
+  return { sharedShm: filesystems.mountShm(id, shmSize(hostConfig)) };
 }
 
 function isHostsName(record: StoredContainer): boolean {

@@ -18,6 +18,8 @@ export function exitedState(
     ExitCode: end.exitCode,
     OOMKilled: end.oomKilled,
     FinishedAt: end.finishedAt,
+    // What is not running is not well: Docker's clients read it so.
+    ...(state.Health === undefined ? {} : { Health: { ...state.Health, Status: 'unhealthy' } }),
   };
 }
 

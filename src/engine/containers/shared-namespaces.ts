@@ -25,8 +25,10 @@ export function sharedNamespaces(
     return other;
   };
   const ipc = find('IpcMode', 'IPC');
-  if (ipc?.hostConfig.IpcMode === 'none') {
-    throw conflict(`cannot join IPC of container ${ipc.id}: non-shareable IPC`);
+  if (ipc !== undefined && ipc.hostConfig.IpcMode !== 'shareable') {
+    throw conflict(`cannot join IPC of container ${ipc.id}: non-shareable IPC`, {
+      hint: 'run that container with --ipc shareable',
+    });
   }
   return { network: find('NetworkMode', 'network'), pid: find('PidMode', 'PID'), ipc };
 }

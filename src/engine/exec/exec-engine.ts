@@ -118,8 +118,7 @@ export class ExecEngine implements Disposable {
     exec.handle = handle;
     exec.pid = handle.pid;
     if (o.consoleSize !== undefined && config.Tty) handle.resize(o.consoleSize);
-    session.connect(handle.stream);
-    this.#watch(exec, handle, record);
+    session.connect(handle.stream, this.#watch(exec, handle, record));
     if (!o.detach) return session;
     this.#drain(session);
     return undefined;
@@ -132,7 +131,8 @@ export class ExecEngine implements Disposable {
     return messageSession(`${messageOf(error)}\r\n`, exec.config.Tty);
   }
 
-  #watch(exec: LiveExec, handle: ExecHandle, record: ContainerRecord): void {
+  /** Resolves when the exit code is noted. */
+  #watch(exec: LiveExec, handle: ExecHandle, record: ContainerRecord): Promise<void> {
     const end = (exitCode: number): void => {
       exec.running = false;
       exec.exitCode = exitCode;
@@ -140,7 +140,7 @@ export class ExecEngine implements Disposable {
       exec.handle = undefined;
       this.#publish(record, 'exec_die', exec.id, { exitCode: String(exitCode) });
     };
-    handle.exited.then(end, (error: unknown) => {
+    return handle.exited.then(end, (error: unknown) => {
       this.#log.error({ exec: exec.id, error: messageOf(error) }, 'the end of the command was not seen');
       end(255);
     });

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { listMounts, mountOverlay, unmount } from '#linux/mount.ts';
+import { listMounts, mountOverlay, mountTmpfs, unmount } from '#linux/mount.ts';
 import type { LayerStore } from './layer-store.ts';
 
 /** The root file systems of containers: one overlay mount each, however many layers its image has. */
@@ -46,9 +46,19 @@ export class ContainerFilesystems {
     return listMounts().some((mount) => mount.target === target);
   }
 
+  /** Mounts the /dev/shm that a container shares with those that join its IPC namespace. Gives its path. */
+  mountShm(containerId: string, bytes: number): string {
+    const target = this.shmPath(containerId);
+    mkdirSync(target, { recursive: true, mode: 0o700 });
+    unmount(target, { detach: true });
+    mountTmpfs({ target, options: `mode=1777,size=${bytes}`, noExec: true });
+    return target;
+  }
+
   /** Not mounted is success. */
   unmount(containerId: string): void {
     unmount(this.mergedPath(containerId), { detach: true });
+    unmount(this.shmPath(containerId), { detach: true });
   }
 
   /** Unmounts and removes all that is kept of the container. */
@@ -72,6 +82,10 @@ export class ContainerFilesystems {
 
   mergedPath(containerId: string): string {
     return join(this.directory(containerId), 'merged');
+  }
+
+  shmPath(containerId: string): string {
+    return join(this.directory(containerId), 'shm');
   }
 
   upperPath(containerId: string): string {

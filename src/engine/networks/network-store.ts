@@ -470,13 +470,13 @@ export class NetworkStore {
   /** Makes the bridge where it is missing, with its address, and answers DNS on it. */
   #raiseBridge(network: NetworkRecord): void {
     const mtu = Number(network.Options[MTU] ?? 0);
+    const [pool] = network.IPAM.Config;
+    if (pool?.Gateway === undefined) throw internal(`network ${network.Name} has no gateway`);
     try {
-      createBridge({ name: network.bridgeName, ...(mtu > 0 ? { mtu } : {}) });
+      createBridge({ name: network.bridgeName, mac: macOf(pool.Gateway), ...(mtu > 0 ? { mtu } : {}) });
     } catch (error) {
       if (!hasCode(error, 'EEXIST')) throw error;
     }
-    const [pool] = network.IPAM.Config;
-    if (pool?.Gateway === undefined) throw internal(`network ${network.Name} has no gateway`);
     addAddress({ link: network.bridgeName, address: `${pool.Gateway}/${parseSubnet(pool.Subnet).prefix}` });
     setLinkUp(network.bridgeName);
     // Lets what goes to 127.0.0.1 be translated to a container, on this bridge only.

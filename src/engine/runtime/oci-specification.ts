@@ -74,7 +74,7 @@ export interface SpecificationInput {
   cgroupVersion: 1 | 2;
   /** The daemon's own capabilities. */
   heldCapabilities: readonly string[];
-  /** The source of /dev/shm of a container whose IPC namespace is joined. */
+  /** The source of /dev/shm of a container that shares its IPC namespace, or joins another one's. */
   sharedShm?: string;
   files: { hosts: string; hostname: string; resolvConf: string };
   /** Program on the host that `--init` puts in front; see `findInit`. */
@@ -83,6 +83,7 @@ export interface SpecificationInput {
 
 const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const DEFAULT_SHM = 64 * 1024 * 1024;
+const BIND = ['rbind', 'rprivate'];
 const INIT_INSIDE = '/sbin/docker-init';
 
 export const MASKED_PATHS: readonly string[] = [
@@ -259,12 +260,29 @@ function namespacesOf(o: SpecificationInput): OciNamespace[] {
   return namespaces;
 }
 
+/** /dev/shm: the host's, one that is shared, none, or the container's own. */
+function shmMounts(o: SpecificationInput): OciMount[] {
+  const { IpcMode } = o.container.hostConfig;
+  const destination = '/dev/shm';
+  if (IpcMode === 'none') return [];
+  const source = IpcMode === 'host' ? destination : o.sharedShm;
+  if (source !== undefined) return [{ destination, type: 'bind', source, options: BIND }];
+  const size = `size=${shmSize(o.container.hostConfig)}`;
+  return [
+    { destination, type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', size] },
+  ];
+}
+
+/** Bytes of /dev/shm. */
+export function shmSize(hostConfig: HostConfig): number {
+  return hostConfig.ShmSize > 0 ? hostConfig.ShmSize : DEFAULT_SHM;
+}
+
 function mountsOf(o: SpecificationInput): OciMount[] {
   const { container } = o;
   const { hostConfig } = container;
   const cgroup = hostConfig.Privileged ? 'rw' : 'ro';
-  const shmSize = hostConfig.ShmSize > 0 ? hostConfig.ShmSize : DEFAULT_SHM;
-  const bind = ['rbind', 'rprivate'];
+  const files = hostConfig.ReadonlyRootfs ? [...BIND, 'ro'] : BIND;
   const own: OciMount[] = [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
     {
@@ -288,19 +306,10 @@ function mountsOf(o: SpecificationInput): OciMount[] {
       options: [cgroup, 'nosuid', 'noexec', 'nodev'],
     },
     { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
-    hostConfig.IpcMode === 'host'
-      ? { destination: '/dev/shm', type: 'bind', source: '/dev/shm', options: bind }
-      : o.sharedShm === undefined
-        ? {
-            destination: '/dev/shm',
-            type: 'tmpfs',
-            source: 'shm',
-            options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${shmSize}`],
-          }
-        : { destination: '/dev/shm', type: 'bind', source: o.sharedShm, options: bind },
-    { destination: '/etc/resolv.conf', type: 'bind', source: o.files.resolvConf, options: bind },
-    { destination: '/etc/hostname', type: 'bind', source: o.files.hostname, options: bind },
-    { destination: '/etc/hosts', type: 'bind', source: o.files.hosts, options: bind },
+    ...shmMounts(o),
+    { destination: '/etc/resolv.conf', type: 'bind', source: o.files.resolvConf, options: files },
+    { destination: '/etc/hostname', type: 'bind', source: o.files.hostname, options: files },
+    { destination: '/etc/hosts', type: 'bind', source: o.files.hosts, options: files },
   ];
   if (o.initBinary !== undefined) {
     own.push({ destination: INIT_INSIDE, type: 'bind', source: o.initBinary, options: ['bind', 'ro'] });
