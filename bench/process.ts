@@ -81,7 +81,7 @@ export function processesBeside(pid: number): RunningProcess[] {
       if (readlinkSync(`/proc/${entry}/ns/mnt`) !== namespace) continue;
       found.push({ pid: Number(entry), name: readFileSync(`/proc/${entry}/comm`, 'utf8').trim() });
     } catch (error) {
-      if (!isGone(error)) throw error;
+      if (!isUnreadable(error)) throw error;
     }
   }
   return found;
@@ -93,11 +93,13 @@ export function pssBytes(pid: number): number {
     const line = /^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'));
     return Number(line?.[1] ?? 0) * 1024;
   } catch (error) {
-    if (isGone(error)) return 0;
+    if (isUnreadable(error)) return 0;
     throw error;
   }
 }
 
-function isGone(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH');
+function isUnreadable(error: unknown): boolean {
+  return (
+    error instanceof Error && 'code' in error && ['ENOENT', 'ESRCH', 'EACCES'].includes(String(error.code))
+  );
 }

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { ContainerRecord, EndpointSettings, MountPoint, PortBinding } from '#model/container.ts';
 import { statusText } from './container-status.ts';
 import type { EngineParts } from './engine-parts.ts';
@@ -113,7 +112,8 @@ export function containerInspect(
   parts: EngineParts,
   o: { sizes: Sizes | undefined; execIds: string[] },
 ): object {
-  const directory = join(parts.daemon.dataRoot, 'containers', record.id);
+  const { filesystems } = parts;
+  const files = filesystems.networkFiles(record.id);
   const { Mounts, ...hostConfig } = record.hostConfig;
   return {
     Id: record.id,
@@ -122,10 +122,10 @@ export function containerInspect(
     Args: record.args,
     State: stateView(record),
     Image: record.imageId,
-    ResolvConfPath: join(directory, 'resolv.conf'),
-    HostnamePath: join(directory, 'hostname'),
-    HostsPath: join(directory, 'hosts'),
-    LogPath: join(directory, 'log'),
+    ResolvConfPath: files.resolvConf,
+    HostnamePath: files.hostname,
+    HostsPath: files.hosts,
+    LogPath: filesystems.logPath(record.id),
     Name: `/${record.name}`,
     RestartCount: record.restartCount,
     Driver: 'overlay2',
@@ -145,9 +145,9 @@ export function containerInspect(
       Data: {
         ID: record.id,
         LowerDir: lowerDirs(record, parts).join(':'),
-        MergedDir: parts.filesystems.mergedPath(record.id),
-        UpperDir: parts.filesystems.upperPath(record.id),
-        WorkDir: join(directory, 'rw', 'work'),
+        MergedDir: filesystems.mergedPath(record.id),
+        UpperDir: filesystems.upperPath(record.id),
+        WorkDir: filesystems.workPath(record.id),
       },
     },
     ...o.sizes,

@@ -64,7 +64,6 @@ export async function tearDown(options: DaemonOptions, log: Logger): Promise<und
   parts.filesystems.unmountAll();
   await parts.networks.stop();
   parts.networks.teardown();
-  parts.runtime.removeCgroupParent();
   log.info({ containers: running.length }, 'torn down');
 }
 
@@ -84,13 +83,15 @@ async function startEngine(
   const layers = new LayerStore({ dataRoot, records });
   const images = new ImageStore({ dataRoot, records, layers, events });
   await images.recover();
-  const filesystems = new ContainerFilesystems({ dataRoot, layers });
-  const runtime = await ContainerRuntime.probe({
-    execRoot,
-    dataRoot,
-    log,
-    ...(options.runtime === undefined ? {} : { preferred: options.runtime }),
-  });
+  const filesystems = new ContainerFilesystems({ dataRoot, execRoot, layers });
+  const runtime = stack.use(
+    await ContainerRuntime.probe({
+      execRoot,
+      dataRoot,
+      log,
+      ...(options.runtime === undefined ? {} : { preferred: options.runtime }),
+    }),
+  );
   const networks = new NetworkStore({
     records,
     events,

@@ -64,7 +64,7 @@ export class EngineFixture {
     const { events } = this;
     const layers = new LayerStore({ dataRoot, records });
     this.#images = new ImageStore({ dataRoot, records, layers, events });
-    this.filesystems = new ContainerFilesystems({ dataRoot, layers });
+    this.filesystems = new ContainerFilesystems({ dataRoot, execRoot, layers });
     this.networks = new NetworkStore({
       records,
       events,
@@ -144,7 +144,6 @@ export class EngineFixture {
     await this.#stop();
     this.filesystems.unmountAll();
     this.networks.teardown();
-    this.runtime.removeCgroupParent();
     this.records[Symbol.dispose]();
     rmSync(join(this.roots.dataRoot, '..'), { recursive: true, force: true });
   }

@@ -146,11 +146,12 @@ function leftovers(engine: EngineFixture): { is: unknown[]; expected: unknown[] 
     .sort();
   const all = records.map(({ id }) => id).sort();
   const volumes = records.flatMap(({ mounts }) => mounts.map(({ Name }) => Name)).sort();
-  const mounted = listMounts().filter(({ target }) => target.startsWith(`${dataRoot}/containers/`));
+  const mounted = listMounts().filter(({ target }) => target.startsWith(`${execRoot}/containers/`));
   return [
     { is: readdirSync(join(execRoot, 'bundles')).sort(), expected: running },
     { is: readdirSync(join(execRoot, 'netns')).sort(), expected: running },
     { is: readdirSync(join(dataRoot, 'containers')).sort(), expected: all },
+    { is: readdirSync(join(execRoot, 'containers')).sort(), expected: running },
     { is: engine.volumes.list().map(({ Name }) => Name), expected: volumes },
     { is: mounted.map(({ target }) => basename(dirname(target))).sort(), expected: running },
   ];

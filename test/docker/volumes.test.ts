@@ -173,6 +173,18 @@ test('tmpfs: size, mode, and nothing stays', () => {
   assert.match(run(['--tmpfs', '/t'], 'mount | grep " /t "'), /noexec/);
 });
 
+test('what every container has is there, whatever its image: mount points, /etc/mtab, the mark of a container', () => {
+  const shown = host.ok(
+    'run',
+    '--rm',
+    'bb',
+    'sh',
+    '-c',
+    'ls -d /.dockerenv /dev /proc /sys; readlink /etc/mtab',
+  );
+  assert.deepEqual(shown.split('\n'), ['/.dockerenv', '/dev', '/proc', '/sys', '/proc/mounts']);
+});
+
 test('what a container writes is its own and goes with it', () => {
   const id = host.runDetached([], 'sh', '-c', 'echo changed > /etc/passwd; sleep 1000');
   assert.match(run([], 'cat /etc/passwd'), /^root:/);

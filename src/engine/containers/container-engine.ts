@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { type Clock, systemClock } from '#control/clock.ts';
 import { KeyedMutex } from '#control/keyed-mutex.ts';
@@ -299,7 +298,7 @@ export class ContainerEngine {
     o: Pick<LogOptions, 'follow' | 'tail'> & Partial<Pick<LogOptions, 'sinceNs' | 'untilNs' | 'signal'>>,
   ): AsyncIterable<LogRecord> {
     return readLog({
-      path: join(this.#parts.filesystems.directory(record.id), 'log'),
+      path: this.#parts.filesystems.logPath(record.id),
       follow: o.follow,
       tail: o.tail,
       ...(o.sinceNs === undefined ? {} : { sinceNs: o.sinceNs }),

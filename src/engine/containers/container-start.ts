@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import type { NetworkFiles } from '#engine/layers/container-filesystem.ts';
 import { ociSpecification, shmSize } from '#engine/runtime/oci-specification.ts';
 import { lookUpUser } from '#engine/runtime/user-lookup.ts';
 import { cgroupMode } from '#linux/cgroups.ts';
@@ -12,12 +13,6 @@ import { logMaximumBytes } from './host-config.ts';
 import { findInit } from './init-binary.ts';
 import type { LiveContainer } from './live-container.ts';
 import { type SharedNamespaces, sharedNamespaces } from './shared-namespaces.ts';
-
-interface NetworkFiles {
-  hosts: string;
-  hostname: string;
-  resolvConf: string;
-}
 
 /**
  * Makes a container's process: root mounted, mounts ready, networks joined, runtime created, attached, started.
@@ -31,6 +26,7 @@ export async function startProcess(
   const { filesystems, images, runtime } = parts;
   const { id, config, hostConfig } = record;
   await using undo = new AsyncDisposableStack();
+  runtime.expectCreate();
   const image = images.resolve(record.imageId);
   const shared = sharedNamespaces(hostConfig, (reference) => parts.table.resolve(reference));
   const initBinary = hostConfig.Init ? findInit() : undefined;
@@ -56,7 +52,7 @@ export async function startProcess(
   const { pid, pidStartTime } = await runtime.create({
     id,
     specification,
-    logPath: join(filesystems.directory(id), 'log'),
+    logPath: filesystems.logPath(id),
     ...(maximum === undefined ? {} : { logMaxBytes: maximum }),
     terminal: config.Tty,
     stdin: config.OpenStdin,
@@ -136,12 +132,7 @@ function networkFiles(
   record: StoredContainer,
   shared: SharedNamespaces,
 ): NetworkFiles {
-  const directory = parts.filesystems.directory(shared.network?.id ?? record.id);
-  const files = {
-    hosts: join(directory, 'hosts'),
-    hostname: join(directory, 'hostname'),
-    resolvConf: join(directory, 'resolv.conf'),
-  };
+  const files = parts.filesystems.networkFiles(shared.network?.id ?? record.id);
   if (shared.network !== undefined) return files;
   writeFileSync(files.hosts, parts.networks.hosts(record));
   writeFileSync(files.hostname, `${record.config.Hostname}\n`);

@@ -1,41 +1,63 @@
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { lstat, readdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { listMounts, mountOverlay, mountTmpfs, unmount } from '#linux/mount.ts';
+import { dirname, join } from 'node:path';
+import { mountOverlay, mountTmpfs, unmount } from '#linux/mount.ts';
+import { hasCode } from '#linux/system-call-error.ts';
 import type { LayerStore } from './layer-store.ts';
 
-/** The root file systems of containers: one overlay mount each, however many layers its image has. */
+/** Files that the engine writes for a container and mounts into its /etc. */
+export interface NetworkFiles {
+  hosts: string;
+  hostname: string;
+  resolvConf: string;
+}
+
+/**
+ * The root file systems of containers: one overlay mount each, however many layers its image has. What a container wrote and its
+ * log are under the data root; mount points and the files of its run are under the exec root, which is in memory on most machines
+ * and empty after their restart, as mounts are.
+ */
 export class ContainerFilesystems {
   readonly #containers: string;
+  readonly #runs: string;
+  readonly #mountpoints: string;
   readonly #layers: LayerStore;
 
-  constructor(o: { dataRoot: string; layers: LayerStore }) {
+  constructor(o: { dataRoot: string; execRoot: string; layers: LayerStore }) {
     this.#containers = join(o.dataRoot, 'containers');
+    this.#runs = join(o.execRoot, 'containers');
+    this.#mountpoints = join(o.dataRoot, 'mountpoints');
     this.#layers = o.layers;
     mkdirSync(this.#containers, { recursive: true, mode: 0o710 });
+    mkdirSync(this.#runs, { recursive: true, mode: 0o710 });
+    makeMountpoints(this.#mountpoints);
   }
 
   /** Makes the container's directories. */
   create(containerId: string): void {
-    for (const path of [
-      this.upperPath(containerId),
-      this.#workPath(containerId),
-      this.mergedPath(containerId),
-    ]) {
+    for (const path of [this.upperPath(containerId), this.workPath(containerId)])
       mkdirSync(path, { recursive: true, mode: 0o755 });
-    }
   }
 
   /** Mounts the container's root; one that is mounted stays as it is. Gives its path. */
   mount(containerId: string, chainIds: readonly string[]): string {
     const target = this.mergedPath(containerId);
+    mkdirSync(target, { recursive: true, mode: 0o755 });
     if (this.isMounted(containerId)) return target;
-    const lowerDirs = this.#layers.lowerDirs(chainIds);
-    if (lowerDirs.length === 0) lowerDirs.push(this.#emptyPath(containerId));
     mountOverlay({
-      lowerDirs,
+      // Lowest, so that whatever an image has in these places is seen instead.
+      lowerDirs: [...this.#layers.lowerDirs(chainIds), this.#mountpoints],
       upperDir: this.upperPath(containerId),
-      workDir: this.#workPath(containerId),
+      workDir: this.workPath(containerId),
       target,
     });
     return target;
@@ -43,7 +65,8 @@ export class ContainerFilesystems {
 
   isMounted(containerId: string): boolean {
     const target = this.mergedPath(containerId);
-    return listMounts().some((mount) => mount.target === target);
+    const device = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.dev;
+    return device(target) !== device(dirname(target));
   }
 
   /** Mounts the /dev/shm that a container shares with those that join its IPC namespace. Gives its path. */
@@ -55,10 +78,16 @@ export class ContainerFilesystems {
     return target;
   }
 
-  /** Not mounted is success. */
+  /** Unmounts what is mounted for a run and removes its files. Nothing there is success. */
   unmount(containerId: string): void {
-    unmount(this.mergedPath(containerId), { detach: true });
-    unmount(this.shmPath(containerId), { detach: true });
+    const { hosts, hostname, resolvConf } = this.networkFiles(containerId);
+    for (const path of [hosts, hostname, resolvConf]) rmSync(path, { force: true });
+    for (const path of [this.mergedPath(containerId), this.shmPath(containerId)]) {
+      unmount(path, { detach: true });
+      // Never recursively: should it be mounted still, what is in it is not the engine's to remove.
+      removeEmptyDirectory(path);
+    }
+    removeEmptyDirectory(this.#runDirectory(containerId));
   }
 
   /** Unmounts and removes all that is kept of the container. */
@@ -67,29 +96,43 @@ export class ContainerFilesystems {
     rmSync(this.directory(containerId), { recursive: true, force: true });
   }
 
-  /** The IDs that have a directory. */
-  list(): string[] {
-    return readdirSync(this.#containers);
-  }
-
   unmountAll(): void {
-    for (const id of this.list()) this.unmount(id);
+    for (const id of readdirSync(this.#runs)) this.unmount(id);
   }
 
+  /** What outlives the container's runs. */
   directory(containerId: string): string {
     return join(this.#containers, containerId);
   }
 
+  /** Where the runtime writes what the container writes to its standard output. */
+  logPath(containerId: string): string {
+    return join(this.directory(containerId), 'log');
+  }
+
+  networkFiles(containerId: string): NetworkFiles {
+    const directory = this.#runDirectory(containerId);
+    return {
+      hosts: join(directory, 'hosts'),
+      hostname: join(directory, 'hostname'),
+      resolvConf: join(directory, 'resolv.conf'),
+    };
+  }
+
   mergedPath(containerId: string): string {
-    return join(this.directory(containerId), 'merged');
+    return join(this.#runDirectory(containerId), 'merged');
   }
 
   shmPath(containerId: string): string {
-    return join(this.directory(containerId), 'shm');
+    return join(this.#runDirectory(containerId), 'shm');
   }
 
   upperPath(containerId: string): string {
-    return join(this.directory(containerId), 'rw', 'upper');
+    return join(this.directory(containerId), 'upper');
+  }
+
+  workPath(containerId: string): string {
+    return join(this.directory(containerId), 'work');
   }
 
   /** Bytes of the files the container wrote. */
@@ -97,15 +140,31 @@ export class ContainerFilesystems {
     return sizeOf(this.upperPath(containerId));
   }
 
-  #workPath(containerId: string): string {
-    return join(this.directory(containerId), 'rw', 'work');
+  #runDirectory(containerId: string): string {
+    return join(this.#runs, containerId);
   }
+}
 
-  /** overlayfs wants at least one lower directory; an image without layers has none. */
-  #emptyPath(containerId: string): string {
-    const path = join(this.directory(containerId), 'rw', 'empty');
-    if (!existsSync(path)) mkdirSync(path, { mode: 0o755 });
-    return path;
+/**
+ * A layer below all others with what every container has mounted over, and Docker's mark of a container: made once instead of by
+ * the runtime in each container.
+ */
+function makeMountpoints(directory: string): void {
+  if (existsSync(join(directory, '.dockerenv'))) return;
+  for (const name of ['dev', 'proc', 'sys', 'etc'])
+    mkdirSync(join(directory, name), { recursive: true, mode: 0o755 });
+  for (const name of ['hosts', 'hostname', 'resolv.conf']) writeFileSync(join(directory, 'etc', name), '');
+  rmSync(join(directory, 'etc', 'mtab'), { force: true });
+  symlinkSync('/proc/mounts', join(directory, 'etc', 'mtab'));
+  // Last: it says that all the others are there.
+  writeFileSync(join(directory, '.dockerenv'), '');
+}
+
+function removeEmptyDirectory(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) throw error;
   }
 }
 

@@ -15,13 +15,14 @@ import {
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
-import { cgroupMode, cgroupProcesses, removeCgroup } from '#linux/cgroups.ts';
+import { cgroupMode, cgroupProcesses, rehearseCgroupMove, removeCgroup } from '#linux/cgroups.ts';
 import { startThroughFifo } from '#linux/exec-fifo.ts';
 import { processStartTime } from '#linux/process-identity.ts';
 import { connectSeqpacket } from '#linux/seqpacket.ts';
 import { hasCode } from '#linux/system-call-error.ts';
 import { conflict, internal, messageOf } from '#model/errors.ts';
 import { capabilitiesOfMask } from './capabilities.ts';
+import { CompiledSeccompFilters } from './compiled-seccomp.ts';
 import { conmonCreate, conmonExec, conmonPid } from './conmon.ts';
 import type { OciProcess, OciSpecification } from './oci-specification.ts';
 import { runCommand } from './process-launcher.ts';
@@ -60,7 +61,9 @@ export class ContainerRuntime implements Disposable {
   readonly heldCapabilities: readonly string[];
   readonly #execRoot: string;
   readonly #exits = new Map<string, Set<() => void>>();
+  readonly #filters = new CompiledSeccompFilters();
   readonly #closers = new DisposableStack();
+  #rehearsal: Promise<void> | undefined;
 
   private constructor(o: { execRoot: string; chosen: ChosenRuntime }) {
     this.name = o.chosen.name;
@@ -100,6 +103,16 @@ export class ContainerRuntime implements Disposable {
     return join(this.#execRoot, 'bundles', id);
   }
 
+  /** To be called some milliseconds before `create`, which is faster then. */
+  expectCreate(): void {
+    if (this.#rehearsal !== undefined) return;
+    const done = (): void => {
+      this.#rehearsal = undefined;
+    };
+    // Where it is not allowed, all that is lost is the time.
+    this.#rehearsal = rehearseCgroupMove().then(done, done);
+  }
+
   /** Writes the bundle and creates the container, not started. Undoes itself on error, which is a StartFailure. */
   async create(o: {
     id: string;
@@ -113,7 +126,8 @@ export class ContainerRuntime implements Disposable {
     const directory = this.bundlePath(o.id);
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     rmSync(this.#exitPath(o.id), { force: true });
-    writeFileSync(join(directory, 'config.json'), JSON.stringify(o.specification), { mode: 0o600 });
+    const specification = this.name === 'crun' ? this.#filters.apply(o.specification) : o.specification;
+    writeFileSync(join(directory, 'config.json'), JSON.stringify(specification), { mode: 0o600 });
     try {
       const pid = await conmonCreate({
         ...this.#conmon(),
@@ -126,6 +140,8 @@ export class ContainerRuntime implements Disposable {
         stdin: o.stdin,
         leaveStdinOpen: o.terminal || o.stdinOnce !== true,
       });
+      if (this.name === 'crun')
+        this.#filters.learn(o.specification, join(this.#execRoot, 'oci', o.id, 'seccomp.bpf'));
       return { pid, pidStartTime: processStartTime(pid) ?? '' };
     } catch (error) {
       await this.delete(o.id);
@@ -293,13 +309,10 @@ export class ContainerRuntime implements Disposable {
     return cgroup === undefined ? [] : cgroupProcesses(cgroup);
   }
 
-  /** Removes the daemon's own cgroup where no container is in it. */
-  removeCgroupParent(): void {
-    removeCgroup(this.cgroupParent);
-  }
-
+  /** Containers run on; the daemon's own cgroup goes where none is left in it. */
   [Symbol.dispose](): void {
     this.#closers.dispose();
+    removeCgroup(this.cgroupParent);
   }
 
   #conmon(): { runtime: RuntimeName; runtimeRoot: string } {

@@ -1,3 +1,4 @@
+import type { NetworkFiles } from '#engine/layers/container-filesystem.ts';
 import type { ContainerRecord, HostConfig, MountPoint } from '#model/container.ts';
 import { invalid } from '#model/errors.ts';
 import { containerCapabilities } from './capabilities.ts';
@@ -76,7 +77,7 @@ export interface SpecificationInput {
   heldCapabilities: readonly string[];
   /** The source of /dev/shm of a container that shares its IPC namespace, or joins another one's. */
   sharedShm?: string;
-  files: { hosts: string; hostname: string; resolvConf: string };
+  files: NetworkFiles;
   /** Program on the host that `--init` puts in front; see `findInit`. */
   initBinary: string | undefined;
 }
