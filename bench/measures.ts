@@ -61,15 +61,22 @@ export function stopAndRemove(engine: Engine): number {
 export async function many(engine: Engine): Promise<[MeasureKey, number][]> {
   await delay(SETTLE_MS);
   const idle = engine.memory();
-  const names = Array.from({ length: CONTAINERS }, (_, index) => `bench-${index}`);
-  const commands = names.map((name) => [
-    ...[...engine.client, 'run', '-d', '--name', name, '--network', 'bridge', ...engine.runOptions],
-    ...[IMAGE, 'sleep', '1000'],
-  ]);
-  const parallel = await timedTogether(commands, AT_A_TIME, process.env);
+  const command = [
+    ...engine.client,
+    'run',
+    '-d',
+    '--network',
+    'bridge',
+    ...engine.runOptions,
+    IMAGE,
+    'sleep',
+  ];
+  const seconds = Array.from({ length: CONTAINERS }, (_, index) => String(1000 + index));
+  const parallel = timedTogether(command, seconds, AT_A_TIME);
   await delay(SETTLE_MS);
   const busy = engine.memory();
-  const removed = timed([...engine.client, 'rm', '-f', ...engine.removeOptions, ...names]);
+  const ids = run([...engine.client, 'ps', '-aq']).split('\n');
+  const removed = timed([...engine.client, 'rm', '-f', ...engine.removeOptions, ...ids]);
   return [
     ['parallel', parallel],
     ['remove-many', removed],

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
@@ -26,34 +26,16 @@ export function timed(command: readonly string[], env: NodeJS.ProcessEnv = proce
   return performance.now() - start;
 }
 
-/** The wall time of many commands, `width` of them at a time. */
-export async function timedTogether(
-  commands: readonly (readonly string[])[],
-  width: number,
-  env: NodeJS.ProcessEnv,
-): Promise<number> {
+/** The wall time of a command with each of some words at its end, `width` of them at a time, by xargs(1): it is lighter than node. */
+export function timedTogether(command: readonly string[], words: readonly string[], width: number): number {
   const start = performance.now();
-  const waiting = [...commands];
-  const lane = async () => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await succeed(next, env);
-  };
-  await Promise.all(Array.from({ length: width }, lane));
-  return performance.now() - start;
-}
-
-async function succeed(command: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
-  const [program = '', ...argv] = command;
-  const child = spawn(program, argv, {
-    env,
-    stdio: ['ignore', 'ignore', 'pipe'],
+  const done = spawnSync('xargs', ['-P', String(width), '-n', '1', ...command], {
+    input: words.join('\n'),
+    encoding: 'utf8',
     timeout: COMMAND_LIMIT_MS,
   });
-  let message = '';
-  child.stderr.on('data', (chunk) => {
-    message += String(chunk);
-  });
-  const [code] = await once(child, 'close');
-  if (code !== 0) throw new Error(`${command.join(' ')}: ${code}\n${message}`);
+  if (done.status !== 0) throw new Error(`${command.join(' ')}: ${done.status}\n${done.stderr}`);
+  return performance.now() - start;
 }
 
 /** Ends a process that was started here: SIGTERM, then SIGKILL when it does not listen. */

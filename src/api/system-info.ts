@@ -1,4 +1,4 @@
-import { cpus, hostname, release, totalmem } from 'node:os';
+import { availableParallelism, hostname, release, totalmem } from 'node:os';
 import type { EngineParts } from './engine-parts.ts';
 import { PRODUCT_VERSION } from './product.ts';
 
@@ -46,7 +46,7 @@ export function systemInfo(parts: EngineParts): object {
     OSVersion: daemon.operatingSystemVersion,
     OSType: 'linux',
     Architecture: { x64: 'x86_64', arm64: 'aarch64' }[process.arch as string] ?? process.arch,
-    NCPU: cpus().length,
+    NCPU: availableParallelism(),
     MemTotal: totalmem(),
     IndexServerAddress: '',
     RegistryConfig: { InsecureRegistryCIDRs: [], IndexConfigs: {}, Mirrors: [] },

@@ -3,7 +3,7 @@ import { SystemCallError } from './system-call-error.ts';
 
 const library = koffi.load('libc.so.6');
 
-type Argument = string | number | bigint | Uint8Array | null;
+type Argument = string | number | bigint | Uint8Array | Int32Array | readonly (string | null)[] | null;
 
 /** The first argument is what the call is about, for the error's text. */
 export type LibcCall = (subject: string | undefined, ...args: Argument[]) => number;
@@ -18,6 +18,17 @@ function declare(prototype: string, name: string): LibcCall {
   };
 }
 
+/** A function of posix_spawn(3)'s family, which gives the error's number itself. */
+type SpawnCall = (...args: Argument[]) => void;
+
+function declareSpawn(prototype: string, name: string): SpawnCall {
+  const call = library.func(prototype);
+  return (...args) => {
+    const error = Number(call(...args));
+    if (error !== 0) throw new SystemCallError(name, error);
+  };
+}
+
 export const mount: LibcCall = declare(
   'int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)',
   'mount',
@@ -28,6 +39,12 @@ export const setns: LibcCall = declare('int setns(int fd, int kind)', 'setns');
 export const openPath: LibcCall = declare('int open(const char *path, int flags, unsigned int mode)', 'open');
 export const close: LibcCall = declare('int close(int fd)', 'close');
 export const socket: LibcCall = declare('int socket(int domain, int type, int protocol)', 'socket');
+export const socketpair: LibcCall = declare(
+  'int socketpair(int domain, int type, int protocol, _Out_ int *fds)',
+  'socketpair',
+);
+/** 0 where nothing has ended: only with WNOHANG. */
+export const waitpid: LibcCall = declare('int waitpid(int pid, _Out_ int *status, int options)', 'waitpid');
 export const bind: LibcCall = declare(
   'int bind(int fd, const uint8_t *address, unsigned int length)',
   'bind',
@@ -93,6 +110,63 @@ export const llistxattr: LibcCall = declare(
   'long llistxattr(const char *path, _Out_ uint8_t *list, size_t size)',
   'llistxattr',
 );
+
+export const spawnActions: Record<'init' | 'dup2' | 'open' | 'chdir' | 'destroy', SpawnCall> = {
+  init: declareSpawn('int posix_spawn_file_actions_init(uint8_t *actions)', 'posix_spawn_file_actions_init'),
+  dup2: declareSpawn(
+    'int posix_spawn_file_actions_adddup2(uint8_t *actions, int fd, int newFd)',
+    'posix_spawn_file_actions_adddup2',
+  ),
+  open: declareSpawn(
+    'int posix_spawn_file_actions_addopen(uint8_t *actions, int fd, const char *path, int flags, unsigned int mode)',
+    'posix_spawn_file_actions_addopen',
+  ),
+  chdir: declareSpawn(
+    'int posix_spawn_file_actions_addchdir_np(uint8_t *actions, const char *path)',
+    'posix_spawn_file_actions_addchdir_np',
+  ),
+  destroy: declareSpawn(
+    'int posix_spawn_file_actions_destroy(uint8_t *actions)',
+    'posix_spawn_file_actions_destroy',
+  ),
+};
+export const spawnAttributes: Record<'init' | 'flags' | 'signalMask' | 'defaultSignals', SpawnCall> = {
+  init: declareSpawn('int posix_spawnattr_init(uint8_t *attributes)', 'posix_spawnattr_init'),
+  flags: declareSpawn(
+    'int posix_spawnattr_setflags(uint8_t *attributes, short flags)',
+    'posix_spawnattr_setflags',
+  ),
+  signalMask: declareSpawn(
+    'int posix_spawnattr_setsigmask(uint8_t *attributes, const uint8_t *signals)',
+    'posix_spawnattr_setsigmask',
+  ),
+  defaultSignals: declareSpawn(
+    'int posix_spawnattr_setsigdefault(uint8_t *attributes, const uint8_t *signals)',
+    'posix_spawnattr_setsigdefault',
+  ),
+};
+const spawnp = library.func(
+  'int posix_spawnp(_Out_ int *pid, const char *file, const uint8_t *actions, const uint8_t *attributes, const char **argv, const char **envp)',
+);
+
+/** posix_spawnp(3) on a thread of the pool; gives the pid. */
+export function posixSpawn(o: {
+  file: string;
+  actions: Uint8Array;
+  attributes: Uint8Array;
+  argv: readonly string[];
+  environment: readonly string[];
+}): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  const pid = new Int32Array(1);
+  const done = (failure: Error | null, error: number): void => {
+    if (failure !== null) reject(failure);
+    else if (error !== 0) reject(new SystemCallError('posix_spawn', error, o.file));
+    else resolve(pid[0] ?? 0);
+  };
+  spawnp.async(pid, o.file, o.actions, o.attributes, [...o.argv, null], [...o.environment, null], done);
+  return promise;
+}
 
 const rawSyscall2 = library.func('long syscall(long number, const char *a, unsigned long b)');
 const rawSyscall4 = library.func(

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { cpus, hostname } from 'node:os';
+import { availableParallelism, hostname } from 'node:os';
 import { validateEndpoints } from '#engine/networks/endpoint-request.ts';
 import { cgroupMode } from '#linux/cgroups.ts';
 import { type ContainerConfig, type EndpointSettings, type HostConfig, NEVER } from '#model/container.ts';
@@ -37,7 +37,7 @@ export async function createContainer(
   checkPlatform(request, image);
   const id = table.freeId();
   const hostConfig = completeHostConfig(request.hostConfig, {
-    cpus: cpus().length,
+    cpus: availableParallelism(),
     cgroupVersion: cgroupMode() === 'v2' ? 2 : 1,
     runtimeName: parts.runtime.name,
   });
@@ -85,6 +85,8 @@ export async function createContainer(
   table.add(record);
   try {
     makeVolumes(parts, record, planned);
+    // What is created is mostly started next.
+    parts.runtime.expectCreate();
     parts.filesystems.create(id);
   } catch (error) {
     await discardContainer(parts, record, { volumes: true });

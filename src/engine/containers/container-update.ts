@@ -1,4 +1,4 @@
-import { cpus } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { runCommand } from '#engine/runtime/process-launcher.ts';
 import type { HostConfig } from '#model/container.ts';
@@ -20,7 +20,7 @@ export async function changeResources(
     throw conflict(`Cannot update container ${id}: container is marked for removal and cannot be "update".`);
   }
   const next = { ...record.hostConfig, ...change };
-  checkResources(next, cpus().length);
+  checkResources(next, availableParallelism());
   checkRestartPolicy(next.RestartPolicy);
   if (next.AutoRemove && !['', 'no'].includes(next.RestartPolicy.Name)) {
     throw conflict(`Restart policy cannot be updated because AutoRemove is enabled for the container`);

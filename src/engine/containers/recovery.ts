@@ -24,7 +24,7 @@ export async function recoverContainers(parts: ContainerParts, lifecycle: Contai
   const wanted = machineRestarted
     ? await settleAfterBoot(parts, records)
     : await settleAfterAbsence(parts, lifecycle, records);
-  await removeStrayBundles(parts);
+  await removeStrayRuns(parts);
   for (const record of wanted) lifecycle.startLater(record);
   for (const record of parts.table.all()) {
     const { state, hostConfig } = record;
@@ -147,12 +147,17 @@ function markEnded(
 }
 
 /** Run-time state that no running container owns, of containers whose start was cut off or whose record is gone. */
-async function removeStrayBundles(parts: ContainerParts): Promise<void> {
-  for (const id of parts.runtime.listBundles()) {
-    const owner = parts.table.all().find((record) => record.id === id);
-    if (owner !== undefined && hasProcess(owner.state)) continue;
-    await (owner === undefined ? parts.runtime.delete(id) : parts.live(id).cleanup);
-    if (owner !== undefined) await cleanUpRun(parts, owner);
+async function removeStrayRuns(parts: ContainerParts): Promise<void> {
+  const { runtime, filesystems, table } = parts;
+  for (const id of new Set([...runtime.listBundles(), ...filesystems.listRuns()])) {
+    const owner = table.has(id) ? table.resolve(id) : undefined;
+    if (owner === undefined) {
+      await runtime.delete(id);
+      filesystems.unmount(id);
+    } else if (!hasProcess(owner.state)) {
+      await parts.live(id).cleanup;
+      await cleanUpRun(parts, owner);
+    }
   }
 }
 

@@ -97,7 +97,12 @@ export class ContainerFilesystems {
   }
 
   unmountAll(): void {
-    for (const id of readdirSync(this.#runs)) this.unmount(id);
+    for (const id of this.listRuns()) this.unmount(id);
+  }
+
+  /** The containers that something of a run is left of. */
+  listRuns(): string[] {
+    return readdirSync(this.#runs);
   }
 
   /** What outlives the container's runs. */

@@ -1,10 +1,10 @@
-import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
-import type { Readable, Writable } from 'node:stream';
+import type { Readable } from 'node:stream';
+import { FIRST_PIPE, startDetached } from '#linux/detached-process.ts';
 import { hasCode } from '#linux/system-call-error.ts';
 import { internal, messageOf } from '#model/errors.ts';
-import { launchDetached } from './process-launcher.ts';
 import type { RuntimeName } from './runtime-chooser.ts';
 
 /** What conmon says on its pipes: a pid (or an exit code), or -1 and why. */
@@ -30,9 +30,9 @@ export interface ConmonOptions {
 
 /** conmon(8) for a container: resolves with the pid once the runtime has created it, rejects with the runtime's words. */
 export async function conmonCreate(o: ConmonOptions): Promise<number> {
-  const child = launchConmon(o, o.containerId, [], 1);
-  using lines = new PipeLines(readable(child, 3));
-  return (await firstMessage(child, lines)).data;
+  const [sync] = await launchConmon(o, o.containerId, [], ['_OCI_SYNCPIPE']);
+  using lines = new PipeLines(given(sync));
+  return (await firstMessage(lines)).data;
 }
 
 export interface ConmonExec {
@@ -47,16 +47,17 @@ export async function conmonExec(
   o: ConmonOptions & { execId: string; processFile: string; attach: () => void },
 ): Promise<ConmonExec> {
   const args = ['--exec', '--exec-attach', '--exec-process-spec', o.processFile];
-  const child = launchConmon(o, o.execId, args, 3);
-  const lines = new PipeLines(readable(child, 3));
-  const start = writable(child, 4);
+  const pipes = ['_OCI_SYNCPIPE', '_OCI_STARTPIPE', '_OCI_ATTACHPIPE'];
+  const [sync, startPipe, attach] = await launchConmon(o, o.execId, args, pipes);
+  const start = given(startPipe);
+  const lines = new PipeLines(given(sync));
   try {
     start.write('\0');
-    using attached = new PipeLines(readable(child, 5));
-    await firstMessage(child, attached);
+    using attached = new PipeLines(given(attach));
+    await firstMessage(attached);
     o.attach();
     start.end('\0');
-    const { data: pid } = await firstMessage(child, lines);
+    const { data: pid } = await firstMessage(lines);
     const exited = lines.next().then((text) => (text === undefined ? 255 : parseMessage(text).data));
     return { pid, exited: exited.finally(() => lines[Symbol.dispose]()) };
   } catch (error) {
@@ -76,7 +77,13 @@ export function conmonPid(directory: string): number | undefined {
   }
 }
 
-function launchConmon(o: ConmonOptions, uuid: string, more: readonly string[], pipes: number): ChildProcess {
+/** Gives our ends of the pipes, whose descriptors conmon finds in the variables `pipes`. */
+async function launchConmon(
+  o: ConmonOptions,
+  uuid: string,
+  more: readonly string[],
+  pipes: readonly string[],
+): Promise<Socket[]> {
   const args = [
     ...['--api-version', '1', '--cid', o.containerId, '--cuuid', uuid],
     ...['--runtime', `/usr/bin/${o.runtime}`, '--runtime-arg', `--root=${o.runtimeRoot}`],
@@ -94,18 +101,25 @@ function launchConmon(o: ConmonOptions, uuid: string, more: readonly string[], p
     ...(o.leaveStdinOpen ? ['--leave-stdin-open'] : []),
     ...more,
   ];
-  const names = ['_OCI_SYNCPIPE', '_OCI_STARTPIPE', '_OCI_ATTACHPIPE'].slice(0, pipes);
-  const environment = Object.fromEntries(names.map((name, index) => [name, String(3 + index)]));
-  return launchDetached('conmon', args, { pipes, environment, cwd: o.directory });
+  const path = process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin';
+  const descriptors = pipes.map((name, index) => [name, String(FIRST_PIPE + index)]);
+  try {
+    return await startDetached({
+      ...{ program: 'conmon', args, cwd: o.directory, pipes: pipes.length },
+      environment: { PATH: path, ...Object.fromEntries(descriptors) },
+    });
+  } catch (cause) {
+    throw internal(`cannot run conmon: ${messageOf(cause)}`, { cause });
+  }
 }
 
-async function firstMessage(child: ChildProcess, lines: PipeLines): Promise<ConmonMessage> {
-  const failed = Promise.withResolvers<never>();
-  const onError = (cause: Error): void =>
-    failed.reject(internal(`cannot run conmon: ${messageOf(cause)}`, { cause }));
-  child.once('error', onError);
-  const text = await Promise.race([lines.next(), failed.promise]);
-  child.off('error', onError);
+function given(pipe: Socket | undefined): Socket {
+  if (pipe === undefined) throw internal('conmon could not be given its pipes');
+  return pipe;
+}
+
+async function firstMessage(lines: PipeLines): Promise<ConmonMessage> {
+  const text = await lines.next();
   if (text === undefined) throw internal('conmon ended without a word');
   const message = parseMessage(text);
   if (message.data < 0) throw internal(message.message);
@@ -162,18 +176,4 @@ class PipeLines implements Disposable {
     if (waiting === undefined) this.#lines.push(line);
     else waiting(line);
   }
-}
-
-function readable(child: ChildProcess, fd: number): Readable {
-  const stream = child.stdio[fd];
-  if (stream === null || stream === undefined || !('read' in stream))
-    throw internal('conmon could not be given its pipes');
-  return stream;
-}
-
-function writable(child: ChildProcess, fd: number): Writable {
-  const stream = child.stdio[fd];
-  if (stream === null || stream === undefined || !('write' in stream))
-    throw internal('conmon could not be given its pipes');
-  return stream;
 }

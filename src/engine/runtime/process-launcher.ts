@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { PassThrough, type Readable } from 'node:stream';
 import { unavailable } from '#model/errors.ts';
 
@@ -46,24 +46,4 @@ export function outputOf(program: string, args: readonly string[]): Readable {
   output.once('close', () => child.kill('SIGKILL'));
   child.stdout.pipe(output, { end: false });
   return output;
-}
-
-/**
- * Starts a program that outlives the daemon: in a session of its own, so that no signal meant for us reaches it, with `pipes`
- * pipes from descriptor 3 on and nothing else of ours.
- */
-export function launchDetached(
-  program: string,
-  args: readonly string[],
-  o: { pipes: number; environment: Record<string, string>; cwd: string },
-): ChildProcess {
-  const pipes = Array.from({ length: o.pipes }, () => 'pipe' as const);
-  const child = spawn(program, args, {
-    cwd: o.cwd,
-    detached: true,
-    env: { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin', ...o.environment },
-    stdio: ['ignore', 'ignore', 'ignore', ...pipes],
-  });
-  child.unref();
-  return child;
 }
