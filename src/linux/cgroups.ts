@@ -40,12 +40,16 @@ export function cgroupProcesses(path: string): number[] {
  * Moves this process to the cgroup it is in. That changes nothing, but the kernel waits for an RCU grace period (5 to 13 ms) before
  * the first of several moves, and not before those that follow within milliseconds: done ahead, nobody waits.
  */
-export async function rehearseCgroupMove(): Promise<void> {
+export async function rehearseCgroupMove(ownProcesses: string): Promise<void> {
+  await writeFile(ownProcesses, String(process.pid));
+}
+
+/** `cgroup.procs` of the cgroup (on v2, or the unified tree of a hybrid) that this process is in; undefined on v1. */
+export function ownCgroupProcesses(): string | undefined {
   const memberships = readFileSync('/proc/self/cgroup', 'utf8').trim().split('\n');
   const path = memberships.find((line) => line.startsWith('0::'))?.slice('0::'.length);
-  if (path === undefined) return;
   const tree = cgroupMode() === 'v2' ? ROOT : join(ROOT, 'unified');
-  await writeFile(join(tree, path, 'cgroup.procs'), String(process.pid));
+  return path === undefined ? undefined : join(tree, path, 'cgroup.procs');
 }
 
 /** Removes a cgroup and those below it from every hierarchy; what still holds processes is left. */

@@ -56,9 +56,13 @@ export function attributeText(value: Buffer | undefined): string {
   return value.toString('utf8', 0, end === -1 ? value.length : end);
 }
 
+/** The kernel sends no more than this in one message to a reader that takes it: netlink(7). */
+const MOST_AT_ONCE = 32 * 1024;
+
 /** A NETLINK_ROUTE socket in the network namespace it was opened in; every call is synchronous (rtnetlink(7)). */
 export class RouteSocket implements Disposable {
   readonly #fd: number;
+  readonly #answer = Buffer.allocUnsafeSlow(MOST_AT_ONCE);
   #sequence = 0;
 
   constructor() {
@@ -95,7 +99,7 @@ export class RouteSocket implements Disposable {
     payload.copy(message, HEADER);
     send(name, this.#fd, message, message.length, 0);
     const answers: Buffer[] = [];
-    const buffer = Buffer.alloc(64 * 1024);
+    const buffer = this.#answer;
     for (;;) {
       const length = recv(name, this.#fd, buffer, buffer.length, 0);
       for (let at = 0; at + HEADER <= length; ) {

@@ -253,7 +253,8 @@ export class NetworkStore {
         asked.map(([network]) => network),
         container,
       );
-      bringLoopbackUp(namespacePath);
+      // Joining a bridge does this on its way.
+      if (!asked.some(([{ Driver }]) => Driver === 'bridge')) bringLoopbackUp(namespacePath);
       for (const [index, [network, settings]] of asked.entries()) {
         networks[network.Name] =
           network.Driver === 'bridge'

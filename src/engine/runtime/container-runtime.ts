@@ -15,7 +15,13 @@ import {
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
-import { cgroupMode, cgroupProcesses, rehearseCgroupMove, removeCgroup } from '#linux/cgroups.ts';
+import {
+  cgroupMode,
+  cgroupProcesses,
+  ownCgroupProcesses,
+  rehearseCgroupMove,
+  removeCgroup,
+} from '#linux/cgroups.ts';
 import { startThroughFifo } from '#linux/exec-fifo.ts';
 import { processStartTime } from '#linux/process-identity.ts';
 import { connectSeqpacket } from '#linux/seqpacket.ts';
@@ -63,7 +69,8 @@ export class ContainerRuntime implements Disposable {
   readonly #exits = new Map<string, Set<() => void>>();
   readonly #filters = new CompiledSeccompFilters();
   readonly #closers = new DisposableStack();
-  #rehearsal: Promise<void> | undefined;
+  readonly #ownProcesses = ownCgroupProcesses();
+  #isRehearsing = false;
 
   private constructor(o: { execRoot: string; chosen: ChosenRuntime }) {
     this.name = o.chosen.name;
@@ -105,12 +112,13 @@ export class ContainerRuntime implements Disposable {
 
   /** To be called some milliseconds before `create`, which is faster then. */
   expectCreate(): void {
-    if (this.#rehearsal !== undefined) return;
+    if (this.#isRehearsing || this.#ownProcesses === undefined) return;
+    this.#isRehearsing = true;
     const done = (): void => {
-      this.#rehearsal = undefined;
+      this.#isRehearsing = false;
     };
     // Where it is not allowed, all that is lost is the time.
-    this.#rehearsal = rehearseCgroupMove().then(done, done);
+    rehearseCgroupMove(this.#ownProcesses).then(done, done);
   }
 
   /** Writes the bundle and creates the container, not started. Undoes itself on error, which is a StartFailure. */
