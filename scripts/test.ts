@@ -51,7 +51,7 @@ function runPart(part: Part): number {
       }
       return runIsolated('scripts/run-reference.ts', [
         ...['--test', '--test-concurrency=1', TEST_LIMIT],
-        ...globSync('test/docker/*.test.ts', { cwd: ROOT }).sort(),
+        ...globSync('test/{docker,reference}/*.test.ts', { cwd: ROOT }).sort(),
       ]);
   }
 }
@@ -61,7 +61,7 @@ function unitTests(): string[] {
 }
 
 function integrationTests(): string[] {
-  return globSync('test/*/**/*.test.ts', { cwd: ROOT }).sort();
+  return globSync('test/*/**/*.test.ts', { cwd: ROOT, exclude: ['test/reference/**'] }).sort();
 }
 
 /** In network and mount namespaces of their own: nothing outside is disturbed, and what is left behind is seen. */

@@ -8,7 +8,7 @@ import type {
   PortBinding,
   RestartPolicy,
 } from '#model/container.ts';
-import { invalid, notImplemented } from '#model/errors.ts';
+import { notImplemented } from '#model/errors.ts';
 import { integer, present, textMap, words } from './request-body.ts';
 
 /** What `POST /containers/create` and `/update` send, read into the model's types. Null is "not given" everywhere. */
@@ -296,12 +296,3 @@ export const updateSchema: z.ZodType<Partial<HostConfig>> = hostConfig.transform
   }
   return change;
 });
-
-/** Checks what every name of Docker's must look like; the engine checks that it is free. */
-export function checkName(name: string): string {
-  const bare = name.startsWith('/') ? name.slice(1) : name;
-  if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(bare)) {
-    throw invalid(`Invalid container name (${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
-  }
-  return bare;
-}

@@ -1,7 +1,7 @@
 import type { ContainerRecord, HostConfig, Ulimit } from '#model/container.ts';
 import { invalid } from '#model/errors.ts';
 import type { Call } from './call.ts';
-import { checkName, createSchema, updateSchema } from './container-request.ts';
+import { createSchema, updateSchema } from './container-request.ts';
 import { containerInspect, containerSummary, type Sizes } from './container-view.ts';
 import type { EngineParts } from './engine-parts.ts';
 import { parseFilters } from './filters.ts';
@@ -80,12 +80,12 @@ async function sizesOf(record: ContainerRecord, parts: EngineParts): Promise<Siz
 
 async function create(call: Call): Promise<void> {
   const name = call.query.get('name') ?? '';
-  const checked = name === '' ? undefined : checkName(name);
+  const given = name === '' ? undefined : name;
   const request = await readBody(call, createSchema);
   if ((request.config.Image ?? '') === '') throw invalid('no image specified: Image is empty');
   const platform = call.query.get('platform') ?? '';
   const { id, warnings } = await call.parts.containers.create({
-    name: checked,
+    name: given,
     ...request,
     hostConfig: withDefaultUlimits(request.hostConfig, call.parts.daemon.defaultUlimits),
     ...(platform === '' ? {} : { platform }),
@@ -115,7 +115,7 @@ async function top(call: Call): Promise<void> {
 async function rename(call: Call): Promise<void> {
   const name = call.query.get('name') ?? '';
   if (name === '') throw invalid('Neither old nor new names may be empty');
-  await call.parts.containers.rename(call.param('id'), checkName(name));
+  await call.parts.containers.rename(call.param('id'), name);
   call.empty(204);
 }
 

@@ -107,12 +107,6 @@ test('bodies that are wrong name the field and change nothing', async () => {
   ]);
   const [tooLarge] = (await create(Buffer.alloc(5_000_000, 32))) as [number];
   assert.equal(tooLarge, 413);
-  const named = await daemon.call('POST', '/containers/create?name=../up', {
-    headers: JSON_BODY,
-    body: '{}',
-  });
-  assert.equal(named.status, 400);
-  assert.match(named.body, /Invalid container name \(\.\.\/up\)/);
   assert.equal((await daemon.call('GET', '/containers/json?all=1')).body, '[]\n');
 });
 

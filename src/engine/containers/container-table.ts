@@ -94,8 +94,10 @@ export class ContainerTable {
   }
 
   #checkNameIsFree(name: string): void {
-    if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(name)) {
-      throw invalid(`Invalid container name (${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`);
+    if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}$/.test(name)) {
+      throw invalid(
+        `Invalid container name (${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, from 2 to 255 characters`,
+      );
     }
     const owner = this.#idOfName.get(name);
     if (owner !== undefined) {

@@ -12,6 +12,8 @@ export interface ImageReference {
 
 const DEFAULT_REGISTRY = 'docker.io';
 const PATH_PART = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
+const LABEL = '[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?';
+const REGISTRY = new RegExp(`^(?:${LABEL}(?:\\.${LABEL})*|\\[[0-9a-fA-F:]+\\])(?::\\d{1,5})?$`);
 const TAG = /^[\w][\w.-]{0,127}$/;
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 const LONGEST_NAME = 255;
@@ -36,7 +38,7 @@ export function parseReference(text: string): ImageReference {
   }
   if (names.length === 0 || !names.every((part) => PATH_PART.test(part)) || path.length > LONGEST_NAME)
     throw bad();
-  if (hasRegistry && !/^[a-zA-Z0-9.-]+(?::\d{1,5})?$/.test(registry)) throw bad();
+  if (hasRegistry && !REGISTRY.test(registry)) throw bad();
   const isHub = registry === DEFAULT_REGISTRY || registry === 'index.docker.io';
   const inHub = isHub && names.length === 1 ? ['library', ...names] : names;
   const name = [isHub ? DEFAULT_REGISTRY : registry, ...inHub].join('/');

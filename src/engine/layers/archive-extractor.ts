@@ -8,7 +8,8 @@ import { type PlacedEntry, readTar } from './tar-reader.ts';
 
 const WHITEOUT = '.wh.';
 const OPAQUE = '.wh..wh..opq';
-const MOST_ENTRIES = 4_000_000;
+/** Several times what the largest images in use have in a layer. */
+const MOST_ENTRIES = 1_000_000;
 const S_IFCHR = 0o020000;
 const S_IFBLK = 0o060000;
 const S_IFIFO = 0o010000;
@@ -29,14 +30,12 @@ export interface ExtractionOptions {
  * touched whatever the archive says: names that lead out are refused by name, and every path is resolved inside.
  */
 export function extractArchive(fd: number, root: string, options: ExtractionOptions): { size: number } {
+  checkEntries(fd, options);
   using directory = new RootedDirectory(root);
   const known = new Set<string>(['.']);
   const directoryTimes = new Map<string, bigint>();
   let size = 0;
-  let count = 0;
   for (const placed of readTar(fd)) {
-    count += 1;
-    if (count > MOST_ENTRIES) throw invalid(`the archive has more than ${MOST_ENTRIES} entries`);
     const name = insideName(placed.entry, options.into ?? '.');
     try {
       size += extractEntry(directory, fd, placed, name, options, known);
@@ -68,6 +67,19 @@ export function extractArchive(fd: number, root: string, options: ExtractionOpti
     if (directory.stat(name)?.isDirectory === true) directory.setTimes(name, mtimeNs);
   }
   return { size };
+}
+
+/** Refuses an archive that is cut off, leads out or is too large, before anything of it is written. */
+function checkEntries(fd: number, options: ExtractionOptions): void {
+  let count = 0;
+  for (const { entry } of readTar(fd)) {
+    count += 1;
+    if (count > MOST_ENTRIES)
+      throw invalid(`the archive has more than ${MOST_ENTRIES} entries`, {
+        hint: 'split it into several layers',
+      });
+    insideName(entry, options.into ?? '.');
+  }
 }
 
 /** The entry's normalised name below `into`; refuses names and links that lead out (Docker's checks and words). */

@@ -61,6 +61,7 @@ export interface Joined {
 
 const BUILT_IN = ['bridge', 'host', 'none'];
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+const NETWORK_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$/;
 const BRIDGE_NAME = 'com.docker.network.bridge.name';
 const MTU = 'com.docker.network.driver.mtu';
 const ICC = 'com.docker.network.bridge.enable_icc';
@@ -165,6 +166,11 @@ export class NetworkStore {
     checkRequest(o);
     if (this.list().some((network) => network.Name === o.Name))
       throw conflict(`network with name ${o.Name} already exists`);
+    if (!NETWORK_NAME.test(o.Name)) {
+      throw invalid(
+        `invalid network name ${JSON.stringify(o.Name)}: only [a-zA-Z0-9][a-zA-Z0-9_.-]* is allowed, up to 255 characters`,
+      );
+    }
     const pool = completePool(o.IPAM?.Config?.[0], this.#pools, this.#takenSubnets());
     const Id = randomBytes(32).toString('hex');
     const bridgeName = o.Options?.[BRIDGE_NAME] ?? `br-${Id.slice(0, 12)}`;
