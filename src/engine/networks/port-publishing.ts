@@ -1,5 +1,5 @@
 import type { ContainerConfig, HostConfig, PortBinding } from '#model/container.ts';
-import { invalid } from '#model/errors.ts';
+import { invalid, notImplemented } from '#model/errors.ts';
 
 /** One published port that has to be found a place on the host. */
 export interface WantedPort {
@@ -29,8 +29,14 @@ export function wantedPorts(
     const { containerPort, protocol } = parsePortKey(key);
     for (const place of places ?? []) {
       const [first, last] = parseHostPort(place.HostPort);
-      // An IPv6 wildcard beside the IPv4 one is how clients ask for both.
-      if (place.HostIp.includes(':')) continue;
+      if (place.HostIp.includes(':')) {
+        const beside = places?.some(
+          ({ HostIp, HostPort }) => !HostIp.includes(':') && HostPort === place.HostPort,
+        );
+        // The IPv6 wildcard beside the IPv4 one is how clients ask for both.
+        if (place.HostIp === '::' && beside === true) continue;
+        throw notImplemented(`publishing ${key} on the IPv6 address ${place.HostIp}`);
+      }
       wanted.push({
         key,
         containerPort,

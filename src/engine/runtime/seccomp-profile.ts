@@ -1,9 +1,10 @@
+import { z } from 'zod';
 import { invalid } from '#model/errors.ts';
 
 export interface SeccompRule {
   names: string[];
   action: string;
-  args?: { index: number; value: number; valueTwo?: number; op: string }[];
+  args?: { index: number; value: number; valueTwo?: number | undefined; op: string }[];
   errnoRet?: number;
 }
 
@@ -107,41 +108,56 @@ export function defaultSeccomp(capabilities: readonly string[]): Seccomp {
 
 /** A profile that the client sent (`--security-opt seccomp=FILE` sends its content), in Docker's format. */
 export function customSeccomp(json: string, capabilities: readonly string[]): Seccomp {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(json);
-  } catch (cause) {
-    throw invalid('Decoding seccomp profile failed: it is not JSON', { cause });
-  }
-  if (typeof parsed !== 'object' || parsed === null || !('defaultAction' in parsed)) {
-    throw invalid('Decoding seccomp profile failed: defaultAction is missing');
-  }
-  const profile = parsed as { defaultAction: string; defaultErrnoRet?: number; syscalls?: CustomRule[] };
+  const profile = parseProfile(json);
   const applies = (rule: CustomRule): boolean =>
     (rule.includes?.caps ?? []).every((name) => capabilities.includes(name)) &&
     !(rule.excludes?.caps ?? []).some((name) => capabilities.includes(name)) &&
-    (rule.includes?.arches === undefined ||
-      rule.includes.arches.includes(process.arch === 'x64' ? 'amd64' : 'arm64'));
+    (rule.includes?.arches?.includes(process.arch === 'x64' ? 'amd64' : 'arm64') ?? true);
   const syscalls = (profile.syscalls ?? []).filter(applies).map(
     (rule): SeccompRule => ({
-      names: rule.names ?? (rule.name === undefined ? [] : [rule.name]),
+      names: rule.names ?? (rule.name == null ? [] : [rule.name]),
       action: rule.action,
-      ...(rule.args === undefined || rule.args === null ? {} : { args: rule.args }),
-      ...(rule.errnoRet === undefined ? {} : { errnoRet: rule.errnoRet }),
+      ...(rule.args == null ? {} : { args: rule.args }),
+      ...(rule.errnoRet == null ? {} : { errnoRet: rule.errnoRet }),
     }),
   );
-  const errno = profile.defaultErrnoRet === undefined ? {} : { defaultErrnoRet: profile.defaultErrnoRet };
+  const errno = profile.defaultErrnoRet == null ? {} : { defaultErrnoRet: profile.defaultErrnoRet };
   return { defaultAction: profile.defaultAction, ...errno, architectures: architectures(), syscalls };
 }
 
-interface CustomRule {
-  names?: string[];
-  name?: string;
-  action: string;
-  args?: NonNullable<SeccompRule['args']> | null;
-  errnoRet?: number;
-  includes?: { caps?: string[]; arches?: string[] };
-  excludes?: { caps?: string[] };
+const customRule = z.object({
+  names: z.array(z.string()).nullish(),
+  name: z.string().nullish(),
+  action: z.string(),
+  args: z
+    .array(
+      z.object({ index: z.number(), value: z.number(), valueTwo: z.number().optional(), op: z.string() }),
+    )
+    .nullish(),
+  errnoRet: z.number().nullish(),
+  includes: z
+    .object({ caps: z.array(z.string()).nullish(), arches: z.array(z.string()).nullish() })
+    .nullish(),
+  excludes: z.object({ caps: z.array(z.string()).nullish() }).nullish(),
+});
+const customProfile = z.object({
+  defaultAction: z.string(),
+  defaultErrnoRet: z.number().nullish(),
+  syscalls: z.array(customRule).nullish(),
+});
+type CustomRule = z.infer<typeof customRule>;
+
+function parseProfile(json: string): z.infer<typeof customProfile> {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (cause) {
+    throw invalid('Decoding seccomp profile failed: it is not JSON', { cause });
+  }
+  const parsed = customProfile.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw invalid(`Decoding seccomp profile failed: ${issue?.path.join('.')}: ${issue?.message}`);
 }
 
 function architectures(): string[] {
