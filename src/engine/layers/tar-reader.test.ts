@@ -44,7 +44,8 @@ const file = fc.record({
   data: fc.string({ maxLength: 2000 }),
   mode: fc.integer({ min: 1, max: 0o7777 }),
   uid: fc.nat(3_000_000),
-  seconds: fc.nat(4_000_000_000),
+  // tar-stream 3 writes nothing later than that
+  seconds: fc.nat(2 ** 31 - 1),
 });
 
 test('what another program writes is read as it was meant', async () => {
