@@ -80,7 +80,7 @@ async function startEngine(
   log.info({ version: PRODUCT_VERSION, dataRoot, execRoot, pid: process.pid }, 'starting');
   const records = stack.use(new RecordStore(join(dataRoot, 'drover.db')));
   const events = new EventBus();
-  const layers = new LayerStore({ dataRoot, records });
+  const layers = new LayerStore({ dataRoot, records, log });
   const images = new ImageStore({ dataRoot, records, layers, events });
   await images.recover();
   const filesystems = new ContainerFilesystems({ dataRoot, execRoot, layers });

@@ -62,7 +62,7 @@ export class EngineFixture {
     this.events = new EventBus();
     this.events.subscribe((event) => this.seen.push(event));
     const { events } = this;
-    const layers = new LayerStore({ dataRoot, records });
+    const layers = new LayerStore({ dataRoot, records, log });
     this.#images = new ImageStore({ dataRoot, records, layers, events });
     this.filesystems = new ContainerFilesystems({ dataRoot, execRoot, layers });
     this.networks = new NetworkStore({

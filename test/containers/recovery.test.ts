@@ -130,7 +130,8 @@ test('killed at any moment, nothing is lost or left', async () => {
     const found = leftovers(engine);
     if (found.every(({ is, expected }) => isDeepStrictEqual(is, expected))) break;
     if (Date.now() > deadline) {
-      for (const { is, expected } of found) assert.deepEqual(is, expected);
+      for (const [index, { is, expected }] of found.entries())
+        assert.deepEqual(is, expected, `list ${index}`);
     }
     await delay(10);
   }

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { EngineFixture, readAll } from './engine-fixture.ts';
 
@@ -224,3 +226,22 @@ async function drain(on: EngineFixture, id: string, command: string[]): Promise<
   const session = await on.exec.start(execId, { detach: false, tty: false });
   if (session !== undefined) await readAll(session.output);
 }
+
+test('a container whose monitor was killed is ended and, where its policy says so, started again', async () => {
+  const id = await engine.create(['sleep', '1000'], {
+    host: { RestartPolicy: { Name: 'always', MaximumRetryCount: 0 } },
+  });
+  await engine.containers.startContainer(id);
+  const { Pid } = engine.state(id);
+  const died = engine.event(id, 'die');
+  process.kill(
+    Number(readFileSync(join(engine.roots.execRoot, 'bundles', id, 'conmon.pid'), 'utf8')),
+    'SIGKILL',
+  );
+  assert.equal((await died).Actor.Attributes['exitCode'], '255');
+  await engine.event(id, 'start');
+  assert.notEqual(engine.state(id).Pid, Pid);
+  // Nobody may have asked for how it ended yet.
+  if (existsSync(`/proc/${Pid}`)) assert.match(readFileSync(`/proc/${Pid}/stat`, 'utf8'), /\) Z /);
+  await engine.containers.remove(id, { force: true, volumes: true, link: false });
+});

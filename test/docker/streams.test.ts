@@ -264,3 +264,18 @@ function join(frames: readonly Frame[], stream: number): string {
     .map(({ text }) => text)
     .join('');
 }
+
+test('without a log driver nothing is kept, but what is attached sees it all', async () => {
+  const { stdout } = host.docker('run', '--name', 'unlogged', '--log-driver', 'none', 'bb', 'echo', 'seen');
+  assert.equal(stdout, 'seen\n');
+  host.fails(1, /does not support reading/, 'logs', 'unlogged');
+  const id = host.runDetached(
+    ['-i', '--log-driver', 'none'],
+    ...['sh', '-c', 'while read line; do echo "got $line"; done'],
+  );
+  const attached = host.start('attach', id);
+  attached.process.stdin.write('something\n');
+  await attached.prints(/got something/);
+  host.ok('rm', '-f', id);
+  await attached.end();
+});

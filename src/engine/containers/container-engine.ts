@@ -30,6 +30,7 @@ import {
 import { ContainerTable, type StoredContainer } from './container-table.ts';
 import { listProcesses } from './container-top.ts';
 import { changeResources } from './container-update.ts';
+import { keepsLog } from './host-config.ts';
 import { LiveContainer, type WaitResult } from './live-container.ts';
 import type { ProcessTable } from './process-table.ts';
 import { recoverContainers } from './recovery.ts';
@@ -91,6 +92,7 @@ export class ContainerEngine {
   /** Adopts what was there before; see {@link recoverContainers}. */
   async start(): Promise<void> {
     await recoverContainers(this.#parts, this.#lifecycle);
+    this.#lifecycle.patrol();
   }
 
   /** Stops watching. Containers run on, and what was being cleaned up after is waited for. */
@@ -265,7 +267,8 @@ export class ContainerEngine {
     }
     const running = hasProcess(state);
     // the log of a running container goes on where the replay ends, without a gap or a repetition
-    const followsLog = o.logs && o.stream && running;
+    const replays = o.logs && keepsLog(record.hostConfig);
+    const followsLog = replays && o.stream && running;
     const following = new AbortController();
     const replay = (): AsyncIterable<LogRecord> =>
       this.#readLog(record, { tail: 'all', follow: followsLog, signal: following.signal });
@@ -276,7 +279,7 @@ export class ContainerEngine {
       stderr: o.stderr,
       followsLog,
       onClose: () => following.abort(),
-      ...(o.logs ? { replay: replay() } : {}),
+      ...(replays ? { replay: replay() } : {}),
     });
     if (!o.stream) session.endAfterReplay();
     else if (running) session.connect(runtime.attach(id));
@@ -287,7 +290,7 @@ export class ContainerEngine {
 
   logs(reference: string, o: LogOptions): { tty: boolean; records: AsyncIterable<LogRecord> } {
     const record = this.#parts.table.resolve(reference);
-    if (record.hostConfig.LogConfig.Type === 'none') {
+    if (!keepsLog(record.hostConfig)) {
       throw invalid('configured logging driver does not support reading');
     }
     return { tty: record.config.Tty, records: onlyAsked(this.#readLog(record, o), o) };

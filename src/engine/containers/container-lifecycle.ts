@@ -18,6 +18,8 @@ import { timestamp, timestampOf } from './timestamp.ts';
 
 /** What a container is marked with whose end nobody saw. */
 export const UNSEEN_EXIT_CODE = 255;
+/** How long a container may run without a monitor before that is noticed. */
+const PATROL_MS = 5000;
 /** How long the monitor of an ended process may take to write down how it ended. */
 const MONITOR_GRACE_MS = 2000;
 
@@ -36,6 +38,7 @@ export interface ProcessEnd {
  */
 export class ContainerLifecycle {
   readonly #parts: ContainerParts;
+  readonly #patrol = new AbortController();
   #stopped = false;
 
   constructor(parts: ContainerParts) {
@@ -45,6 +48,7 @@ export class ContainerLifecycle {
   /** Nothing is watched or restarted from now on; containers run on. */
   stop(): void {
     this.#stopped = true;
+    this.#patrol.abort();
     for (const { id } of this.#parts.table.all()) this.#parts.live(id).stopWatching();
   }
 
@@ -95,6 +99,32 @@ export class ContainerLifecycle {
     this.#parts.table.save(record);
     live.endSessions();
     if (record.hostConfig.AutoRemove && !live.keepAtExit) await this.remove(record, { volumes: true });
+  }
+
+  /**
+   * Looks for containers whose monitor was killed: nobody would read what they write or see their end. Such a container is
+   * ended, and its restart policy decides what comes then. Goes on until `stop`.
+   */
+  patrol(): void {
+    const { clock, table, log } = this.#parts;
+    const { signal } = this.#patrol;
+    const round = async (): Promise<void> => {
+      for (;;) {
+        await clock.sleep(PATROL_MS, signal);
+        for (const record of table.all()) if (hasProcess(record.state)) this.#endIfUnmonitored(record);
+      }
+    };
+    round().catch((error: unknown) => {
+      if (!signal.aborted) log.error({ error: messageOf(error) }, 'monitors are not looked after any more');
+    });
+  }
+
+  #endIfUnmonitored(record: StoredContainer): void {
+    const { runtime, log } = this.#parts;
+    // In this order: a monitor writes how its container ended before it ends itself.
+    if (runtime.isMonitored(record.id) || runtime.exitStatus(record.id) !== undefined) return;
+    log.warn({ container: record.id }, 'the monitor is gone; ending the container');
+    this.ended(record, { exitCode: UNSEEN_EXIT_CODE, oomKilled: false, finishedAt: timestamp() });
   }
 
   /** Follows a running container to its end, and its health on the way. */
@@ -238,6 +268,7 @@ export class ContainerLifecycle {
     const exitCode = record.state.ExitCode;
     try {
       record.state = { ...record.state, Status: 'removing' };
+      record.removesVolumes = o.volumes;
       table.save(record);
       await live.cleanup;
       await discardContainer(this.#parts, record, o);

@@ -9,7 +9,7 @@ import { prepareMounts } from './container-mounts.ts';
 import type { ContainerParts } from './container-parts.ts';
 import { releasedEndpoint } from './container-state.ts';
 import type { StoredContainer } from './container-table.ts';
-import { logMaximumBytes } from './host-config.ts';
+import { keepsLog, logMaximumBytes } from './host-config.ts';
 import { findInit } from './init-binary.ts';
 import type { LiveContainer } from './live-container.ts';
 import { type SharedNamespaces, sharedNamespaces } from './shared-namespaces.ts';
@@ -52,7 +52,7 @@ export async function startProcess(
   const { pid, pidStartTime } = await runtime.create({
     id,
     specification,
-    logPath: filesystems.logPath(id),
+    logPath: keepsLog(hostConfig) ? filesystems.logPath(id) : undefined,
     ...(maximum === undefined ? {} : { logMaxBytes: maximum }),
     terminal: config.Tty,
     stdin: config.OpenStdin,

@@ -125,6 +125,11 @@ function completeLogConfig(asked: LogConfig | undefined): LogConfig {
 
 const SIZE_UNITS: Readonly<Record<string, number>> = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
 
+/** False for `--log-driver none`. */
+export function keepsLog({ LogConfig }: Pick<HostConfig, 'LogConfig'>): boolean {
+  return LogConfig.Type !== 'none';
+}
+
 /** The `max-size` of a log in bytes; undefined when it has none. */
 export function logMaximumBytes(config: LogConfig): number | undefined {
   const text = config.Config['max-size'];

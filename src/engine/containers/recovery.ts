@@ -58,7 +58,7 @@ async function removeHalfMade(parts: ContainerParts, lifecycle: ContainerLifecyc
       await cleanUpRun(parts, record);
       leaveNetworks(parts, record);
       if (isHalfMade) await discardContainer(parts, record, { volumes: true });
-      else await lifecycle.remove(record, { volumes: record.hostConfig.AutoRemove });
+      else await lifecycle.remove(record, { volumes: record.removesVolumes ?? false });
     });
   }
 }
@@ -150,7 +150,7 @@ function markEnded(
 async function removeStrayRuns(parts: ContainerParts): Promise<void> {
   const { runtime, filesystems, table } = parts;
   for (const id of new Set([...runtime.listBundles(), ...filesystems.listRuns()])) {
-    const owner = table.has(id) ? table.resolve(id) : undefined;
+    const owner = table.all().find((record) => record.id === id);
     if (owner === undefined) {
       await runtime.delete(id);
       filesystems.unmount(id);

@@ -8,7 +8,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { lstat, readdir } from 'node:fs/promises';
+import { lstat, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { mountOverlay, mountTmpfs, unmount } from '#linux/mount.ts';
 import { hasCode } from '#linux/system-call-error.ts';
@@ -91,8 +91,11 @@ export class ContainerFilesystems {
   }
 
   /** Unmounts and removes all that is kept of the container. */
-  remove(containerId: string): void {
+  async remove(containerId: string): Promise<void> {
     this.unmount(containerId);
+    // Most have written nothing, and going to the thread pool would cost more than removing that.
+    if (existsSync(this.upperPath(containerId)) && readdirSync(this.upperPath(containerId)).length > 0)
+      await rm(this.upperPath(containerId), { recursive: true, force: true });
     rmSync(this.directory(containerId), { recursive: true, force: true });
   }
 

@@ -1,8 +1,10 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Logger } from 'pino';
 import type { RecordStore } from '#engine/records/record-store.ts';
-import { invalid } from '#model/errors.ts';
+import { invalid, messageOf } from '#model/errors.ts';
 import { makeWorkDirectory, unpackInWorker } from './archive-unpacker.ts';
 
 /** What is kept of an unpacked layer. */
@@ -26,11 +28,15 @@ export function chainIdOf(parentChainId: string | undefined, diffId: string): st
 export class LayerStore {
   readonly #dataRoot: string;
   readonly #records: RecordStore;
+  readonly #log: Logger;
+  readonly #trash: string;
 
-  constructor(o: { dataRoot: string; records: RecordStore }) {
+  constructor(o: { dataRoot: string; records: RecordStore; log: Logger }) {
     this.#dataRoot = o.dataRoot;
     this.#records = o.records;
-    for (const name of ['layers', 'blobs/sha256', 'tmp'])
+    this.#log = o.log;
+    this.#trash = join(o.dataRoot, 'trash');
+    for (const name of ['layers', 'blobs/sha256', 'tmp', 'trash'])
       mkdirSync(join(o.dataRoot, name), { recursive: true, mode: 0o710 });
   }
 
@@ -106,7 +112,7 @@ export class LayerStore {
       }
       bytes += record.size;
       this.#records.delete('layer', record.chainId);
-      rmSync(this.#layerPath(record.chainId), { recursive: true, force: true });
+      this.#discard(this.#layerPath(record.chainId));
     }
     const blobs = join(this.#dataRoot, 'blobs', 'sha256');
     for (const name of readdirSync(blobs))
@@ -114,10 +120,22 @@ export class LayerStore {
     return bytes;
   }
 
+  /** Gone from its place at once; its files are removed beside everything else, or by the next start. */
+  #discard(path: string): void {
+    const trash = join(this.#trash, randomBytes(8).toString('hex'));
+    if (!existsSync(path)) return;
+    renameSync(path, trash);
+    rm(trash, { recursive: true, force: true }).catch((error: unknown) => {
+      this.#log.warn({ path: trash, error: messageOf(error) }, 'left for the next start to remove');
+    });
+  }
+
   /** At start, before anything is unpacked: removes half-made work and directories without a record. */
   recover(): void {
     rmSync(join(this.#dataRoot, 'tmp'), { recursive: true, force: true });
     mkdirSync(join(this.#dataRoot, 'tmp'), { mode: 0o700 });
+    for (const name of readdirSync(this.#trash))
+      rmSync(join(this.#trash, name), { recursive: true, force: true });
     const layers = join(this.#dataRoot, 'layers');
     for (const name of readdirSync(layers)) {
       if (!this.has(`sha256:${name}`)) rmSync(join(layers, name), { recursive: true, force: true });

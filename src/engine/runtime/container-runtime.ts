@@ -125,7 +125,8 @@ export class ContainerRuntime implements Disposable {
   async create(o: {
     id: string;
     specification: OciSpecification;
-    logPath: string;
+    /** Undefined keeps no log. */
+    logPath: string | undefined;
     logMaxBytes?: number;
     terminal: boolean;
     stdin: boolean;
@@ -260,6 +261,12 @@ export class ContainerRuntime implements Disposable {
 
   isRunning(o: { id: string; pid: number; pidStartTime: string }): boolean {
     return o.pid > 0 && processStartTime(o.pid) === o.pidStartTime && this.exitStatus(o.id) === undefined;
+  }
+
+  /** Whether the container's conmon lives. */
+  isMonitored(id: string): boolean {
+    const monitor = conmonPid(this.bundlePath(id));
+    return monitor !== undefined && this.#isConmonOf(monitor, id);
   }
 
   /** The containers that something is left of. */
