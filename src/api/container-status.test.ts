@@ -1,26 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type ContainerState, NEVER } from '#model/container.ts';
+import { type ContainerState, CREATED } from '#model/container.ts';
 import { statusText } from './container-status.ts';
 import { humanDuration } from './human-duration.ts';
 
 const NOW = Date.parse('2026-01-01T12:00:00Z');
 
 function state(change: Partial<ContainerState>): ContainerState {
-  return {
-    Status: 'created',
-    Running: false,
-    Paused: false,
-    Restarting: false,
-    OOMKilled: false,
-    Dead: false,
-    Pid: 0,
-    ExitCode: 0,
-    Error: '',
-    StartedAt: NEVER,
-    FinishedAt: NEVER,
-    ...change,
-  };
+  return { ...CREATED, ...change };
 }
 
 test('the status column', () => {

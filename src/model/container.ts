@@ -257,3 +257,18 @@ export interface ContainerRecord {
 
 /** The time Docker writes where something has not happened. */
 export const NEVER = '0001-01-01T00:00:00Z';
+
+/** The state of a container that was never started. */
+export const CREATED: Readonly<ContainerState> = Object.freeze({
+  Status: 'created',
+  Running: false,
+  Paused: false,
+  Restarting: false,
+  OOMKilled: false,
+  Dead: false,
+  Pid: 0,
+  ExitCode: 0,
+  Error: '',
+  StartedAt: NEVER,
+  FinishedAt: NEVER,
+});

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism, hostname } from 'node:os';
 import { validateEndpoints } from '#engine/networks/endpoint-request.ts';
 import { cgroupMode } from '#linux/cgroups.ts';
-import { type ContainerConfig, type EndpointSettings, type HostConfig, NEVER } from '#model/container.ts';
+import { type ContainerConfig, CREATED, type EndpointSettings, type HostConfig } from '#model/container.ts';
 import { invalid, kindOf, messageOf, notFound } from '#model/errors.ts';
 import type { Image } from '#model/image.ts';
 import { commandLine, completeConfig } from './container-config.ts';
@@ -64,19 +64,7 @@ export async function createContainer(
     hostConfig,
     networks: validateEndpoints(hostConfig.NetworkMode, request.endpoints),
     mounts: [],
-    state: {
-      Status: 'created',
-      Running: false,
-      Paused: false,
-      Restarting: false,
-      OOMKilled: false,
-      Dead: false,
-      Pid: 0,
-      ExitCode: 0,
-      Error: '',
-      StartedAt: NEVER,
-      FinishedAt: NEVER,
-    },
+    state: { ...CREATED },
     restartCount: 0,
     stoppedByUser: false,
     ports: {},

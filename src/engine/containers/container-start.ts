@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { NetworkFiles } from '#engine/layers/container-filesystem.ts';
-import { ociSpecification, shmSize } from '#engine/runtime/oci-specification.ts';
+import { ociSpecification } from '#engine/runtime/oci-specification.ts';
 import { lookUpUser } from '#engine/runtime/user-lookup.ts';
 import { cgroupMode } from '#linux/cgroups.ts';
 import { prepareMounts } from './container-mounts.ts';
@@ -119,7 +119,7 @@ function sharedShm(
 ): { sharedShm?: string } {
   if (shared.ipc !== undefined) return { sharedShm: filesystems.shmPath(shared.ipc.id) };
   if (hostConfig.IpcMode !== 'shareable') return {};
-  return { sharedShm: filesystems.mountShm(id, shmSize(hostConfig)) };
+  return { sharedShm: filesystems.mountShm(id, hostConfig.ShmSize) };
 }
 
 function isHostsName(record: StoredContainer): boolean {

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { MASKED_PATHS, READONLY_PATHS } from '#engine/runtime/oci-specification.ts';
 import type { ContainerConfig, HostConfig, LogConfig } from '#model/container.ts';
 import { invalid, notImplemented } from '#model/errors.ts';
 import { expandPorts } from './container-config.ts';
@@ -6,31 +7,6 @@ import { checkResources } from './resource-limits.ts';
 import { checkRestartPolicy } from './restart-policy.ts';
 
 const DEFAULT_SHM_BYTES = 64 * 1024 * 1024;
-
-/** What Docker hides from a container in /proc and /sys. */
-const MASKED_PATHS: readonly string[] = [
-  '/proc/asound',
-  '/proc/acpi',
-  '/proc/interrupts',
-  '/proc/kcore',
-  '/proc/keys',
-  '/proc/latency_stats',
-  '/proc/timer_list',
-  '/proc/timer_stats',
-  '/proc/sched_debug',
-  '/proc/scsi',
-  '/sys/firmware',
-  '/sys/devices/virtual/powercap',
-];
-
-/** What Docker keeps a container from writing to in /proc. */
-const READ_ONLY_PATHS: readonly string[] = [
-  '/proc/bus',
-  '/proc/fs',
-  '/proc/irq',
-  '/proc/sys',
-  '/proc/sysrq-trigger',
-];
 
 /** What the daemon knows about the machine and itself that defaults depend on. */
 export interface HostFacts {
@@ -96,7 +72,7 @@ export function completeHostConfig(asked: Partial<HostConfig>, facts: HostFacts)
     PidsLimit: asked.PidsLimit && asked.PidsLimit > 0 ? asked.PidsLimit : null,
     Ulimits: asked.Ulimits ?? null,
     MaskedPaths: asked.MaskedPaths ?? (privileged ? [] : [...MASKED_PATHS]),
-    ReadonlyPaths: asked.ReadonlyPaths ?? (privileged ? [] : [...READ_ONLY_PATHS]),
+    ReadonlyPaths: asked.ReadonlyPaths ?? (privileged ? [] : [...READONLY_PATHS]),
     ...(asked.Annotations === undefined ? {} : { Annotations: asked.Annotations }),
   };
   checkResources(asked, facts.cpus);

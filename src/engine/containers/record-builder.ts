@@ -1,4 +1,4 @@
-import { type ContainerRecord, NEVER } from '#model/container.ts';
+import { type ContainerRecord, CREATED } from '#model/container.ts';
 import { completeConfig } from './container-config.ts';
 import { completeHostConfig } from './host-config.ts';
 
@@ -15,19 +15,7 @@ export function containerRecord(change: Partial<ContainerRecord> = {}): Containe
     hostConfig: completeHostConfig({}, { cpus: 2, cgroupVersion: 2, runtimeName: 'crun' }),
     networks: {},
     mounts: [],
-    state: {
-      Status: 'created',
-      Running: false,
-      Paused: false,
-      Restarting: false,
-      OOMKilled: false,
-      Dead: false,
-      Pid: 0,
-      ExitCode: 0,
-      Error: '',
-      StartedAt: NEVER,
-      FinishedAt: NEVER,
-    },
+    state: { ...CREATED },
     restartCount: 0,
     stoppedByUser: false,
     ports: {},

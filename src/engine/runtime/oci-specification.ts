@@ -83,10 +83,10 @@ export interface SpecificationInput {
 }
 
 const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-const DEFAULT_SHM = 64 * 1024 * 1024;
 const BIND = ['rbind', 'rprivate'];
 const INIT_INSIDE = '/sbin/docker-init';
 
+/** What Docker hides from a container in /proc and /sys. */
 export const MASKED_PATHS: readonly string[] = [
   '/proc/asound',
   '/proc/acpi',
@@ -102,6 +102,7 @@ export const MASKED_PATHS: readonly string[] = [
   '/sys/devices/virtual/powercap',
 ];
 
+/** What Docker keeps a container from writing to in /proc. */
 export const READONLY_PATHS: readonly string[] = [
   '/proc/bus',
   '/proc/fs',
@@ -268,15 +269,10 @@ function shmMounts(o: SpecificationInput): OciMount[] {
   if (IpcMode === 'none') return [];
   const source = IpcMode === 'host' ? destination : o.sharedShm;
   if (source !== undefined) return [{ destination, type: 'bind', source, options: BIND }];
-  const size = `size=${shmSize(o.container.hostConfig)}`;
+  const size = `size=${o.container.hostConfig.ShmSize}`;
   return [
     { destination, type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', size] },
   ];
-}
-
-/** Bytes of /dev/shm. */
-export function shmSize(hostConfig: HostConfig): number {
-  return hostConfig.ShmSize > 0 ? hostConfig.ShmSize : DEFAULT_SHM;
 }
 
 function mountsOf(o: SpecificationInput): OciMount[] {
