@@ -127,3 +127,18 @@ test('what ends while no daemon is there is told with its true exit code and tim
   await eventually(() => status('goes') === '', 'it is gone');
   ok('rm', '-f', 'ends', 'comes-back');
 });
+
+test('a container on several networks is adopted with the interfaces that it has', async () => {
+  for (const network of ['one', 'two']) ok('network', 'create', network);
+  ok('run', '-d', '--name', 'mover', '--network', 'one', 'bb', 'sleep', '1000');
+  ok('network', 'connect', 'two', 'mover');
+  ok('network', 'disconnect', 'one', 'mover');
+  await daemon.kill();
+  daemon = await daemon.startAgain();
+  ok('network', 'disconnect', 'two', 'mover');
+  assert.doesNotMatch(ok('exec', 'mover', 'ls', '/sys/class/net'), /eth/);
+  ok('network', 'connect', 'one', 'mover');
+  ok('run', '--rm', '--network', 'one', 'bb', 'ping', '-c', '1', '-W', '2', 'mover');
+  ok('rm', '-f', 'mover');
+  ok('network', 'rm', 'one', 'two');
+});

@@ -20,55 +20,34 @@ import { createNetworkNamespace, removeNetworkNamespace } from '#linux/network-n
 import { Nftables } from '#linux/nftables.ts';
 import { hasCode } from '#linux/system-call-error.ts';
 import type { ContainerRecord, EndpointSettings, PortBinding } from '#model/container.ts';
-import { conflict, forbidden, internal, invalid, notFound, notImplemented } from '#model/errors.ts';
+import { conflict, forbidden, internal, invalid, notFound } from '#model/errors.ts';
 import type { IpamPool, NetworkRecord } from '#model/network.ts';
 import { DnsServer } from './dns-server.ts';
 import { emptyEndpoint, endpointOf, networkOfMode } from './endpoint-request.ts';
 import { type AddressPool, chooseAddress, completePool, DEFAULT_POOLS } from './ipam.ts';
 import { formatAddress, parseAddress, parseSubnet } from './ipv4.ts';
+import { dnsNames, hostNamePrefix, type LiveEndpoint, LiveEndpoints } from './live-endpoints.ts';
 import { macOf } from './mac-address.ts';
 import { NetworkNames } from './network-names.ts';
+import {
+  bridgeNameOf,
+  checkRequest,
+  defaultBridgeOptions,
+  isBuiltIn,
+  mtuOf,
+  type NetworkCreateRequest,
+  publishingAddressOf,
+  rulesOf,
+} from './network-options.ts';
 import { PublishedPorts } from './published-ports.ts';
 import { gatewayResolvConf, hostResolvConf, hostsFile } from './resolver-files.ts';
-import { addBridge, type BridgeRules, removeBridge, wholeTable } from './ruleset.ts';
-
-export interface NetworkCreateRequest {
-  Name: string;
-  Driver?: string;
-  Internal?: boolean;
-  Attachable?: boolean;
-  EnableIPv4?: boolean;
-  EnableIPv6?: boolean;
-  IPAM?: { Driver?: string; Options?: Record<string, string>; Config?: Partial<IpamPool>[] };
-  Options?: Record<string, string>;
-  Labels?: Record<string, string>;
-}
-
-/** A container's place on a network while it runs. */
-export interface LiveEndpoint {
-  containerId: string;
-  name: string;
-  endpoint: EndpointSettings;
-  dns: readonly string[];
-  hostName: string;
-}
+import { addBridge, removeBridge, wholeTable } from './ruleset.ts';
 
 export interface Joined {
   namespacePath: string;
   networks: Record<string, EndpointSettings>;
   ports: Record<string, PortBinding[]>;
 }
-
-const BUILT_IN = ['bridge', 'host', 'none'];
-const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
-const NETWORK_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$/;
-const BRIDGE_NAME = 'com.docker.network.bridge.name';
-const MTU = 'com.docker.network.driver.mtu';
-const ICC = 'com.docker.network.bridge.enable_icc';
-const MASQUERADE = 'com.docker.network.bridge.enable_ip_masquerade';
-const HOST_BINDING = 'com.docker.network.bridge.host_binding_ipv4';
-const DEFAULT_BRIDGE = 'com.docker.network.bridge.default_bridge';
-const INTERFACE_NAME_LENGTH = 15;
 
 /**
  * The networks of one host. What is asked for is in the records; bridges, namespaces and one nftables table are in the kernel
@@ -85,8 +64,7 @@ export class NetworkStore {
   readonly #log: Logger;
   readonly #table: string;
   readonly #nftables = new Nftables();
-  /** By network ID, then container ID. */
-  readonly #endpoints = new Map<string, Map<string, LiveEndpoint>>();
+  readonly #endpoints = new LiveEndpoints();
   readonly #servers = new Map<string, DnsServer>();
   readonly #ports: PublishedPorts;
 
@@ -125,11 +103,14 @@ export class NetworkStore {
     for (const id of readdirSync(join(this.#execRoot, 'netns'))) {
       if (!alive.has(id)) removeNetworkNamespace(this.namespacePath(id));
     }
+    const links = listLinks().map(({ name }) => name);
     for (const container of running) {
       for (const [name, endpoint] of Object.entries(container.networks)) {
         const network = this.#find(name);
-        if (network?.Driver === 'bridge' && endpoint.IPAddress !== '')
-          this.#register(network, container, endpoint);
+        if (network?.Driver !== 'bridge' || endpoint.IPAddress === '') continue;
+        const prefix = hostNamePrefix(network.Id, container.id);
+        const hostName = links.find((link) => link.startsWith(prefix)) ?? `${prefix}0`;
+        this.#endpoints.add(network.Id, container, endpoint, hostName);
       }
       this.#ports.adopt(container);
     }
@@ -166,16 +147,9 @@ export class NetworkStore {
     checkRequest(o);
     if (this.list().some((network) => network.Name === o.Name))
       throw conflict(`network with name ${o.Name} already exists`);
-    if (!NETWORK_NAME.test(o.Name)) {
-      throw invalid(
-        `invalid network name ${JSON.stringify(o.Name)}: only [a-zA-Z0-9][a-zA-Z0-9_.-]* is allowed, up to 255 characters`,
-      );
-    }
     const pool = completePool(o.IPAM?.Config?.[0], this.#pools, this.#takenSubnets());
     const Id = randomBytes(32).toString('hex');
-    const bridgeName = o.Options?.[BRIDGE_NAME] ?? `br-${Id.slice(0, 12)}`;
-    if (bridgeName.length > INTERFACE_NAME_LENGTH)
-      throw invalid(`invalid bridge name ${JSON.stringify(bridgeName)}: longer than 15 characters`);
+    const bridgeName = bridgeNameOf(o, Id);
     const record: NetworkRecord = {
       Id,
       Name: o.Name,
@@ -207,9 +181,9 @@ export class NetworkStore {
 
   remove(reference: string): void {
     const network = this.resolve(reference);
-    if (BUILT_IN.includes(network.Name))
+    if (isBuiltIn(network.Name))
       throw forbidden(`${network.Name} is a pre-defined network and cannot be removed`);
-    if (this.endpointsOf(network.Id).length > 0) {
+    if (this.#endpoints.on(network.Id).length > 0) {
       throw forbidden(
         `error while removing network: network ${network.Name} id ${network.Id} has active endpoints`,
       );
@@ -229,17 +203,13 @@ export class NetworkStore {
     );
     const unused = this.list().filter(
       (network) =>
-        !BUILT_IN.includes(network.Name) &&
+        !isBuiltIn(network.Name) &&
         !wanted.has(network.Name) &&
-        this.endpointsOf(network.Id).length === 0 &&
+        this.#endpoints.on(network.Id).length === 0 &&
         accept(network),
     );
     for (const network of unused) this.remove(network.Id);
     return unused.map((network) => network.Name);
-  }
-
-  endpointsOf(networkId: string): LiveEndpoint[] {
-    return [...(this.#endpoints.get(networkId)?.values() ?? [])];
   }
 
   /**
@@ -272,7 +242,7 @@ export class NetworkStore {
           ? {}
           : this.#ports.open(container, {
               address: networks[gateway.Name]?.IPAddress ?? '',
-              defaultHostAddress: gateway.Options[HOST_BINDING] ?? '0.0.0.0',
+              defaultHostAddress: publishingAddressOf(gateway),
             });
       return { namespacePath, networks, ports };
     } catch (error) {
@@ -284,10 +254,8 @@ export class NetworkStore {
   /** Gives back what the container has. Safe to repeat. */
   leave(container: ContainerRecord): void {
     this.#ports.close(container.id);
-    for (const [networkId, endpoints] of this.#endpoints) {
-      const left = endpoints.get(container.id);
-      if (left === undefined) continue;
-      endpoints.delete(container.id);
+    for (const networkId of this.#endpoints.networksOf(container.id)) {
+      this.#endpoints.remove(networkId, container.id);
       this.#announce('disconnect', networkId, container.id);
     }
     removeNetworkNamespace(this.namespacePath(container.id));
@@ -319,7 +287,7 @@ export class NetworkStore {
     const { none, ...others } = networks;
     const kept = none === undefined ? networks : others;
     if (!container.state.Running) return { ...kept, [network.Name]: endpoint };
-    const index = this.#freeInterface(container.id);
+    const index = this.#endpoints.freeInterface(container.id);
     const isGateway = Object.keys(kept).length === 0;
     return { ...kept, [network.Name]: this.#attach(container, network, endpoint, { index, isGateway }) };
   }
@@ -340,11 +308,11 @@ export class NetworkStore {
     }
     if (network?.Driver === 'host')
       throw invalid('container cannot be disconnected from host network or connected to host network');
-    const live = network === undefined ? undefined : this.#endpoints.get(network.Id)?.get(container.id);
+    const live = network === undefined ? undefined : this.#endpoints.of(network.Id, container.id);
     if (live !== undefined && network !== undefined) {
       this.#ports.close(container.id, endpoint.IPAddress);
       deleteLink(live.hostName);
-      this.#endpoints.get(network.Id)?.delete(container.id);
+      this.#endpoints.remove(network.Id, container.id);
       const next = Object.values(rest).find((each) => each.Gateway !== '');
       replaceDefaultRoute({ namespacePath: this.namespacePath(container.id), gateway: next?.Gateway });
       this.#announce('disconnect', network.Id, container.id);
@@ -352,14 +320,13 @@ export class NetworkStore {
     return rest;
   }
 
+  endpointsOf(networkId: string): LiveEndpoint[] {
+    return this.#endpoints.on(networkId);
+  }
+
   /** The container has another name from now on. */
   rename(container: ContainerRecord, oldName: string): void {
-    for (const endpoints of this.#endpoints.values()) {
-      const live = endpoints.get(container.id);
-      if (live === undefined) continue;
-      const dns = live.dns.map((name) => (name === oldName ? container.name : name));
-      endpoints.set(container.id, { ...live, name: container.name, dns });
-    }
+    this.#endpoints.rename(container, oldName);
   }
 
   namespacePath(containerId: string): string {
@@ -382,19 +349,10 @@ export class NetworkStore {
     const addresses = Object.values(container.networks)
       .map((endpoint) => endpoint.IPAddress)
       .filter((address) => address !== '');
-    return hostsFile(container, { addresses, hostGateway: defaultGateway, links: this.#links(container) });
-  }
-
-  #links(container: ContainerRecord): { address: string; names: string[] }[] {
-    return (container.hostConfig.Links ?? []).map((link) => {
-      const [target = '', alias = target] = link.split(':');
-      const wanted = target.replace(/^\//, '');
-      const found = [...this.#endpoints.values()]
-        .flatMap((endpoints) => [...endpoints.values()])
-        .find((live) => live.name === wanted || live.containerId.startsWith(wanted));
-      if (found === undefined) throw invalid(`Cannot link to a non running container: ${link}`);
-      const names = new Set([alias.split('/').at(-1) ?? alias, found.name, found.containerId.slice(0, 12)]);
-      return { address: found.endpoint.IPAddress, names: [...names] };
+    return hostsFile(container, {
+      addresses,
+      hostGateway: defaultGateway,
+      links: this.#endpoints.links(container),
     });
   }
 
@@ -432,17 +390,7 @@ export class NetworkStore {
         EnableIPv4: true,
         EnableIPv6: false,
         IPAM: { Driver: 'default', Options: null, Config: pool },
-        Options:
-          Driver === 'bridge'
-            ? {
-                [DEFAULT_BRIDGE]: 'true',
-                [BRIDGE_NAME]: this.#bridge,
-                [ICC]: 'true',
-                [MASQUERADE]: 'true',
-                [HOST_BINDING]: '0.0.0.0',
-                [MTU]: '1500',
-              }
-            : {},
+        Options: Driver === 'bridge' ? defaultBridgeOptions(this.#bridge) : {},
         Labels: {},
         bridgeName: Driver === 'bridge' ? this.#bridge : '',
       };
@@ -476,11 +424,15 @@ export class NetworkStore {
 
   /** Makes the bridge where it is missing, with its address, and answers DNS on it. */
   #raiseBridge(network: NetworkRecord): void {
-    const mtu = Number(network.Options[MTU] ?? 0);
+    const mtu = mtuOf(network);
     const [pool] = network.IPAM.Config;
     if (pool?.Gateway === undefined) throw internal(`network ${network.Name} has no gateway`);
     try {
-      createBridge({ name: network.bridgeName, mac: macOf(pool.Gateway), ...(mtu > 0 ? { mtu } : {}) });
+      createBridge({
+        name: network.bridgeName,
+        mac: macOf(pool.Gateway),
+        ...(mtu === undefined ? {} : { mtu }),
+      });
     } catch (error) {
       if (!hasCode(error, 'EEXIST')) throw error;
     }
@@ -490,7 +442,7 @@ export class NetworkStore {
     enable(`/proc/sys/net/ipv4/conf/${network.bridgeName}/route_localnet`);
     if (network.Name === 'bridge') return;
     const names = new NetworkNames({
-      endpoints: () => this.endpointsOf(network.Id),
+      endpoints: () => this.#endpoints.on(network.Id),
       networkName: network.Name,
       forwarders: (asker) => this.#forwarders(network, asker),
     });
@@ -504,7 +456,7 @@ export class NetworkStore {
   }
 
   #forwarders(network: NetworkRecord, asker: string): string[] {
-    const live = this.endpointsOf(network.Id).find(({ endpoint }) => endpoint.IPAddress === asker);
+    const live = this.#endpoints.on(network.Id).find(({ endpoint }) => endpoint.IPAddress === asker);
     const container =
       live === undefined ? undefined : this.#records.get<ContainerRecord>('container', live.containerId);
     const own = container?.hostConfig.Dns ?? [];
@@ -524,15 +476,6 @@ export class NetworkStore {
       .toSorted((a, b) => priority(b) - priority(a))[0];
   }
 
-  #freeInterface(containerId: string): number {
-    const taken = new Set(
-      [...this.#endpoints.values()].map((endpoints) => endpoints.get(containerId)?.hostName.slice(-1)),
-    );
-    let index = 0;
-    while (taken.has(index.toString(36))) index += 1;
-    return index;
-  }
-
   #attach(
     container: ContainerRecord,
     network: NetworkRecord,
@@ -541,12 +484,12 @@ export class NetworkStore {
   ): EndpointSettings {
     const [pool] = network.IPAM.Config;
     if (pool === undefined) throw internal(`network ${network.Name} has no addresses`);
-    const used = new Set(this.endpointsOf(network.Id).map(({ endpoint }) => endpoint.IPAddress));
+    const used = new Set(this.#endpoints.on(network.Id).map(({ endpoint }) => endpoint.IPAddress));
     const address = chooseAddress(pool, asked.IPAMConfig?.IPv4Address, used);
     const { prefix } = parseSubnet(pool.Subnet);
     const mac = asked.MacAddress === '' ? macOf(address) : asked.MacAddress;
-    const hostName = `v${container.id.slice(0, 8)}${network.Id.slice(0, 5)}${o.index.toString(36)}`;
-    const mtu = Number(network.Options[MTU] ?? 0);
+    const hostName = `${hostNamePrefix(network.Id, container.id)}${o.index.toString(36)}`;
+    const mtu = mtuOf(network);
     const gateway = pool.Gateway;
     attachOnce({
       namespacePath: this.namespacePath(container.id),
@@ -554,7 +497,7 @@ export class NetworkStore {
       hostName,
       interfaceName: `eth${o.index}`,
       mac,
-      ...(mtu > 0 ? { mtu } : {}),
+      ...(mtu === undefined ? {} : { mtu }),
       addresses: [`${address}/${prefix}`],
       ...(o.isGateway && gateway !== undefined ? { gateway } : {}),
     });
@@ -569,28 +512,9 @@ export class NetworkStore {
       MacAddress: mac,
     };
     endpoint.DNSNames = network.Name === 'bridge' ? null : dnsNames(container, endpoint);
-    this.#register(network, container, endpoint, hostName);
+    this.#endpoints.add(network.Id, container, endpoint, hostName);
     this.#announce('connect', network.Id, container.id);
     return endpoint;
-  }
-
-  #register(
-    network: NetworkRecord,
-    container: ContainerRecord,
-    endpoint: EndpointSettings,
-    hostName?: string,
-  ): void {
-    const endpoints = this.#endpoints.get(network.Id) ?? new Map<string, LiveEndpoint>();
-    this.#endpoints.set(network.Id, endpoints);
-    const index = Object.keys(container.networks).indexOf(network.Name);
-    endpoints.set(container.id, {
-      containerId: container.id,
-      name: container.name,
-      endpoint,
-      dns: dnsNames(container, endpoint),
-      hostName:
-        hostName ?? `v${container.id.slice(0, 8)}${network.Id.slice(0, 5)}${Math.max(0, index).toString(36)}`,
-    });
   }
 
   #announce(action: 'connect' | 'disconnect', networkId: string, container: string): void {
@@ -601,37 +525,6 @@ export class NetworkStore {
       type: network?.Driver ?? 'bridge',
     });
   }
-}
-
-function checkRequest(o: NetworkCreateRequest): void {
-  if (!NAME.test(o.Name))
-    throw invalid(
-      `invalid network name ${JSON.stringify(o.Name)}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`,
-    );
-  if (BUILT_IN.includes(o.Name) || o.Name === 'default')
-    throw forbidden(`operation is not permitted on predefined ${o.Name} network`);
-  const driver = o.Driver === undefined || o.Driver === '' ? 'bridge' : o.Driver;
-  if (driver === 'host' || driver === 'null')
-    throw forbidden(`only one instance of "${driver}" network is allowed`);
-  if (['overlay', 'macvlan', 'ipvlan'].includes(driver))
-    throw notImplemented(`${driver} networks are not there yet: use the bridge driver`);
-  if (driver !== 'bridge') throw notFound(`plugin ${JSON.stringify(driver)} not found`);
-  if (o.EnableIPv6 === true) throw notImplemented('IPv6 networks are not there yet: leave out --ipv6');
-  if (o.EnableIPv4 === false) throw notImplemented('networks without IPv4 are not there yet');
-  const ipam = o.IPAM?.Driver ?? 'default';
-  if (ipam !== '' && ipam !== 'default')
-    throw invalid(`invalid ipam driver ${JSON.stringify(ipam)}: only default is there`);
-  if ((o.IPAM?.Config ?? []).length > 1) throw invalid('bridge driver supports one subnet a network');
-}
-
-function rulesOf(network: NetworkRecord): BridgeRules {
-  return {
-    bridge: network.bridgeName,
-    subnet: network.IPAM.Config[0]?.Subnet ?? '',
-    internal: network.Internal,
-    masquerade: network.Options[MASQUERADE] !== 'false',
-    icc: network.Options[ICC] !== 'false',
-  };
 }
 
 /**
@@ -646,11 +539,6 @@ function attachOnce(o: Parameters<typeof attachToNamespace>[0]): void {
     deleteLink(o.hostName);
     attachToNamespace(o);
   }
-}
-
-function dnsNames(container: ContainerRecord, endpoint: EndpointSettings): string[] {
-  const hostname = container.config.Hostname === '' ? [] : [container.config.Hostname];
-  return [...new Set([container.name, ...(endpoint.Aliases ?? []), container.id.slice(0, 12), ...hostname])];
 }
 
 function enable(file: string): void {
