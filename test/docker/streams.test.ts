@@ -34,7 +34,8 @@ test('twenty megabytes come through in both directions as they were', () => {
     'bb',
     'sh',
     '-c',
-    'sha256sum >&2; yes | head -c 20971520',
+    // Lines of a usual length: dockerd writes each into its log as JSON.
+    `sha256sum >&2; yes ${'x'.repeat(127)} | head -c 20971520`,
   );
   assert.equal(status, 0);
   assert.equal(stdout.length, 20 << 20);
