@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { hasCode } from '#linux/system-call-error.ts';
 import type { OciSpecification } from './oci-specification.ts';
 
-/** crun(1): raw BPF, in base64, in place of the profile. A crun that does not know it compiles the profile as ever. */
+/** crun(1): raw BPF, in base64, in place of the profile. */
 const ANNOTATION = 'run.oci.seccomp_bpf_data';
 const MOST_KEPT = 32;
 
@@ -18,7 +18,12 @@ export class CompiledSeccompFilters {
     const key = keyOf(specification);
     const filter = key === undefined ? undefined : this.#filters.get(key);
     if (filter === undefined) return specification;
-    return { ...specification, annotations: { ...specification.annotations, [ANNOTATION]: filter } };
+    return {
+      ...specification,
+      annotations: { ...specification.annotations, [ANNOTATION]: filter },
+      // Not read, but for time lost; and nothing would run under it should the annotation not be known any more.
+      linux: { ...specification.linux, seccomp: { defaultAction: 'SCMP_ACT_ERRNO', syscalls: [] } },
+    };
   }
 
   /** Keeps what crun made of a specification's profile: `path` is the `seccomp.bpf` of the container's state. */
