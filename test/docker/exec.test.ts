@@ -105,6 +105,15 @@ test('privileges are the container’s unless asked for more', differs('exec-pri
   assert.notEqual(more, plain);
 });
 
+test('a command is under the container’s seccomp filter, in the first container and in those after it', () => {
+  for (let round = 0; round < 2; round += 1) {
+    const other = host.runDetached([], 'sleep', '1000');
+    assert.match(host.ok('exec', other, 'cat', '/proc/self/status'), /^Seccomp:\s+2$/m);
+    assert.notEqual(host.docker('exec', other, 'unshare', '-U', 'true').status, 0);
+    host.ok('rm', '-f', other);
+  }
+});
+
 test('execs end with their container', async () => {
   const short = host.runDetached([], 'sleep', '1000');
   const running = host.start('exec', short, 'sleep', '1000');
