@@ -45,6 +45,7 @@ export const socketpair: LibcCall = declare(
 );
 /** 0 where nothing has ended: only with WNOHANG. */
 export const waitpid: LibcCall = declare('int waitpid(int pid, _Out_ int *status, int options)', 'waitpid');
+export const fcntl: LibcCall = declare('int fcntl(int fd, int command, int argument)', 'fcntl');
 export const bind: LibcCall = declare(
   'int bind(int fd, const uint8_t *address, unsigned int length)',
   'bind',

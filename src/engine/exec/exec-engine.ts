@@ -7,7 +7,7 @@ import { checkUsable } from '#engine/containers/container-state.ts';
 import type { EventBus } from '#engine/events/event-bus.ts';
 import type { ContainerRuntime, ExecHandle } from '#engine/runtime/container-runtime.ts';
 import type { ContainerRecord } from '#model/container.ts';
-import { conflict, DroverError, invalid, messageOf, notFound } from '#model/errors.ts';
+import { conflict, DroverError, invalid, kindOf, messageOf, notFound } from '#model/errors.ts';
 import type { ExecConfig } from './exec-config.ts';
 import { startExec } from './exec-process.ts';
 
@@ -117,7 +117,7 @@ export class ExecEngine implements Disposable {
     }
     exec.handle = handle;
     exec.pid = handle.pid;
-    if (o.consoleSize !== undefined && config.Tty) handle.resize(o.consoleSize);
+    if (o.consoleSize !== undefined && config.Tty) resizeUnlessEnded(handle, o.consoleSize);
     session.connect(handle.stream, this.#watch(exec, handle, record));
     if (!o.detach) return session;
     this.#drain(session);
@@ -185,6 +185,15 @@ export class ExecEngine implements Disposable {
     attributes: Record<string, string> = {},
   ): void {
     publishContainerEvent(this.#events, action, record, { execID: execId, ...attributes });
+  }
+}
+
+/** A short command may have ended before its terminal gets a size. */
+function resizeUnlessEnded(handle: ExecHandle, size: { height: number; width: number }): void {
+  try {
+    handle.resize(size);
+  } catch (error) {
+    if (kindOf(error) !== 'conflict') throw error;
   }
 }
 

@@ -391,9 +391,15 @@ export class ContainerRuntime implements Disposable {
   }
 }
 
-/** conmon's control fifo: 1 is a new terminal size. */
+/** conmon's control fifo: 1 is a new terminal size. A `conflict` where the process has ended. */
 function writeControl(directory: string, size: TerminalSize): void {
-  const fd = openSync(join(directory, 'ctl'), constants.O_WRONLY | constants.O_NONBLOCK);
+  let fd: number;
+  try {
+    fd = openSync(join(directory, 'ctl'), constants.O_WRONLY | constants.O_NONBLOCK);
+  } catch (cause) {
+    if (hasCode(cause, 'ENOENT', 'ENXIO')) throw conflict('the process has ended', { cause });
+    throw cause;
+  }
   try {
     writeSync(fd, `1 ${size.height} ${size.width}\n`);
   } finally {
