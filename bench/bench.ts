@@ -125,13 +125,14 @@ function report(
   const names = [...engines.map(({ name }) => name), ...runtimes.names];
   const versions = engines.map(({ name, version }) => `${name} ${version}`).join(', ');
   const cli = run(['docker', '--version']).replace(/,.*/, '');
+  const reached = goals(results);
   const text = [
     table(results, names),
     '',
     `Medians of ${o.rounds} rounds; in brackets: of Drover’s. ${versions}; ${cli}; ${availableParallelism()} cores, Linux ${release().replace(/-.*/, '')}.`,
     'crun and runc are the bare runtimes; podman is driven by its own client. Memory is the proportional set size of the engine’s own processes.',
     '',
-    ...goals(results).map((goal) => `- ${goal.reached ? 'reached' : 'NOT reached'}: ${goal.text}`),
+    ...reached.map((goal) => `- ${goal.reached ? 'reached' : 'NOT reached'}: ${goal.text}`),
   ].join('\n');
   console.log(text);
   const directory = join(ROOT, 'bench', 'results');
@@ -144,7 +145,7 @@ function report(
     versions,
     cli,
     rounds: o.rounds,
-    goals: goals(results),
+    goals: reached,
     samples,
   };
   writeFileSync(join(directory, 'latest.json'), `${JSON.stringify(record, null, 2)}\n`);

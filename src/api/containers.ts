@@ -80,12 +80,11 @@ async function sizesOf(record: ContainerRecord, parts: EngineParts): Promise<Siz
 
 async function create(call: Call): Promise<void> {
   const name = call.query.get('name') ?? '';
-  const given = name === '' ? undefined : name;
   const request = await readBody(call, createSchema);
   if ((request.config.Image ?? '') === '') throw invalid('no image specified: Image is empty');
   const platform = call.query.get('platform') ?? '';
   const { id, warnings } = await call.parts.containers.create({
-    name: given,
+    name,
     ...request,
     hostConfig: withDefaultUlimits(request.hostConfig, call.parts.daemon.defaultUlimits),
     ...(platform === '' ? {} : { platform }),

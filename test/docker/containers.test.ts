@@ -1,17 +1,9 @@
 import assert from 'node:assert/strict';
-import { after, afterEach, before, test } from 'node:test';
-import { DockerHost, eventually } from '../support/docker-host.ts';
+import { test } from 'node:test';
+import { eventually, hostOfFile } from '../support/docker-host.ts';
 import { differs } from './known-differences.ts';
 
-let host: DockerHost;
-
-before(async () => {
-  host = await DockerHost.open();
-});
-afterEach(() => host.clear());
-after(async () => {
-  await host[Symbol.asyncDispose]();
-});
+const host = await hostOfFile();
 
 const SLEEP = ['sleep', '1000'];
 /** Ends at once on SIGTERM with a code of its own. */

@@ -1,16 +1,8 @@
 import assert from 'node:assert/strict';
-import { after, afterEach, before, test } from 'node:test';
-import { DockerHost, eventually } from '../support/docker-host.ts';
+import { test } from 'node:test';
+import { eventually, hostOfFile } from '../support/docker-host.ts';
 
-let host: DockerHost;
-
-before(async () => {
-  host = await DockerHost.open();
-});
-afterEach(() => host.clear());
-after(async () => {
-  await host[Symbol.asyncDispose]();
-});
+const host = await hostOfFile();
 
 const now = (): string => (Date.now() / 1000).toFixed(3);
 

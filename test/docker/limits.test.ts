@@ -1,18 +1,10 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
-import { after, afterEach, before, test } from 'node:test';
-import { DockerHost } from '../support/docker-host.ts';
+import { test } from 'node:test';
+import { hostOfFile } from '../support/docker-host.ts';
 import { differs } from './known-differences.ts';
 
-let host: DockerHost;
-
-before(async () => {
-  host = await DockerHost.open();
-});
-afterEach(() => host.clear());
-after(async () => {
-  await host[Symbol.asyncDispose]();
-});
+const host = await hostOfFile();
 
 const IS_V2 = existsSync('/sys/fs/cgroup/cgroup.controllers');
 

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { after, afterEach, before, test } from 'node:test';
+import { test } from 'node:test';
 import {
   addAddress,
   attachToNamespace,
@@ -16,18 +16,10 @@ import {
   setLinkUp,
 } from '#linux/links.ts';
 import { createNetworkNamespace, removeNetworkNamespace } from '#linux/network-namespace.ts';
-import { DockerHost, eventually, RunningCommand } from '../support/docker-host.ts';
+import { eventually, hostOfFile, RunningCommand } from '../support/docker-host.ts';
 import { differs } from './known-differences.ts';
 
-let host: DockerHost;
-
-before(async () => {
-  host = await DockerHost.open();
-});
-afterEach(() => host.clear());
-after(async () => {
-  await host[Symbol.asyncDispose]();
-});
+const host = await hostOfFile();
 
 const SLEEP = ['sleep', '1000'];
 /** Answers every connection with the container's host name and what it was called from. */

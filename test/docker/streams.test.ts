@@ -3,18 +3,10 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { request } from 'node:http';
 import type { Socket } from 'node:net';
-import { after, afterEach, before, test } from 'node:test';
-import { DockerHost, eventually } from '../support/docker-host.ts';
+import { test } from 'node:test';
+import { eventually, hostOfFile } from '../support/docker-host.ts';
 
-let host: DockerHost;
-
-before(async () => {
-  host = await DockerHost.open();
-});
-afterEach(() => host.clear());
-after(async () => {
-  await host[Symbol.asyncDispose]();
-});
+const host = await hostOfFile();
 
 test('standard input reaches the container, and its end does too', () => {
   const { status, stdout } = host.input('one\ntwo\n', 'run', '--rm', '-i', 'bb', 'sh', '-c', 'cat; echo end');

@@ -1,16 +1,8 @@
 import assert from 'node:assert/strict';
-import { after, afterEach, before, test } from 'node:test';
-import { DockerHost, referenceSocket } from '../support/docker-host.ts';
+import { test } from 'node:test';
+import { hostOfFile, referenceSocket } from '../support/docker-host.ts';
 
-let host: DockerHost;
-
-before(async () => {
-  host = await DockerHost.open();
-});
-afterEach(() => host.clear());
-after(async () => {
-  await host[Symbol.asyncDispose]();
-});
+const host = await hostOfFile();
 
 /** A field of an answer's body. */
 function field(body: unknown, name: string): unknown {

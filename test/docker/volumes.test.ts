@@ -1,18 +1,10 @@
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, afterEach, before, test } from 'node:test';
-import { DockerHost } from '../support/docker-host.ts';
+import { test } from 'node:test';
+import { hostOfFile } from '../support/docker-host.ts';
 
-let host: DockerHost;
-
-before(async () => {
-  host = await DockerHost.open();
-});
-afterEach(() => host.clear());
-after(async () => {
-  await host[Symbol.asyncDispose]();
-});
+const host = await hostOfFile();
 
 function run(options: readonly string[], script: string): string {
   return host.ok('run', '--rm', ...options, 'bb', 'sh', '-c', script);

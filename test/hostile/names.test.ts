@@ -2,18 +2,10 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { after, afterEach, before, test } from 'node:test';
-import { DockerHost } from '../support/docker-host.ts';
+import { test } from 'node:test';
+import { hostOfFile } from '../support/docker-host.ts';
 
-let host: DockerHost;
-
-before(async () => {
-  host = await DockerHost.open();
-});
-afterEach(() => host.clear());
-after(async () => {
-  await host[Symbol.asyncDispose]();
-});
+const host = await hostOfFile();
 
 const CLIMBING = ['../climbed', 'a/../../climbed', '..', '/etc', 'a\u0000b', '-rf', `${'x'.repeat(300)}`];
 

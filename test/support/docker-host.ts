@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { after, afterEach } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { hasCode } from '#linux/system-call-error.ts';
 import { ApiDaemon } from './api-daemon.ts';
@@ -160,6 +161,14 @@ export class DockerHost implements AsyncDisposable {
     await this.#daemon?.[Symbol.asyncDispose]();
     rmSync(this.directory, { recursive: true, force: true });
   }
+}
+
+/** The host of a test file: cleared after each of its tests, gone after the last. Called once, at the file's top. */
+export async function hostOfFile(): Promise<DockerHost> {
+  const host = await DockerHost.open();
+  afterEach(() => host.clear());
+  after(() => host[Symbol.asyncDispose]());
+  return host;
 }
 
 /** A docker command that has not ended yet. */

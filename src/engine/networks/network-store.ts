@@ -189,8 +189,6 @@ export class NetworkStore {
       );
     }
     this.#records.delete('network', network.Id);
-    this.#servers.get(network.Id)?.[Symbol.dispose]();
-    this.#servers.delete(network.Id);
     this.#nftables.run(removeBridge(this.#table, rulesOf(network)));
     this.#dropBridge(network);
     this.#events.publish('network', 'destroy', network.Id, { name: network.Name, type: network.Driver });
