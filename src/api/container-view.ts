@@ -178,7 +178,7 @@ function stateView(record: ContainerRecord): object {
 /** Empty when the image is gone, which a container outlives. */
 function lowerDirs(record: ContainerRecord, parts: EngineParts): string[] {
   const image = parts.images.list().find((candidate) => candidate.id === record.imageId);
-  return image === undefined ? [] : parts.layers.lowerDirs(image.chainIds);
+  return image === undefined ? [] : parts.layers.lowerDirs(image.configuration.rootfs.diff_ids);
 }
 
 function networkSettings(record: ContainerRecord, parts: EngineParts): object {

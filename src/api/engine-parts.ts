@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { ContainerEngine } from '#engine/containers/container-engine.ts';
 import type { EventBus } from '#engine/events/event-bus.ts';
 import type { ExecEngine } from '#engine/exec/exec-engine.ts';
+import type { ImageArchives } from '#engine/images/image-archives.ts';
 import type { ImageStore } from '#engine/images/image-store.ts';
 import type { ContainerFilesystems } from '#engine/layers/container-filesystem.ts';
 import type { LayerStore } from '#engine/layers/layer-store.ts';
@@ -32,6 +33,7 @@ export interface EngineParts {
   readonly containers: ContainerEngine;
   readonly exec: ExecEngine;
   readonly images: ImageStore;
+  readonly archives: ImageArchives;
   readonly layers: LayerStore;
   readonly filesystems: ContainerFilesystems;
   readonly networks: NetworkStore;

@@ -54,7 +54,7 @@ async function create(call: Call): Promise<void> {
   }
   const repository = query.get('repo') ?? '';
   const platform = query.get('platform') ?? '';
-  const image = await call.parts.images.import({
+  const image = await call.parts.archives.import({
     archive: call.request,
     reference: repository === '' ? undefined : withTag(repository, query.get('tag') ?? ''),
     message: query.get('message') ?? '',
@@ -74,7 +74,7 @@ function withTag(name: string, tag: string): string {
 
 function inspect(call: Call): void {
   const image = call.parts.images.resolve(call.param('name'));
-  const lowerDirs = call.parts.layers.lowerDirs(image.chainIds);
+  const lowerDirs = call.parts.layers.lowerDirs(image.configuration.rootfs.diff_ids);
   call.json(200, imageInspect(image, { version: call.version, lowerDirs }));
 }
 
@@ -132,7 +132,7 @@ async function save(call: Call): Promise<void> {
 }
 
 async function sendArchive(call: Call, references: string[]): Promise<void> {
-  const archive = call.parts.images.save(references);
+  const archive = await call.parts.archives.save(references);
   await pipeline(archive, call.startStream('application/x-tar'));
 }
 
@@ -140,7 +140,7 @@ async function load(call: Call): Promise<void> {
   const quiet = booleanOf(call.query, 'quiet');
   const stream = new JsonStream(call);
   try {
-    await call.parts.images.load({
+    await call.parts.archives.load({
       archive: call.request,
       report: (line) => {
         if (!quiet || line.stream !== undefined) stream.write(line);

@@ -90,8 +90,8 @@ async function dataUsage(call: Call): Promise<void> {
   const usage: Record<string, unknown> = { BuildCache: [] };
   if (wants('image')) {
     const all = images.list();
-    const chains = new Set(all.flatMap((image) => image.chainIds));
-    usage['LayersSize'] = [...chains].reduce((total, chainId) => total + layers.size(chainId), 0);
+    const used = new Set(all.flatMap((image) => image.configuration.rootfs.diff_ids));
+    usage['LayersSize'] = [...used].reduce((total, diffId) => total + layers.size(diffId), 0);
     usage['Images'] = all.map((image) => {
       const users = records.filter((record) => record.imageId === image.id).length;
       return { ...imageSummary(image, { version: call.version, containers: users }), SharedSize: 0 };

@@ -4,12 +4,15 @@ import type { Logger } from 'pino';
 import { createApiServer } from '#api/api-server.ts';
 import type { EngineParts } from '#api/engine-parts.ts';
 import { PRODUCT_VERSION } from '#api/product.ts';
+import { BlobStore } from '#engine/blobs/blob-store.ts';
 import { ContainerEngine } from '#engine/containers/container-engine.ts';
 import { EventBus } from '#engine/events/event-bus.ts';
 import { ExecEngine } from '#engine/exec/exec-engine.ts';
+import { ImageArchives } from '#engine/images/image-archives.ts';
 import { ImageStore } from '#engine/images/image-store.ts';
 import { ContainerFilesystems } from '#engine/layers/container-filesystem.ts';
 import { LayerStore } from '#engine/layers/layer-store.ts';
+import { LayerWorkers } from '#engine/layers/layer-workers.ts';
 import { NetworkStore } from '#engine/networks/network-store.ts';
 import { RecordStore } from '#engine/records/record-store.ts';
 import { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
@@ -80,9 +83,12 @@ async function startEngine(
   log.info({ version: PRODUCT_VERSION, dataRoot, execRoot, pid: process.pid }, 'starting');
   const records = stack.use(new RecordStore(join(dataRoot, 'drover.db')));
   const events = new EventBus();
-  const layers = new LayerStore({ dataRoot, records, log });
-  const images = new ImageStore({ dataRoot, records, layers, events });
-  await images.recover();
+  const blobs = new BlobStore(dataRoot);
+  const workers = stack.use(new LayerWorkers());
+  const layers = new LayerStore({ dataRoot, records, blobs, workers, log });
+  const images = new ImageStore({ records, layers, events });
+  images.recover();
+  const archives = new ImageArchives({ dataRoot, images, layers, events });
   const filesystems = new ContainerFilesystems({ dataRoot, execRoot, layers });
   const runtime = stack.use(
     await ContainerRuntime.probe({
@@ -133,5 +139,18 @@ async function startEngine(
     defaultUlimits: options.defaultUlimits,
     debug: options.logLevel === 'debug',
   };
-  return { containers, exec, images, layers, filesystems, networks, volumes, runtime, events, daemon, log };
+  return {
+    containers,
+    exec,
+    images,
+    archives,
+    layers,
+    filesystems,
+    networks,
+    volumes,
+    runtime,
+    events,
+    daemon,
+    log,
+  };
 }

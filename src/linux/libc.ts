@@ -99,6 +99,11 @@ export const utimensat: LibcCall = declare(
   'int utimensat(int fd, const char *path, const uint8_t *times, int flags)',
   'utimensat',
 );
+export const futimens: LibcCall = declare('int futimens(int fd, const uint8_t *times)', 'futimens');
+export const fsetxattr: LibcCall = declare(
+  'int fsetxattr(int fd, const char *name, const uint8_t *value, size_t size, int flags)',
+  'fsetxattr',
+);
 export const lsetxattr: LibcCall = declare(
   'int lsetxattr(const char *path, const char *name, const uint8_t *value, size_t size, int flags)',
   'lsetxattr',
@@ -214,8 +219,8 @@ export function moveMount(fd: number, target: string): void {
 /** openat2(2); `resolve` is the RESOLVE_ mask. */
 export function openat2(fd: number, path: string, flags: number, mode: number, resolve: number): number {
   const how = Buffer.alloc(24);
-  how.writeBigUInt64LE(BigInt(flags), 0);
-  how.writeBigUInt64LE(BigInt(mode), 8);
-  how.writeBigUInt64LE(BigInt(resolve), 16);
+  how.writeUInt32LE(flags, 0);
+  how.writeUInt32LE(mode, 8);
+  how.writeUInt32LE(resolve, 16);
   return checked('openat2', path, rawSyscall4(437, fd, path, how, how.length));
 }

@@ -1,7 +1,8 @@
-import { closeSync, fstatSync, readdirSync, readlinkSync } from 'node:fs';
+import { closeSync, fchmodSync, fchownSync, fstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { basename, dirname as posixDirname } from 'node:path/posix';
 import * as libc from './libc.ts';
 import { hasCode } from './system-call-error.ts';
+import { timeSpecs } from './time-specs.ts';
 
 const O_RDONLY = 0;
 const O_WRONLY = 1;
@@ -38,12 +39,15 @@ export interface FileStatus {
  */
 export class RootedDirectory implements Disposable {
   readonly #root: number;
+  /** The directory used last, kept open: most calls in a row are about names in the same one. */
+  #parent: { path: string; fd: number } | undefined;
 
   constructor(root: string) {
     this.#root = libc.openPath(root, root, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
   }
 
   [Symbol.dispose](): void {
+    this.#forgetParent();
     closeSync(this.#root);
   }
 
@@ -72,9 +76,18 @@ export class RootedDirectory implements Disposable {
 
   /** Both inside the root; a symbolic link at `existing` is linked itself. */
   makeHardLink(existing: string, path: string): void {
-    this.#at(existing, (oldFd, oldName) =>
-      this.#at(path, (newFd, newName) => libc.linkat(path, oldFd, oldName, newFd, newName, 0)),
+    const oldFd = libc.openat2(
+      this.#root,
+      posixDirname(existing),
+      O_PATH | O_DIRECTORY | O_CLOEXEC,
+      0,
+      RESOLVE,
     );
+    try {
+      this.#at(path, (fd, name) => libc.linkat(path, oldFd, basename(existing), fd, name, 0));
+    } finally {
+      closeSync(oldFd);
+    }
   }
 
   /** mknod(2): fifo, socket, character and block devices; `mode` with type bits. */
@@ -86,9 +99,11 @@ export class RootedDirectory implements Disposable {
   remove(path: string): void {
     const status = this.stat(path);
     if (status === undefined) return;
+    this.#forgetParent();
     if (status.isDirectory) {
       this.clear(path);
       this.#at(path, (fd, name) => libc.unlinkat(path, fd, name, AT_REMOVEDIR));
+      this.#forgetParent();
     } else {
       this.#at(path, (fd, name) => libc.unlinkat(path, fd, name, 0));
     }
@@ -118,6 +133,25 @@ export class RootedDirectory implements Disposable {
     }
   }
 
+  /** Owner, attributes, mode and times of a file that `createFile` opened; the caller closes it afterwards. */
+  finishFile(
+    fd: number,
+    o: {
+      uid: number;
+      gid: number;
+      mode: number;
+      mtimeNs: bigint;
+      attributes: readonly { name: string; value: Uint8Array }[];
+    },
+  ): void {
+    // Made by root, so that there is nothing to change for most files.
+    if (o.uid !== 0 || o.gid !== 0) fchownSync(fd, o.uid, o.gid);
+    // After the owner, because chown(2) clears set-user-ID and file capabilities.
+    for (const { name, value } of o.attributes) libc.fsetxattr(name, fd, name, value, value.length, 0);
+    fchmodSync(fd, o.mode & 0o7777);
+    libc.futimens(undefined, fd, timeSpecs(o.mtimeNs));
+  }
+
   setOwner(path: string, uid: number, gid: number): void {
     this.#at(path, (fd, name) => libc.fchownat(path, fd, name, uid, gid, AT_SYMLINK_NOFOLLOW));
   }
@@ -130,12 +164,7 @@ export class RootedDirectory implements Disposable {
 
   /** Nanoseconds since the epoch, for both access and modification. */
   setTimes(path: string, mtimeNs: bigint): void {
-    const times = Buffer.alloc(32);
-    const seconds = mtimeNs >= 0n ? mtimeNs / 1_000_000_000n : (mtimeNs - 999_999_999n) / 1_000_000_000n;
-    for (const at of [0, 16]) {
-      times.writeBigInt64LE(seconds, at);
-      times.writeBigInt64LE(mtimeNs - seconds * 1_000_000_000n, at + 8);
-    }
+    const times = timeSpecs(mtimeNs);
     this.#at(path, (fd, name) => libc.utimensat(path, fd, name, times, AT_SYMLINK_NOFOLLOW));
   }
 
@@ -163,12 +192,20 @@ export class RootedDirectory implements Disposable {
     const name = basename(path);
     // `.` and `..` as last names would let the call walk out of its parent.
     if (name === '' || name === '.' || name === '..') return this.#atItself(path, work);
-    const parent = libc.openat2(this.#root, posixDirname(path), O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE);
-    try {
-      return work(parent, name);
-    } finally {
-      closeSync(parent);
-    }
+    return work(this.#openParent(posixDirname(path)), name);
+  }
+
+  #openParent(path: string): number {
+    if (this.#parent?.path === path) return this.#parent.fd;
+    this.#forgetParent();
+    const fd = libc.openat2(this.#root, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE);
+    this.#parent = { path, fd };
+    return fd;
+  }
+
+  #forgetParent(): void {
+    if (this.#parent !== undefined) closeSync(this.#parent.fd);
+    this.#parent = undefined;
   }
 
   #atItself<T>(path: string, work: (fd: number, name: string) => T): T {

@@ -33,4 +33,27 @@ export interface Image {
   size: number;
   repoTags: string[];
   repoDigests: string[];
+  /** What it was built on; absent for images that were not built here. */
+  lineage?: ImageLineage;
+}
+
+/** Where a built image comes from. */
+export interface ImageLineage {
+  /** As the Dockerfile names it. */
+  baseName: string;
+  /** Digest of the base's manifest, or of the index it was chosen from. */
+  baseDigest: string;
+  baseImageId: string;
+  /** How many of the lowest layers are the base's. */
+  baseLayers: number;
+}
+
+/** One line of Docker's progress stream. */
+export interface ProgressLine {
+  status?: string;
+  id?: string;
+  progress?: string;
+  progressDetail?: { current?: number; total?: number };
+  stream?: string;
+  aux?: unknown;
 }

@@ -3,13 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
+import { BlobStore } from '#engine/blobs/blob-store.ts';
 import { ContainerEngine } from '#engine/containers/container-engine.ts';
 import { EventBus } from '#engine/events/event-bus.ts';
 import type { ExecConfig } from '#engine/exec/exec-config.ts';
 import { ExecEngine } from '#engine/exec/exec-engine.ts';
+import { ImageArchives } from '#engine/images/image-archives.ts';
 import { ImageStore } from '#engine/images/image-store.ts';
 import { ContainerFilesystems } from '#engine/layers/container-filesystem.ts';
 import { LayerStore } from '#engine/layers/layer-store.ts';
+import { LayerWorkers } from '#engine/layers/layer-workers.ts';
 import { NetworkStore } from '#engine/networks/network-store.ts';
 import { RecordStore } from '#engine/records/record-store.ts';
 import { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
@@ -49,6 +52,8 @@ export class EngineFixture {
   readonly networks: NetworkStore;
   readonly seen: EngineEvent[] = [];
   readonly #images: ImageStore;
+  readonly #archives: ImageArchives;
+  readonly #workers = new LayerWorkers();
   /** The engine watches without keeping the process alive; a test that waits for it must. */
   readonly #awake = setInterval(() => undefined, 60_000);
 
@@ -62,8 +67,10 @@ export class EngineFixture {
     this.events = new EventBus();
     this.events.subscribe((event) => this.seen.push(event));
     const { events } = this;
-    const layers = new LayerStore({ dataRoot, records, log });
-    this.#images = new ImageStore({ dataRoot, records, layers, events });
+    const blobs = new BlobStore(dataRoot);
+    const layers = new LayerStore({ dataRoot, records, blobs, workers: this.#workers, log });
+    this.#images = new ImageStore({ records, layers, events });
+    this.#archives = new ImageArchives({ dataRoot, images: this.#images, layers, events });
     this.filesystems = new ContainerFilesystems({ dataRoot, execRoot, layers });
     this.networks = new NetworkStore({
       records,
@@ -97,7 +104,7 @@ export class EngineFixture {
     const home = mkdtempSync(join(tmpdir(), 'drover-containers-'));
     const roots = { dataRoot: join(home, 'data'), execRoot: join(home, 'exec'), bridge };
     const engine = await EngineFixture.takeOver(roots, preferredRuntime);
-    await engine.#images.import({
+    await engine.#archives.import({
       archive: createReadStream(ROOTFS),
       reference: 'busybox',
       message: '',

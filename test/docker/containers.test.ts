@@ -274,8 +274,9 @@ test('inspect tells what was asked for and what came of it', () => {
   assert.match(host.ok('inspect', '--size', '-f', '{{.SizeRootFs}}', 'full'), /^\d+$/);
 });
 
-test('top lists the processes, as ps on the host sees them', () => {
+test('top lists the processes, as ps on the host sees them', async () => {
   const id = host.runDetached([], 'sh', '-c', 'sleep 1001 & exec sleep 1002');
+  await eventually(() => host.ok('top', id).split(' sleep ').length === 3, 'both programs run');
   const [head = '', ...lines] = host.ok('top', id).split('\n');
   assert.match(head, /^UID +PID +PPID +C +STIME +TTY +TIME +CMD$/);
   assert.deepEqual(lines.map((line) => / (sleep \d+)$/.exec(line)?.[1]).sort(), ['sleep 1001', 'sleep 1002']);

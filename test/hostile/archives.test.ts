@@ -152,7 +152,7 @@ test('archives that are cut off, damaged or none are refused', async () => {
   refused(importArchive(Buffer.alloc(0)), /empty/);
   const sparse = Buffer.from(whole);
   sparse.write('S', 156);
-  refused(importArchive(withChecksum(sparse)), /sparse files in an archive are not supported/);
+  refused(importArchive(withChecksum(sparse)), /the sparse map does not cover the data/);
   const huge = Buffer.from(whole);
   huge.write('77777777777\0', 124);
   refused(importArchive(withChecksum(huge)), /cut off/);

@@ -31,7 +31,7 @@ export async function startProcess(
   const shared = sharedNamespaces(hostConfig, (reference) => parts.table.resolve(reference));
   const initBinary = hostConfig.Init ? findInit() : undefined;
   undo.defer(() => filesystems.unmount(id));
-  const rootfs = filesystems.mount(id, image.chainIds);
+  const rootfs = filesystems.mount(id, image.configuration.rootfs.diff_ids);
   await prepareMounts(parts, record, rootfs);
   const networkNamespace = joinNetworks(parts, record, shared, undo);
   const specification = ociSpecification({

@@ -15,7 +15,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { copyUp, resolveInRoot } from './copy-up.ts';
+import { resolveInRoot } from '#engine/layers/resolve-in-root.ts';
+import { copyUp } from './copy-up.ts';
 
 function scratch(): Disposable & { root: string; volume: string; home: string } {
   const home = mkdtempSync(join(tmpdir(), 'drover-copy-up-'));

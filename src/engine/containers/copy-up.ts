@@ -1,4 +1,4 @@
-import { type BigIntStats, constants, lstatSync, readdirSync, readlinkSync } from 'node:fs';
+import { type BigIntStats, constants, lstatSync, readdirSync } from 'node:fs';
 import {
   chmod,
   copyFile,
@@ -14,12 +14,11 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { resolveInRoot } from '#engine/layers/resolve-in-root.ts';
 import { listAttributes, makeNode, setAttribute } from '#linux/extended-attributes.ts';
 
 /** Beside `_data` while a copy is not finished: it is then repeated, though the volume is no longer empty. */
 const MARKER = 'copying';
-/** As many symbolic links as the kernel follows in one path. */
-const MOST_LINKS = 40;
 
 /**
  * Copies what the image has at `path` into a volume that is empty, with owners, modes, times, extended attributes,
@@ -38,33 +37,6 @@ export async function copyUp(o: { rootfs: string; path: string; volumeDirectory:
 
 function needsCopy(directory: string, marker: string): boolean {
   return readdirSync(directory).length === 0 || lstatSync(marker, { throwIfNoEntry: false }) !== undefined;
-}
-
-/** The path outside for `path` inside `root`, links followed as if `root` were `/`; undefined when there is none. */
-export function resolveInRoot(root: string, path: string): string | undefined {
-  let links = 0;
-  let resolved: string[] = [];
-  const pending = path.split('/').reverse();
-  for (let part = pending.pop(); part !== undefined; part = pending.pop()) {
-    if (part === '' || part === '.') continue;
-    if (part === '..') {
-      resolved.pop();
-      continue;
-    }
-    const outside = join(root, ...resolved, part);
-    const stats = lstatSync(outside, { throwIfNoEntry: false });
-    if (stats === undefined) return undefined;
-    if (!stats.isSymbolicLink()) {
-      resolved.push(part);
-      continue;
-    }
-    links += 1;
-    if (links > MOST_LINKS) return undefined;
-    const target = readlinkSync(outside);
-    if (target.startsWith('/')) resolved = [];
-    pending.push(...target.split('/').reverse());
-  }
-  return join(root, ...resolved);
 }
 
 class TreeCopy {

@@ -1,57 +1,11 @@
-import { closeSync, createReadStream, openSync, readSync } from 'node:fs';
-import { z } from 'zod';
+import { closeSync, openSync, readSync } from 'node:fs';
+import type { Readable } from 'node:stream';
+import type { ArchiveSource } from '#engine/layers/layer-worker.ts';
+import { completeFile } from '#engine/layers/layer-workers.ts';
 import { endOfArchive, formatHeader, padding, type TarEntry } from '#engine/layers/tar-header.ts';
 import { readTar } from '#engine/layers/tar-reader.ts';
 import { invalid } from '#model/errors.ts';
-
-/** `manifest.json` of `docker save`. */
-export interface SavedManifestEntry {
-  Config: string;
-  RepoTags?: string[] | null | undefined;
-  Layers: string[];
-}
-
-export const SavedManifest: z.ZodType<SavedManifestEntry[]> = z.array(
-  z.object({ Config: z.string(), RepoTags: z.array(z.string()).nullish(), Layers: z.array(z.string()) }),
-);
-
-/** The OCI image specification's descriptor. */
-export interface Descriptor {
-  mediaType?: string | null | undefined;
-  digest: string;
-  size: number;
-  annotations?: Record<string, string> | null | undefined;
-}
-
-const descriptor: z.ZodType<Descriptor> = z.object({
-  mediaType: z.string().nullish(),
-  digest: z.string(),
-  size: z.number(),
-  annotations: z.record(z.string(), z.string()).nullish(),
-});
-
-/** The OCI image specification's index. */
-export const OciIndex: z.ZodType<{ manifests: Descriptor[] }> = z.object({ manifests: z.array(descriptor) });
-
-/** The OCI image specification's manifest. */
-export const OciManifest: z.ZodType<{ config: Descriptor; layers: Descriptor[] }> = z.object({
-  config: descriptor,
-  layers: z.array(descriptor),
-});
-
-/** The OCI image configuration, as far as it has to be right before it is stored. */
-export const ConfigurationShape: z.ZodType<{
-  architecture: string;
-  os: string;
-  rootfs: { type: 'layers'; diff_ids: string[] };
-}> = z.looseObject({
-  architecture: z.string(),
-  os: z.string(),
-  rootfs: z.object({
-    type: z.literal('layers'),
-    diff_ids: z.array(z.string().regex(/^sha256:[0-9a-f]{64}$/)),
-  }),
-});
+import { ImageManifest, OCI_INDEX, OCI_MANIFEST, parseDocument } from './image-documents.ts';
 
 const LARGEST_DOCUMENT = 16 * 1024 * 1024;
 
@@ -91,13 +45,10 @@ export class IndexedArchive implements Disposable {
     return data;
   }
 
-  stream(name: string): ReturnType<typeof createReadStream> {
+  /** A file of the archive where it lies. */
+  source(name: string): ArchiveSource {
     const { offset, size } = this.#place(name);
-    return createReadStream(this.#file, {
-      start: offset,
-      end: offset + size - 1,
-      highWaterMark: 1024 * 1024,
-    });
+    return { path: this.#file, start: offset, length: size, growth: completeFile() };
   }
 
   [Symbol.dispose](): void {
@@ -115,26 +66,12 @@ function clean(name: string): string {
   return name.replace(/^(\.?\/)+/, '');
 }
 
-/** JSON of a document, checked; `what` is named in the error. */
-export function parseDocument<T>(schema: z.ZodType<T>, data: Buffer, what: string): T {
-  let value: unknown;
-  try {
-    value = JSON.parse(data.toString('utf8'));
-  } catch (error) {
-    throw invalid(`invalid archive: ${what} is not JSON`, { cause: error });
-  }
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw invalid(`invalid archive: ${what}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`);
-}
-
 export interface SavedImage {
   configuration: Buffer;
   configurationDigest: string;
   manifest: Buffer;
   manifestDigest: string;
-  layers: { digest: string; path: string; size: number }[];
+  layers: { digest: string; size: number; read: () => Readable }[];
   repoTags: string[];
 }
 
@@ -151,7 +88,7 @@ export async function* writeArchive(images: readonly SavedImage[]): AsyncGenerat
       if (written.has(layer.digest)) continue;
       written.add(layer.digest);
       yield formatHeader(fileEntry(blobName(layer.digest), layer.size));
-      for await (const chunk of createReadStream(layer.path, { highWaterMark: 1024 * 1024 })) yield chunk;
+      for await (const chunk of layer.read()) yield chunk;
       yield padding(layer.size);
     }
     for (const [digest, data] of [
@@ -165,10 +102,10 @@ export async function* writeArchive(images: readonly SavedImage[]): AsyncGenerat
   }
   const index = {
     schemaVersion: 2,
-    mediaType: 'application/vnd.oci.image.index.v1+json',
+    mediaType: OCI_INDEX,
     manifests: images.flatMap((image) => {
       const described = {
-        mediaType: 'application/vnd.oci.image.manifest.v1+json',
+        mediaType: manifestMediaType(image.manifest),
         digest: image.manifestDigest,
         size: image.manifest.length,
       };
@@ -193,7 +130,12 @@ export async function* writeArchive(images: readonly SavedImage[]): AsyncGenerat
   yield endOfArchive();
 }
 
-function blobName(digest: string): string {
+function manifestMediaType(manifest: Buffer): string {
+  return parseDocument(ImageManifest, manifest, 'the manifest').mediaType ?? OCI_MANIFEST;
+}
+
+/** Where an OCI image layout keeps a blob. */
+export function blobName(digest: string): string {
   return `blobs/${digest.replace(':', '/')}`;
 }
 

@@ -1,35 +1,12 @@
-import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { Readable } from 'node:stream';
+import { digestOf } from '#engine/blobs/blob-store.ts';
 import type { EventBus } from '#engine/events/event-bus.ts';
-import { makeWorkDirectory, spool, unpackInWorker } from '#engine/layers/archive-unpacker.ts';
-import type { LayerStore } from '#engine/layers/layer-store.ts';
+import { chainIds, type LayerStore } from '#engine/layers/layer-store.ts';
 import type { RecordStore } from '#engine/records/record-store.ts';
 import { conflict, invalid, notFound } from '#model/errors.ts';
-import type { Image, ImageConfiguration } from '#model/image.ts';
-import {
-  ConfigurationShape,
-  IndexedArchive,
-  OciIndex,
-  OciManifest,
-  parseDocument,
-  type SavedImage,
-  SavedManifest,
-  writeArchive,
-} from './image-archive.ts';
-import { applyChanges } from './image-changes.ts';
+import type { Image, ImageConfiguration, ImageLineage } from '#model/image.ts';
+import { ImageManifest, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, parseDocument } from './image-documents.ts';
+import { baseAnnotations } from './image-lineage.ts';
 import { type ImageReference, parseReference, referenceKey } from './reference.ts';
-
-/** One line of Docker's progress stream. */
-export interface ProgressLine {
-  status?: string;
-  id?: string;
-  progress?: string;
-  progressDetail?: { current?: number; total?: number };
-  stream?: string;
-  aux?: unknown;
-}
 
 export type RemovalStep = { Untagged: string } | { Deleted: string };
 
@@ -48,32 +25,25 @@ interface ReferenceRecord {
   imageId: string;
 }
 
-const MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json';
-const CONFIG_TYPE = 'application/vnd.oci.image.config.v1+json';
-const LAYER_TYPE = 'application/vnd.oci.image.layer.v1.tar';
 const SHORT_ID = /^[0-9a-f]{1,64}$/;
 
 /** Images of one host: configurations and manifests as blobs, names as records. An image is there once its record is. */
 export class ImageStore {
-  readonly #dataRoot: string;
   readonly #records: RecordStore;
   readonly #layers: LayerStore;
   readonly #events: EventBus;
-  /** Imports and loads under way, whose layers no image names yet: nothing is swept meanwhile. */
-  #writers = 0;
-  #sweepWanted = false;
 
-  constructor(o: { dataRoot: string; records: RecordStore; layers: LayerStore; events: EventBus }) {
-    this.#dataRoot = o.dataRoot;
+  constructor(o: { records: RecordStore; layers: LayerStore; events: EventBus }) {
     this.#records = o.records;
     this.#layers = o.layers;
     this.#events = o.events;
+    o.layers.blobs.addReferrer(() => this.#digests());
   }
 
   /** At start: removes what an interrupted import or load left. */
   recover(): void {
     this.#layers.recover();
-    this.#sweep();
+    this.#layers.sweep();
   }
 
   /** By name[:tag], name@digest, ID or unambiguous beginning of an ID; `not-found` otherwise. */
@@ -84,90 +54,13 @@ export class ImageStore {
   }
 
   list(): Image[] {
-    const tags = Map.groupBy(this.#records.list<ReferenceRecord>('reference'), (each) => each.imageId);
+    const byImage = (kind: 'reference' | 'repository-digest'): Map<string, ReferenceRecord[]> =>
+      Map.groupBy(this.#records.list<ReferenceRecord>(kind), (each) => each.imageId);
+    const tags = byImage('reference');
+    const digests = byImage('repository-digest');
     return this.#records
       .list<ImageRecord>('image')
-      .map((record) => withNames(record, tags.get(record.id) ?? []));
-  }
-
-  /** `docker import`: a root file system becomes an image of one layer. */
-  async import(o: {
-    archive: Readable;
-    reference: string | undefined;
-    message: string;
-    changes: readonly string[];
-    platform?: string;
-    signal?: AbortSignal;
-  }): Promise<Image> {
-    const reference =
-      o.reference === undefined || o.reference === '' ? undefined : parseReference(o.reference);
-    if (reference?.digest !== undefined) throw invalid('cannot import digest reference');
-    const config = applyChanges({}, o.changes);
-    const [os = 'linux', architecture = ARCHITECTURE] = (o.platform ?? '')
-      .split('/')
-      .filter((part) => part !== '');
-    using _writing = this.#writing();
-    using work = makeWorkDirectory(this.#dataRoot);
-    const source = join(work.path, 'source');
-    await spool(o.archive, source, o.signal);
-    const layer = await this.#layers.unpack({ source, parentChainId: undefined });
-    const created = new Date().toISOString();
-    const configuration: ImageConfiguration = {
-      created,
-      architecture,
-      os,
-      config,
-      rootfs: { type: 'layers', diff_ids: [layer.diffId] },
-      history: [{ created, comment: o.message }],
-    };
-    const image = this.#store(Buffer.from(JSON.stringify(configuration)), [layer.chainId]);
-    if (reference !== undefined) this.#point(reference, image.id);
-    this.#events.publish('image', 'import', image.id, { name: reference?.familiar ?? image.id });
-    return this.resolve(image.id);
-  }
-
-  /** `docker load`: archives of `docker save` and OCI image layouts, plain or compressed. */
-  async load(o: {
-    archive: Readable;
-    report: (line: ProgressLine) => void;
-    signal?: AbortSignal;
-  }): Promise<void> {
-    using _writing = this.#writing();
-    using work = makeWorkDirectory(this.#dataRoot);
-    const source = join(work.path, 'source');
-    const plain = join(work.path, 'archive');
-    await spool(o.archive, source, o.signal);
-    await unpackInWorker({ source, plain, target: undefined, options: { whiteouts: false } });
-    using archive = new IndexedArchive(plain);
-    const images = archive.has('manifest.json') ? savedImages(archive) : layoutImages(archive);
-    if (images.length === 0) throw invalid('invalid archive: it holds no image');
-    for (const each of images) {
-      const image = await this.#loadOne(archive, each, work.path);
-      for (const tag of each.repoTags) this.#point(parseReference(tag), image.id);
-      this.#events.publish('image', 'load', image.id, { name: image.id });
-      if (each.repoTags.length === 0) o.report({ stream: `Loaded image ID: ${image.id}\n` });
-      for (const tag of each.repoTags) {
-        const { familiar, tag: version = 'latest' } = parseReference(tag);
-        o.report({ stream: `Loaded image: ${familiar}:${version}\n` });
-      }
-    }
-  }
-
-  /** `docker save`: every digest stays what it is. */
-  save(references: readonly string[]): Readable {
-    const chosen = new Map<string, SavedImage>();
-    for (const reference of references) {
-      const image = this.resolve(reference);
-      const saved = chosen.get(image.id) ?? this.#saved(image);
-      chosen.set(image.id, saved);
-      if (isId(reference, image)) continue;
-      const { tag } = parseReference(reference);
-      const { familiar } = parseReference(reference);
-      const name = `${familiar}:${tag ?? 'latest'}`;
-      if (!saved.repoTags.includes(name)) saved.repoTags.push(name);
-    }
-    for (const id of chosen.keys()) this.#events.publish('image', 'save', id, { name: id });
-    return Readable.from(writeArchive([...chosen.values()]), { objectMode: false });
+      .map((record) => withNames(record, tags.get(record.id) ?? [], digests.get(record.id) ?? []));
   }
 
   /** `docker tag`; `target` is repository[:tag]. */
@@ -175,7 +68,7 @@ export class ImageStore {
     const image = this.resolve(reference);
     const parsed = parseReference(target);
     if (parsed.digest !== undefined) throw invalid('refusing to create a tag with a digest reference');
-    this.#point(parsed, image.id);
+    this.point(parsed, image.id);
     this.#events.publish('image', 'tag', image.id, { name: `${parsed.familiar}:${parsed.tag ?? 'latest'}` });
   }
 
@@ -250,7 +143,7 @@ export class ImageStore {
     Comment: string;
   }[] {
     const image = this.resolve(reference);
-    const sizes = image.chainIds.map((chainId) => this.#layers.size(chainId));
+    const sizes = image.configuration.rootfs.diff_ids.map((diffId) => this.#layers.size(diffId));
     const entries = (image.configuration.history ?? []).map((entry) => ({
       Id: '<missing>',
       Created: Math.floor(Date.parse(entry.created ?? '1970-01-01T00:00:00Z') / 1000),
@@ -266,78 +159,67 @@ export class ImageStore {
     return newest;
   }
 
-  /** Content of the image's configuration as it was stored, byte for byte. */
-  #saved(image: Image): SavedImage {
-    return {
-      configuration: readFileSync(this.#layers.blobPath(image.id)),
-      configurationDigest: image.id,
-      manifest: readFileSync(this.#layers.blobPath(image.manifestDigest)),
-      manifestDigest: image.manifestDigest,
-      layers: image.configuration.rootfs.diff_ids.map((digest) => {
-        const path = this.#layers.blobPath(digest);
-        return { digest, path, size: statSync(path).size };
-      }),
-      repoTags: [],
-    };
-  }
-
-  async #loadOne(archive: IndexedArchive, image: ArchivedImage, work: string): Promise<ImageRecord> {
-    const bytes = archive.document(image.config);
-    if (image.configDigest !== undefined && digestOf(bytes) !== image.configDigest) {
-      throw invalid(
-        `invalid archive: ${image.config} is ${digestOf(bytes)}, its manifest says ${image.configDigest}`,
-      );
-    }
-    const configuration = parseDocument(ConfigurationShape, bytes, image.config);
+  /**
+   * Makes an image of its configuration, whose layers are in the store: writes the documents as blobs, then the record that makes
+   * the image exist. Without a manifest one is made that names the layers uncompressed. An image that is there takes over the
+   * manifest given.
+   */
+  add(o: { configuration: Buffer; manifest?: Buffer; lineage?: ImageLineage }): Image {
+    const id = digestOf(o.configuration);
+    const configuration: ImageConfiguration = JSON.parse(o.configuration.toString('utf8'));
+    const existing = this.#records.get<ImageRecord>('image', id);
     const diffIds = configuration.rootfs.diff_ids;
-    if (diffIds.length !== image.layers.length) {
-      throw invalid(
-        `invalid archive: ${image.layers.length} layers, but the configuration names ${diffIds.length}`,
-      );
+    const blobs = this.#layers.blobs;
+    if (o.manifest === undefined && existing !== undefined) {
+      const same: ImageRecord = { ...existing, ...(o.lineage === undefined ? {} : { lineage: o.lineage }) };
+      this.#records.put('image', id, same);
+      return this.#named(same);
     }
-    const chainIds: string[] = [];
-    for (const [index, layer] of image.layers.entries()) {
-      const source = join(work, `layer-${index}`);
-      await spool(archive.stream(layer), source);
-      const expectedDiffId = diffIds[index] ?? '';
-      const unpacked = await this.#layers.unpack({ source, parentChainId: chainIds.at(-1), expectedDiffId });
-      chainIds.push(unpacked.chainId);
-    }
-    return this.#store(bytes, chainIds);
-  }
-
-  /** Writes configuration and manifest as blobs, then the record that makes the image exist. */
-  #store(configurationBytes: Buffer, chainIds: string[]): ImageRecord {
-    const id = digestOf(configurationBytes);
-    const configuration: ImageConfiguration = JSON.parse(configurationBytes.toString('utf8'));
-    const manifest = Buffer.from(
-      JSON.stringify({
-        schemaVersion: 2,
-        mediaType: MANIFEST_TYPE,
-        config: { mediaType: CONFIG_TYPE, digest: id, size: configurationBytes.length },
-        layers: configuration.rootfs.diff_ids.map((digest) => ({
-          mediaType: LAYER_TYPE,
-          digest,
-          size: statSync(this.#layers.blobPath(digest)).size,
-        })),
-      }),
-    );
+    const manifest = o.manifest ?? this.#plainManifest(id, o.configuration.length, diffIds, o.lineage);
+    const lineage = o.lineage ?? existing?.lineage;
+    blobs.put(o.configuration);
     const record: ImageRecord = {
       id,
-      manifestDigest: digestOf(manifest),
+      manifestDigest: blobs.put(manifest),
       configuration,
-      chainIds,
-      size: chainIds.reduce((sum, chainId) => sum + this.#layers.size(chainId), 0),
+      chainIds: chainIds(diffIds),
+      size: diffIds.reduce((sum, diffId) => sum + this.#layers.size(diffId), 0),
+      ...(lineage === undefined ? {} : { lineage }),
     };
-    for (const data of [configurationBytes, manifest]) {
-      const path = this.#layers.blobPath(digestOf(data));
-      if (!existsSync(path)) writeFileSync(path, data, { mode: 0o600 });
-    }
     this.#records.put('image', id, record);
-    return record;
+    return this.#named(record);
   }
 
-  #point(reference: ImageReference, imageId: string): void {
+  #plainManifest(
+    id: string,
+    configurationSize: number,
+    diffIds: readonly string[],
+    lineage: ImageLineage | undefined,
+  ): Buffer {
+    const annotations = lineage === undefined ? {} : { annotations: baseAnnotations(lineage) };
+    return Buffer.from(
+      JSON.stringify({
+        schemaVersion: 2,
+        mediaType: OCI_MANIFEST,
+        config: { mediaType: OCI_CONFIG, digest: id, size: configurationSize },
+        layers: diffIds.map((digest) => ({
+          mediaType: OCI_LAYER,
+          digest,
+          size: this.#layers.find(digest)?.tarSize ?? 0,
+        })),
+        ...annotations,
+      }),
+    );
+  }
+
+  /** The documents of an image: its manifest as it is known by, and its configuration. */
+  documents(image: Image): { manifest: Buffer; configuration: Buffer } {
+    const { blobs } = this.#layers;
+    return { manifest: blobs.document(image.manifestDigest), configuration: blobs.document(image.id) };
+  }
+
+  /** Makes a name mean an image. */
+  point(reference: ImageReference, imageId: string): void {
     const key = referenceKey(reference);
     const record: ReferenceRecord = {
       key,
@@ -347,20 +229,32 @@ export class ImageStore {
     this.#records.put('reference', key, record);
   }
 
+  /** Notes that a repository has the image under a digest: `docker images --digests`. */
+  pointDigest(reference: ImageReference, digest: string, imageId: string): void {
+    const key = `${reference.name}@${digest}`;
+    const record: ReferenceRecord = { key, familiar: `${reference.familiar}@${digest}`, imageId };
+    this.#records.put('repository-digest', key, record);
+  }
+
   #untag(imageId: string, reference: ImageReference): RemovalStep {
-    this.#records.delete('reference', referenceKey(reference));
-    const name = `${reference.familiar}:${reference.tag ?? 'latest'}`;
+    const name =
+      reference.digest === undefined
+        ? `${reference.familiar}:${reference.tag ?? 'latest'}`
+        : `${reference.familiar}@${reference.digest}`;
+    if (reference.digest === undefined) this.#records.delete('reference', referenceKey(reference));
+    else this.#records.delete('repository-digest', `${reference.name}@${reference.digest}`);
     this.#events.publish('image', 'untag', imageId, { name });
     return { Untagged: name };
   }
 
   #delete(image: Image): RemovalStep[] {
+    const untagged = image.repoDigests.map((each) => this.#untag(image.id, parseReference(each)));
     this.#records.delete('image', image.id);
     this.#events.publish('image', 'delete', image.id, { name: image.id });
     const used = new Set(this.list().flatMap((each) => each.chainIds));
     const gone = image.chainIds.filter((chainId) => !used.has(chainId)).reverse();
-    this.#sweep();
-    return [{ Deleted: image.id }, ...gone.map((Deleted) => ({ Deleted }))];
+    this.#layers.sweep();
+    return [...untagged, { Deleted: image.id }, ...gone.map((Deleted) => ({ Deleted }))];
   }
 
   #find(reference: string): Image | undefined {
@@ -385,96 +279,48 @@ export class ImageStore {
   }
 
   #byDigest(reference: ImageReference): Image | undefined {
-    return this.list().find(
-      (image) => image.manifestDigest === reference.digest || image.id === reference.digest,
-    );
+    const { name, digest } = reference;
+    const known = this.#records.get<ReferenceRecord>('repository-digest', `${name}@${digest}`);
+    const record = known === undefined ? undefined : this.#records.get<ImageRecord>('image', known.imageId);
+    if (record !== undefined) return this.#named(record);
+    return this.list().find((image) => image.manifestDigest === digest || image.id === digest);
   }
 
   #named(record: ImageRecord): Image {
-    return withNames(
-      record,
-      this.#records.list<ReferenceRecord>('reference').filter((each) => each.imageId === record.id),
-    );
+    const of = (kind: 'reference' | 'repository-digest'): ReferenceRecord[] =>
+      this.#records.list<ReferenceRecord>(kind).filter((each) => each.imageId === record.id);
+    return withNames(record, of('reference'), of('repository-digest'));
   }
 
-  #writing(): Disposable {
-    this.#writers += 1;
-    return {
-      [Symbol.dispose]: () => {
-        this.#writers -= 1;
-        if (this.#writers === 0 && this.#sweepWanted) this.#sweep();
-      },
-    };
+  /** The blobs and layers that images are made of. */
+  *#digests(): Generator<string> {
+    for (const { id, manifestDigest, configuration } of this.#records.list<ImageRecord>('image')) {
+      yield id;
+      yield manifestDigest;
+      yield* configuration.rootfs.diff_ids;
+      if (!this.#layers.blobs.has(manifestDigest)) continue;
+      const manifest = this.#layers.blobs.document(manifestDigest);
+      for (const { digest } of parseDocument(ImageManifest, manifest, manifestDigest).layers) yield digest;
+    }
   }
-
-  #sweep(): void {
-    this.#sweepWanted = this.#writers > 0;
-    if (this.#sweepWanted) return;
-    const images = this.#records.list<ImageRecord>('image');
-    this.#layers.sweep({
-      chainIds: new Set(images.flatMap((image) => image.chainIds)),
-      digests: new Set(images.flatMap((image) => [image.id, image.manifestDigest])),
-    });
-  }
-}
-
-/** An image in an archive: names of files in it. */
-interface ArchivedImage {
-  config: string;
-  configDigest: string | undefined;
-  layers: string[];
-  repoTags: string[];
-}
-
-function savedImages(archive: IndexedArchive): ArchivedImage[] {
-  return parseDocument(SavedManifest, archive.document('manifest.json'), 'manifest.json').map((image) => ({
-    config: image.Config,
-    configDigest: undefined,
-    layers: image.Layers,
-    repoTags: image.RepoTags ?? [],
-  }));
-}
-
-function layoutImages(archive: IndexedArchive): ArchivedImage[] {
-  if (!archive.has('index.json'))
-    throw invalid('invalid archive: neither manifest.json nor index.json is in it');
-  const index = parseDocument(OciIndex, archive.document('index.json'), 'index.json');
-  return index.manifests.map((described) => {
-    const name = blobName(described.digest);
-    const bytes = archive.document(name);
-    if (digestOf(bytes) !== described.digest)
-      throw invalid(`invalid archive: ${name} does not have its digest`);
-    const manifest = parseDocument(OciManifest, bytes, name);
-    const tag =
-      described.annotations?.['io.containerd.image.name'] ??
-      described.annotations?.['org.opencontainers.image.ref.name'];
-    return {
-      config: blobName(manifest.config.digest),
-      configDigest: manifest.config.digest,
-      layers: manifest.layers.map((layer) => blobName(layer.digest)),
-      repoTags: tag === undefined ? [] : [tag],
-    };
-  });
-}
-
-function blobName(digest: string): string {
-  return `blobs/${digest.replace(':', '/')}`;
-}
-
-function digestOf(data: Buffer): string {
-  return `sha256:${createHash('sha256').update(data).digest('hex')}`;
 }
 
 /** Whether the user named the image by its ID rather than by a tag. */
-function isId(reference: string, image: Image): boolean {
+export function isId(reference: string, image: Image): boolean {
   const hex = reference.replace(/^sha256:/, '');
   if (reference.includes('@')) return true;
   if (!SHORT_ID.test(hex) || !image.id.startsWith(`sha256:${hex}`)) return false;
   return !image.repoTags.includes(`${reference}:latest`);
 }
 
-function withNames(record: ImageRecord, references: readonly ReferenceRecord[]): Image {
-  return { ...record, repoTags: references.map((each) => each.familiar).sort(), repoDigests: [] };
+function withNames(
+  record: ImageRecord,
+  references: readonly ReferenceRecord[],
+  digests: readonly ReferenceRecord[],
+): Image {
+  return {
+    ...record,
+    repoTags: references.map((each) => each.familiar).sort(),
+    repoDigests: digests.map((each) => each.familiar).sort(),
+  };
 }
-
-const ARCHITECTURE = process.arch === 'x64' ? 'amd64' : process.arch;

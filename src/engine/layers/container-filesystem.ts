@@ -49,13 +49,13 @@ export class ContainerFilesystems {
   }
 
   /** Mounts the container's root; one that is mounted stays as it is. Gives its path. */
-  mount(containerId: string, chainIds: readonly string[]): string {
+  mount(containerId: string, diffIds: readonly string[]): string {
     const target = this.mergedPath(containerId);
     mkdirSync(target, { recursive: true, mode: 0o755 });
     if (this.isMounted(containerId)) return target;
     mountOverlay({
       // Lowest, so that whatever an image has in these places is seen instead.
-      lowerDirs: [...this.#layers.lowerDirs(chainIds), this.#mountpoints],
+      lowerDirs: [...this.#layers.lowerDirs(diffIds), this.#mountpoints],
       upperDir: this.upperPath(containerId),
       workDir: this.workPath(containerId),
       target,

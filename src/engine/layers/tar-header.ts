@@ -26,6 +26,13 @@ export interface TarEntry {
   minor: number;
   /** Kept as bytes: values are binary. */
   attributes: { name: string; value: Uint8Array }[];
+  /** A file with holes: where in it the stored pieces belong, in order. `size` is the whole file's. */
+  sparse?: SparseRegion[];
+}
+
+export interface SparseRegion {
+  offset: number;
+  length: number;
 }
 
 const TYPES: Record<string, EntryType> = {
@@ -38,11 +45,12 @@ const TYPES: Record<string, EntryType> = {
   '4': 'block-device',
   '5': 'directory',
   '6': 'fifo',
+  S: 'file',
 };
 
 const FLAGS = Object.fromEntries(
   Object.entries(TYPES)
-    .filter(([flag]) => flag !== '\0' && flag !== '7')
+    .filter(([flag]) => flag !== '\0' && flag !== '7' && flag !== 'S')
     .map(([flag, type]) => [type, flag]),
 );
 
@@ -105,21 +113,57 @@ export function parsePax(data: Buffer): Map<string, Buffer> {
 /** The entry with what its PAX records say over what its header says. */
 export function applyPax(entry: TarEntry, records: Map<string, Buffer>): TarEntry {
   const changed = { ...entry, attributes: [...entry.attributes] };
+  // The one that says how large the whole file is; `size` is what is stored of it.
+  const sizeKey = ['GNU.sparse.realsize', 'GNU.sparse.size'].find((key) => records.has(key)) ?? 'size';
   for (const [key, value] of records) {
     const valueText = value.toString('utf8');
     if (key === 'path') changed.name = valueText;
     else if (key === 'linkpath') changed.linkName = valueText;
-    else if (key === 'size') changed.size = natural(key, valueText);
+    else if (key === sizeKey) changed.size = natural(key, valueText);
     else if (key === 'uid') changed.uid = natural(key, valueText);
     else if (key === 'gid') changed.gid = natural(key, valueText);
     else if (key === 'mtime') changed.mtimeNs = nanoseconds(valueText);
     else if (key.startsWith(PAX_ATTRIBUTE)) {
       changed.attributes.push({ name: key.slice(PAX_ATTRIBUTE.length), value: new Uint8Array(value) });
-    } else if (key.startsWith('GNU.sparse.')) {
-      throw invalid(`${entry.name}: sparse files in an archive are not supported; make it without --sparse`);
-    }
+    } else if (key === 'GNU.sparse.name') changed.name = valueText;
+    else if (key === 'GNU.sparse.map') changed.sparse = sparseRegions(valueText.split(','));
   }
   return changed;
+}
+
+/** The pieces of a sparse file from a list of offset, length, offset, length, …. */
+export function sparseRegions(numbers: readonly string[]): SparseRegion[] {
+  const regions: SparseRegion[] = [];
+  for (let i = 0; i + 1 < numbers.length; i += 2) {
+    regions.push({
+      offset: natural('sparse map', numbers[i] ?? ''),
+      length: natural('sparse map', numbers[i + 1] ?? ''),
+    });
+  }
+  return regions;
+}
+
+/** Old GNU format: how many pieces of a sparse file a header block holds, and a block that follows it. */
+export const SPARSE_IN_HEADER = { at: 386, count: 4, more: 482 } as const;
+export const SPARSE_IN_EXTENSION = { at: 0, count: 21, more: 504 } as const;
+
+/** The pieces in one block of an old GNU sparse map, and whether another block follows. */
+export function gnuSparseRegions(
+  block: Buffer,
+  place: { at: number; count: number; more: number },
+): { regions: SparseRegion[]; more: boolean } {
+  const regions: SparseRegion[] = [];
+  for (let i = 0; i < place.count; i++) {
+    const at = place.at + i * 24;
+    if (block.readUInt8(at) === 0) break;
+    regions.push({ offset: number(block, at, 12), length: number(block, at + 12, 12) });
+  }
+  return { regions, more: block.readUInt8(place.more) !== 0 };
+}
+
+/** Old GNU format: the whole size of a sparse file. */
+export function gnuSparseSize(block: Buffer): number {
+  return number(block, 483, 12);
 }
 
 /** The blocks that stand before an entry's data, PAX records for what the plain header cannot hold. */

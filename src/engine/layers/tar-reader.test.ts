@@ -7,7 +7,7 @@ import { after, test } from 'node:test';
 import fc from 'fast-check';
 import { extract, pack } from 'tar-stream';
 import { endOfArchive, formatHeader, padding, type TarEntry } from './tar-header.ts';
-import { readTar } from './tar-reader.ts';
+import { readTar, TarParser } from './tar-reader.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'drover-tar-'));
 after(() => rmSync(directory, { recursive: true }));
@@ -17,8 +17,42 @@ const ENTRY: TarEntry = {
   ...{ major: 0, minor: 0, attributes: [] },
 };
 
-/** What is read of an archive: each entry with its data. */
+/** What is read of an archive: each entry with its data. Both readers have to agree on it, or to refuse it. */
 function read(archive: Buffer): { entry: TarEntry; data: string }[] {
+  let whole: { entry: TarEntry; data: string }[];
+  try {
+    whole = readFile(archive);
+  } catch (error) {
+    assert.throws(() => parse(archive, 100));
+    throw error;
+  }
+  for (const size of [1, 511, 512, 700, archive.length + 1]) assert.deepEqual(parse(archive, size), whole);
+  return whole;
+}
+
+/** The same in pieces of `size` bytes. */
+function parse(archive: Buffer, size: number): { entry: TarEntry; data: string }[] {
+  const found: { entry: TarEntry; data: string }[] = [];
+  let data = Buffer.alloc(0);
+  let current: TarEntry = ENTRY;
+  const parser = new TarParser({
+    entry: (entry) => {
+      current = entry;
+      data = Buffer.alloc(entry.size);
+    },
+    data: (bytes, position) => {
+      bytes.copy(data, position);
+    },
+    end: () => {
+      found.push({ entry: current, data: data.toString() });
+    },
+  });
+  for (let at = 0; at < archive.length; at += size) parser.push(archive.subarray(at, at + size));
+  parser.finish();
+  return found;
+}
+
+function readFile(archive: Buffer): { entry: TarEntry; data: string }[] {
   const path = join(directory, 'archive');
   writeFileSync(path, archive);
   const fd = openSync(path, 'r');

@@ -3,7 +3,19 @@ import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 
 /** The kinds of record an engine keeps, one table each. */
-export type RecordKind = 'container' | 'image' | 'reference' | 'layer' | 'network' | 'volume';
+export type RecordKind =
+  | 'container'
+  | 'image'
+  | 'reference'
+  | 'repository-digest'
+  | 'layer'
+  | 'network'
+  | 'volume'
+  | 'build-cache'
+  | 'registry-repository'
+  | 'registry-manifest'
+  | 'registry-tag'
+  | 'registry-blob';
 
 /**
  * The engine's own records: JSON under (kind, key) in one SQLite file.

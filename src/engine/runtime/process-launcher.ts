@@ -28,9 +28,9 @@ export function runCommand(program: string, args: readonly string[]): Promise<Co
   return promise;
 }
 
-/** What a program prints, as it prints it; the stream fails where the program does, with what it said. */
-export function outputOf(program: string, args: readonly string[]): Readable {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+/** What a program makes of `input`, as it does; the stream fails where the program or `input` does. */
+export function filterThrough(program: string, args: readonly string[], input: Readable): Readable {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] });
   const output = new PassThrough();
   let message = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -45,5 +45,9 @@ export function outputOf(program: string, args: readonly string[]): Readable {
   });
   output.once('close', () => child.kill('SIGKILL'));
   child.stdout.pipe(output, { end: false });
+  // What the program does not want to read any more is its own affair: it says so by its exit code.
+  child.stdin.on('error', () => undefined);
+  input.once('error', (error) => output.destroy(error));
+  input.pipe(child.stdin);
   return output;
 }
