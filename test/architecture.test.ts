@@ -9,8 +9,11 @@ const ROOT = join(import.meta.dirname, '..');
 const LAYERS: Record<string, readonly string[]> = {
   // a client of the API like any other: it starts fast because it loads no engine
   cli: ['compose', 'model'],
-  daemon: ['api', 'engine', 'linux', 'control', 'model'],
-  api: ['engine', 'control', 'model'],
+  daemon: ['api', 'build', 'registry', 'engine', 'linux', 'control', 'model'],
+  api: ['build', 'registry', 'engine', 'control', 'model'],
+  // Dockerfile to image; where bases come from is a port of its own
+  build: ['engine', 'linux', 'control', 'model'],
+  registry: ['engine', 'control', 'model'],
   // decides, and does no I/O
   compose: ['model'],
   engine: ['linux', 'control', 'model'],

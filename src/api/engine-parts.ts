@@ -10,6 +10,9 @@ import type { NetworkStore } from '#engine/networks/network-store.ts';
 import type { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
 import type { VolumeStore } from '#engine/volumes/volume-store.ts';
 import type { Ulimit } from '#model/container.ts';
+import type { ImagePuller } from '#registry/image-puller.ts';
+import type { ImagePusher } from '#registry/image-pusher.ts';
+import type { Registries } from '#registry/registries.ts';
 
 /** What a client may be told about this daemon itself. */
 export interface DaemonFacts {
@@ -35,6 +38,9 @@ export interface EngineParts {
   readonly images: ImageStore;
   readonly archives: ImageArchives;
   readonly layers: LayerStore;
+  readonly registries: Registries;
+  readonly puller: ImagePuller;
+  readonly pusher: ImagePusher;
   readonly filesystems: ContainerFilesystems;
   readonly networks: NetworkStore;
   readonly volumes: VolumeStore;

@@ -1,13 +1,17 @@
 import { pipeline } from 'node:stream/promises';
+import { parseReference } from '#engine/images/reference.ts';
 import { invalid, notImplemented } from '#model/errors.ts';
 import { matchesLabels } from '#model/filters.ts';
 import type { Image } from '#model/image.ts';
+import { parseRegistryAuth, RegistryCredentials } from '#registry/credentials.ts';
+import { checkLogin, searchRegistry } from '#registry/registry-account.ts';
 import type { Call } from './call.ts';
 import { booleanFilter, parseFilters, untilFilter } from './filters.ts';
 import { filterImages, IMAGE_FILTERS } from './image-filters.ts';
 import { createdSeconds, imageInspect, imageSummary } from './image-view.ts';
 import { JsonStream } from './json-stream.ts';
 import { booleanOf } from './query.ts';
+import { readBody } from './request-body.ts';
 import type { Route } from './route.ts';
 
 export const imageRoutes: readonly Route[] = [
@@ -20,6 +24,10 @@ export const imageRoutes: readonly Route[] = [
   { method: 'POST', path: '/images/prune', operation: 'ImagePrune', handler: prune },
   { method: 'GET', path: '/images/{name}/get', operation: 'ImageGet', handler: saveOne },
   { method: 'GET', path: '/images/get', operation: 'ImageGetAll', handler: save },
+  { method: 'POST', path: '/images/{name}/push', operation: 'ImagePush', handler: push },
+  { method: 'GET', path: '/images/search', operation: 'ImageSearch', handler: search },
+  { method: 'GET', path: '/distribution/{name}/json', operation: 'DistributionInspect', handler: distribution },
+  { method: 'POST', path: '/auth', operation: 'SystemAuth', handler: auth },
   { method: 'POST', path: '/images/load', operation: 'ImageLoad', handler: load },
 ];
 
@@ -37,15 +45,13 @@ function list(call: Call): void {
   );
 }
 
-/** `docker import`. Pulling (`fromImage`) needs a registry client, which there is not. */
+/** `docker pull` and `docker import`. */
 async function create(call: Call): Promise<void> {
   const { query } = call;
   const fromImage = query.get('fromImage') ?? '';
   if (fromImage !== '') {
-    const name = withTag(fromImage, query.get('tag') ?? '');
-    throw notImplemented(
-      `pulling ${name} is not there yet: Drover does not talk to registries; use docker load or docker import`,
-    );
+    await pull(call, fromImage);
+    return;
   }
   const source = query.get('fromSrc') ?? '';
   if (source === '') throw invalid('neither fromImage nor fromSrc is given');
@@ -65,6 +71,114 @@ async function create(call: Call): Promise<void> {
   const stream = new JsonStream(call);
   stream.write({ status: image.id });
   stream.end();
+}
+
+/** Without a tag or a digest all tags are pulled. */
+async function pull(call: Call, fromImage: string): Promise<void> {
+  const reference = parseReference(pulledName(fromImage, call.query.get('tag') ?? ''));
+  const { puller } = call.parts;
+  const stream = new JsonStream(call);
+  const request = {
+    platform: call.query.get('platform') ?? undefined,
+    credentials: registryAuth(call),
+    report: (line: object) => stream.write(line),
+    signal: call.signal,
+  };
+  try {
+    const isWhole = reference.tag === undefined && reference.digest === undefined;
+    const tags = isWhole ? await puller.tags({ ...request, reference }) : [reference.tag];
+    for (const tag of tags)
+      await puller.pull({ ...request, reference: tag === undefined ? reference : { ...reference, tag } });
+  } catch (error) {
+    stream.fail(error);
+    return;
+  }
+  stream.end();
+}
+
+/** `tag`, which may be a digest, counts instead of the name's own. */
+function pulledName(name: string, tag: string): string {
+  if (tag === '' || name.includes('@')) return name;
+  const colon = name.indexOf(':', name.lastIndexOf('/') + 1);
+  return withTag(colon < 0 ? name : name.slice(0, colon), tag);
+}
+
+function registryAuth(call: Call): RegistryCredentials {
+  return parseRegistryAuth(headerOf(call, 'x-registry-auth'));
+}
+
+async function push(call: Call): Promise<void> {
+  const tag = call.query.get('tag') ?? '';
+  const reference = parseReference(withTag(call.param('name'), tag));
+  if (reference.digest !== undefined) throw invalid('cannot push a digest reference');
+  if ((call.query.get('platform') ?? '') !== '')
+    throw notImplemented('pushing one platform of several is not there: an image here is for one platform');
+  const stream = new JsonStream(call);
+  try {
+    await call.parts.pusher.push({
+      reference,
+      allTags: reference.tag === undefined,
+      credentials: registryAuth(call),
+      report: (line) => stream.write(line),
+      signal: call.signal,
+    });
+  } catch (error) {
+    stream.fail(error);
+    return;
+  }
+  stream.end();
+}
+
+const MOST_SEARCH_RESULTS = 100;
+const SEARCH_RESULTS = 25;
+
+async function search(call: Call): Promise<void> {
+  const term = call.query.get('term') ?? '';
+  if (term === '') throw invalid('term is empty: nothing to search for');
+  const limit = Number(call.query.get('limit') || SEARCH_RESULTS);
+  if (!Number.isInteger(limit) || limit < 1 || limit > MOST_SEARCH_RESULTS)
+    throw invalid(`Limit ${limit} is outside the range of [1, ${MOST_SEARCH_RESULTS}]`);
+  const filters = parseFilters(call.query.get('filters'), ['is-official', 'is-automated', 'stars']);
+  const stars = Number(filters['stars']?.[0] ?? 0);
+  if (Number.isNaN(stars)) throw invalid(`invalid filter 'stars=${filters['stars']?.[0] ?? ''}'`);
+  const official = booleanFilter(filters, 'is-official');
+  const automated = booleanFilter(filters, 'is-automated');
+  const found = await searchRegistry(call.parts.registries, {
+    term,
+    limit,
+    credentials: registryAuth(call),
+    signal: call.signal,
+  });
+  call.json(
+    200,
+    found.filter(
+      (each) =>
+        each.star_count >= stars &&
+        (official === undefined || each.is_official === official) &&
+        (automated === undefined || each.is_automated === automated),
+    ),
+  );
+}
+
+async function distribution(call: Call): Promise<void> {
+  const reference = parseReference(call.param('name'));
+  const request = { reference, credentials: registryAuth(call), signal: call.signal };
+  const manifest = await call.parts.puller.manifest(request);
+  call.json(200, {
+    Descriptor: { mediaType: manifest.mediaType, digest: manifest.digest, size: manifest.data.length },
+    Platforms: await call.parts.puller.platforms(request, manifest),
+  });
+}
+
+async function auth(call: Call): Promise<void> {
+  const credentials = await readBody(call, RegistryCredentials);
+  await checkLogin(call.parts.registries, credentials, call.signal);
+  call.json(200, { Status: 'Login Succeeded', IdentityToken: '' });
+}
+
+function headerOf(call: Call, name: string): string | undefined {
+  const value = call.request.headers[name];
+  return Array.isArray(value) ? value[0] : value;
 }
 
 function withTag(name: string, tag: string): string {

@@ -2,7 +2,6 @@ import { notImplemented } from '#model/errors.ts';
 import type { Method, Route } from './route.ts';
 
 const BUILD = 'Drover does not build images; build elsewhere and load or import them';
-const REGISTRY = 'Drover does not talk to registries; use docker load or docker import';
 const CLUSTER = 'this daemon is one host, not a cluster';
 const FILES = 'Drover does not copy files in and out of containers';
 const PLUGINS = 'Drover has no plugins';
@@ -23,9 +22,6 @@ const MISSING: readonly (readonly [Method, string, string, string])[] = [
   ],
   ['POST', '/build', 'ImageBuild', BUILD],
   ['POST', '/build/prune', 'BuildPrune', BUILD],
-  ['POST', '/images/{name}/push', 'ImagePush', REGISTRY],
-  ['GET', '/images/search', 'ImageSearch', REGISTRY],
-  ['POST', '/auth', 'SystemAuth', REGISTRY],
   ['POST', '/commit', 'ImageCommit', 'it does not make images of containers'],
   ['PUT', '/volumes/{name}', 'VolumeUpdate', CLUSTER],
   ['GET', '/plugins/privileges', 'GetPluginPrivileges', PLUGINS],
@@ -67,7 +63,6 @@ const MISSING: readonly (readonly [Method, string, string, string])[] = [
   ['GET', '/configs/{id}', 'ConfigInspect', CLUSTER],
   ['DELETE', '/configs/{id}', 'ConfigDelete', CLUSTER],
   ['POST', '/configs/{id}/update', 'ConfigUpdate', CLUSTER],
-  ['GET', '/distribution/{name}/json', 'DistributionInspect', REGISTRY],
   ['POST', '/session', 'Session', BUILD],
   // not in the API's description, but asked for by BuildKit clients
   ['POST', '/grpc', 'Grpc', BUILD],

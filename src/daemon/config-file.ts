@@ -25,6 +25,8 @@ export interface Settings {
   'default-runtime'?: string | undefined;
   'default-ulimits'?: Ulimit[] | undefined;
   labels?: string[] | undefined;
+  'registry-mirrors'?: string[] | undefined;
+  'insecure-registries'?: string[] | undefined;
 }
 
 const list = z.array(z.string());
@@ -51,6 +53,8 @@ const fields = {
     )
     .optional(),
   labels: list.optional(),
+  'registry-mirrors': list.optional(),
+  'insecure-registries': list.optional(),
 };
 
 const schema: z.ZodType<Settings> = z.object(fields);

@@ -28,6 +28,8 @@ export interface DaemonOptions {
   runtime: string | undefined;
   defaultUlimits: Ulimit[];
   labels: string[];
+  registryMirrors: string[];
+  insecureRegistries: string[];
 }
 
 export type Command =
@@ -53,6 +55,8 @@ const FLAGS = {
   'default-runtime': { type: 'string' },
   'default-ulimit': { type: 'string', multiple: true },
   label: { type: 'string', multiple: true },
+  'registry-mirror': { type: 'string', multiple: true },
+  'insecure-registry': { type: 'string', multiple: true },
   teardown: { type: 'boolean' },
   version: { type: 'boolean', short: 'v' },
   help: { type: 'boolean', short: 'h' },
@@ -78,6 +82,8 @@ A container engine that speaks Docker's API. Its flags are dockerd's.
       --default-runtime NAME    crun or runc (default: the first that works here)
       --default-ulimit NAME=SOFT[:HARD]
                                 limit of containers that set none, may be repeated
+      --registry-mirror URL     stands in for docker.io when pulling, may be repeated
+      --insecure-registry HOST  host[:port] or CIDR whose registry need not have verified TLS, may be repeated
       --label KEY=VALUE         label of the daemon, may be repeated
       --teardown                instead of serving: kill the containers of this data root, remove its networks,
                                 mounts and processes, and end; images, volumes and containers stay on disk
@@ -110,6 +116,8 @@ export function parseCommand(argv: readonly string[]): Command {
     'default-runtime': flags['default-runtime'],
     'default-ulimits': flags['default-ulimit']?.map(parseUlimit),
     labels: flags.label,
+    'registry-mirrors': flags['registry-mirror'],
+    'insecure-registries': flags['insecure-registry'],
   };
   const settings = merge(asked, readConfigFile(flags['config-file']));
   return { kind: flags.teardown === true ? 'teardown' : 'run', options: checked(settings) };
@@ -190,6 +198,8 @@ function checked(settings: Settings): DaemonOptions {
     runtime,
     defaultUlimits: settings['default-ulimits'] ?? [],
     labels: (settings.labels ?? []).map(checkLabel),
+    registryMirrors: (settings['registry-mirrors'] ?? []).map(checkMirror),
+    insecureRegistries: settings['insecure-registries'] ?? [],
   };
 }
 
@@ -203,6 +213,13 @@ function socketPath(host: string): string {
   if (Buffer.byteLength(path) > 107)
     throw invalid(`host ${host} is longer than the 107 bytes of a socket's path`);
   return path;
+}
+
+function checkMirror(mirror: string): string {
+  const url = URL.canParse(mirror) ? new URL(mirror) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol) || url.pathname !== '/' || url.search !== '')
+    throw invalid(`registry-mirror ${mirror} is not a URL such as https://mirror.example.org`);
+  return mirror;
 }
 
 function checkLabel(label: string): string {

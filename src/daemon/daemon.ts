@@ -19,6 +19,11 @@ import { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
 import { VolumeStore } from '#engine/volumes/volume-store.ts';
 import { cgroupMode } from '#linux/cgroups.ts';
 import type { ContainerRecord } from '#model/container.ts';
+import { BlobDownloads } from '#registry/blob-download.ts';
+import { ImagePuller } from '#registry/image-puller.ts';
+import { ImagePusher } from '#registry/image-pusher.ts';
+import { Registries } from '#registry/registries.ts';
+import { CERTIFICATE_DIRECTORIES } from '#registry/registry-endpoints.ts';
 import type { DaemonOptions } from './daemon-options.ts';
 import { DataRootLock } from './data-root-lock.ts';
 import { engineId, operatingSystem } from './host-facts.ts';
@@ -89,6 +94,17 @@ async function startEngine(
   const images = new ImageStore({ records, layers, events });
   images.recover();
   const archives = new ImageArchives({ dataRoot, images, layers, events });
+  const downloads = new BlobDownloads(dataRoot);
+  downloads.recover();
+  const registries = new Registries({
+    settings: {
+      mirrors: options.registryMirrors,
+      insecure: options.insecureRegistries,
+      certificateDirectories: CERTIFICATE_DIRECTORIES,
+    },
+  });
+  const puller = new ImagePuller({ images, layers, events, registries, downloads });
+  const pusher = new ImagePusher({ images, layers, events, registries });
   const filesystems = new ContainerFilesystems({ dataRoot, execRoot, layers });
   const runtime = stack.use(
     await ContainerRuntime.probe({
@@ -144,6 +160,9 @@ async function startEngine(
     exec,
     images,
     archives,
+    registries,
+    puller,
+    pusher,
     layers,
     filesystems,
     networks,
