@@ -30,6 +30,7 @@ Examples:
   drover down -v                          stop it all, volumes too`,
     );
   root.command('daemon').description('run the daemon (see drover daemon --help)');
+  root.command('registry').description('serve a registry on its own (see drover registry --help)');
   root
     .command('import <file> [reference]')
     .description('make an image of a root file system archive')

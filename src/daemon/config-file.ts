@@ -26,6 +26,8 @@ export interface Settings {
   'default-ulimits'?: Ulimit[] | undefined;
   labels?: string[] | undefined;
   'registry-mirrors'?: string[] | undefined;
+  'registry-addr'?: string | undefined;
+  'registry-config'?: string | undefined;
   'insecure-registries'?: string[] | undefined;
 }
 
@@ -54,6 +56,8 @@ const fields = {
     .optional(),
   labels: list.optional(),
   'registry-mirrors': list.optional(),
+  'registry-addr': z.string().optional(),
+  'registry-config': z.string().optional(),
   'insecure-registries': list.optional(),
 };
 

@@ -29,6 +29,9 @@ export interface DaemonOptions {
   defaultUlimits: Ulimit[];
   labels: string[];
   registryMirrors: string[];
+  /** Where the daemon's own registry listens; undefined is nowhere. */
+  registryAddress: string | undefined;
+  registryConfig: string | undefined;
   insecureRegistries: string[];
 }
 
@@ -56,6 +59,8 @@ const FLAGS = {
   'default-ulimit': { type: 'string', multiple: true },
   label: { type: 'string', multiple: true },
   'registry-mirror': { type: 'string', multiple: true },
+  'registry-addr': { type: 'string' },
+  'registry-config': { type: 'string' },
   'insecure-registry': { type: 'string', multiple: true },
   teardown: { type: 'boolean' },
   version: { type: 'boolean', short: 'v' },
@@ -82,6 +87,8 @@ A container engine that speaks Docker's API. Its flags are dockerd's.
       --default-runtime NAME    crun or runc (default: the first that works here)
       --default-ulimit NAME=SOFT[:HARD]
                                 limit of containers that set none, may be repeated
+      --registry-addr ADDRESS   serve a registry of the images here, such as 127.0.0.1:5000
+      --registry-config FILE    its users, rights, quotas and so on (YAML or JSON)
       --registry-mirror URL     stands in for docker.io when pulling, may be repeated
       --insecure-registry HOST  host[:port] or CIDR whose registry need not have verified TLS, may be repeated
       --label KEY=VALUE         label of the daemon, may be repeated
@@ -117,6 +124,8 @@ export function parseCommand(argv: readonly string[]): Command {
     'default-ulimits': flags['default-ulimit']?.map(parseUlimit),
     labels: flags.label,
     'registry-mirrors': flags['registry-mirror'],
+    'registry-addr': flags['registry-addr'],
+    'registry-config': flags['registry-config'],
     'insecure-registries': flags['insecure-registry'],
   };
   const settings = merge(asked, readConfigFile(flags['config-file']));
@@ -199,6 +208,8 @@ function checked(settings: Settings): DaemonOptions {
     defaultUlimits: settings['default-ulimits'] ?? [],
     labels: (settings.labels ?? []).map(checkLabel),
     registryMirrors: (settings['registry-mirrors'] ?? []).map(checkMirror),
+    registryAddress: settings['registry-addr'],
+    registryConfig: settings['registry-config'],
     insecureRegistries: settings['insecure-registries'] ?? [],
   };
 }

@@ -23,6 +23,7 @@ import { BlobDownloads } from '#registry/blob-download.ts';
 import { ImagePuller } from '#registry/image-puller.ts';
 import { ImagePusher } from '#registry/image-pusher.ts';
 import { Registries } from '#registry/registries.ts';
+import { RegistryService } from '#registry/registry.ts';
 import { CERTIFICATE_DIRECTORIES } from '#registry/registry-endpoints.ts';
 import type { DaemonOptions } from './daemon-options.ts';
 import { DataRootLock } from './data-root-lock.ts';
@@ -75,6 +76,18 @@ export async function tearDown(options: DaemonOptions, log: Logger): Promise<und
   log.info({ containers: running.length }, 'torn down');
 }
 
+async function startRegistry(
+  options: DaemonOptions,
+  parts: Pick<Parameters<typeof RegistryService.open>[0], 'blobs' | 'downloads' | 'settings' | 'log'>,
+  stack: AsyncDisposableStack,
+): Promise<RegistryService | undefined> {
+  const { registryAddress: address, registryConfig: configFile, dataRoot } = options;
+  if (address === undefined) return undefined;
+  const service = stack.use(await RegistryService.open({ ...parts, address, configFile, dataRoot }));
+  parts.log.info(`registry listens on port ${service.port}`);
+  return service;
+}
+
 async function startEngine(
   options: DaemonOptions,
   log: Logger,
@@ -96,13 +109,13 @@ async function startEngine(
   const archives = new ImageArchives({ dataRoot, images, layers, events });
   const downloads = new BlobDownloads(dataRoot);
   downloads.recover();
-  const registries = new Registries({
-    settings: {
-      mirrors: options.registryMirrors,
-      insecure: options.insecureRegistries,
-      certificateDirectories: CERTIFICATE_DIRECTORIES,
-    },
-  });
+  const settings = {
+    mirrors: options.registryMirrors,
+    insecure: options.insecureRegistries,
+    certificateDirectories: CERTIFICATE_DIRECTORIES,
+  };
+  const own = await startRegistry(options, { blobs, downloads, settings, log }, stack);
+  const registries = new Registries({ settings, own });
   const puller = new ImagePuller({ images, layers, events, registries, downloads });
   const pusher = new ImagePusher({ images, layers, events, registries });
   const filesystems = new ContainerFilesystems({ dataRoot, execRoot, layers });

@@ -121,16 +121,15 @@ export class BlobStore {
     this.#referrers.push(digests);
   }
 
-  /** Everything that is named or held now. */
-  referenced(): Set<string> {
-    const kept = new Set<string>();
-    for (const referrer of this.#referrers) for (const digest of referrer()) kept.add(digest);
-    for (const lease of this.#leases) for (const digest of lease) kept.add(digest);
-    return kept;
+  /** What leases keep now. */
+  held(): Set<string> {
+    return new Set([...this.#leases].flatMap((lease) => [...lease]));
   }
 
-  /** Removes every blob that is not in `kept`; gives the bytes. */
-  sweep(kept: ReadonlySet<string>): number {
+  /** Removes every blob that nobody names or holds; gives the bytes. */
+  sweep(): number {
+    const kept = this.held();
+    for (const referrer of this.#referrers) for (const digest of referrer()) kept.add(digest);
     let bytes = 0;
     for (const name of readdirSync(this.#directory)) {
       if (kept.has(`sha256:${name}`)) continue;

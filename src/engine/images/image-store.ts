@@ -38,6 +38,7 @@ export class ImageStore {
     this.#layers = o.layers;
     this.#events = o.events;
     o.layers.blobs.addReferrer(() => this.#digests());
+    o.layers.addReferrer(() => this.#diffIds());
   }
 
   /** At start: removes what an interrupted import or load left. */
@@ -292,16 +293,22 @@ export class ImageStore {
     return withNames(record, of('reference'), of('repository-digest'));
   }
 
-  /** The blobs and layers that images are made of. */
+  /** The blobs that images are made of. */
   *#digests(): Generator<string> {
-    for (const { id, manifestDigest, configuration } of this.#records.list<ImageRecord>('image')) {
+    for (const { id, manifestDigest } of this.#records.list<ImageRecord>('image')) {
       yield id;
       yield manifestDigest;
-      yield* configuration.rootfs.diff_ids;
       if (!this.#layers.blobs.has(manifestDigest)) continue;
       const manifest = this.#layers.blobs.document(manifestDigest);
-      for (const { digest } of parseDocument(ImageManifest, manifest, manifestDigest).layers) yield digest;
+      const { layers } = parseDocument(ImageManifest, manifest, manifestDigest);
+      // The archive of a layer that was made here can be made again: it is not kept beside its directory.
+      for (const { digest } of layers) if (this.#layers.find(digest)?.isOwn !== true) yield digest;
     }
+  }
+
+  *#diffIds(): Generator<string> {
+    for (const { configuration } of this.#records.list<ImageRecord>('image'))
+      yield* configuration.rootfs.diff_ids;
   }
 }
 

@@ -48,6 +48,7 @@ export class LayerStore {
   readonly #records: RecordStore;
   readonly #log: Logger;
   readonly #trash: string;
+  readonly #referrers: (() => Iterable<string>)[] = [];
   /** Layers being unpacked, so that two pulls of one do it once. */
   readonly #unpacking = new Map<string, Promise<unknown>>();
 
@@ -201,21 +202,23 @@ export class LayerStore {
     return [...new Set([...diffIds].reverse())].map((diffId) => this.path(diffId));
   }
 
+  /** Adds to what is kept in every sweep: the diff IDs that somebody's records name. */
+  addReferrer(diffIds: () => Iterable<string>): void {
+    this.#referrers.push(diffIds);
+  }
+
   /** Removes every layer and blob that nobody names or holds; gives the bytes of the layers. */
   sweep(): number {
-    const kept = this.blobs.referenced();
+    const kept = this.blobs.held();
+    for (const referrer of this.#referrers) for (const diffId of referrer()) kept.add(diffId);
     let bytes = 0;
     for (const record of this.#records.list<LayerRecord>('layer')) {
-      if (kept.has(record.diffId)) {
-        // What can be made again is not kept twice.
-        if (record.isOwn === true) kept.delete(record.diffId);
-        continue;
-      }
+      if (kept.has(record.diffId)) continue;
       bytes += record.size;
       this.#records.delete('layer', record.diffId);
       this.discard(this.#layerPath(record.diffId));
     }
-    this.blobs.sweep(kept);
+    this.blobs.sweep();
     return bytes;
   }
 
