@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { ImageBuilder } from '#build/image-builder.ts';
 import type { ContainerEngine } from '#engine/containers/container-engine.ts';
 import type { EventBus } from '#engine/events/event-bus.ts';
 import type { ExecEngine } from '#engine/exec/exec-engine.ts';
@@ -38,6 +39,7 @@ export interface EngineParts {
   readonly images: ImageStore;
   readonly archives: ImageArchives;
   readonly layers: LayerStore;
+  readonly builder: ImageBuilder;
   readonly registries: Registries;
   readonly puller: ImagePuller;
   readonly pusher: ImagePusher;

@@ -1,7 +1,8 @@
 import { notImplemented } from '#model/errors.ts';
 import type { Method, Route } from './route.ts';
 
-const BUILD = 'Drover does not build images; build elsewhere and load or import them';
+const BUILD =
+  "Drover builds without BuildKit's protocol; set DOCKER_BUILDKIT=0 for docker build, or use drover build";
 const CLUSTER = 'this daemon is one host, not a cluster';
 const FILES = 'Drover does not copy files in and out of containers';
 const PLUGINS = 'Drover has no plugins';
@@ -20,8 +21,6 @@ const MISSING: readonly (readonly [Method, string, string, string])[] = [
     'ContainerAttachWebsocket',
     'attach over an upgraded connection works, over a WebSocket it does not',
   ],
-  ['POST', '/build', 'ImageBuild', BUILD],
-  ['POST', '/build/prune', 'BuildPrune', BUILD],
   ['POST', '/commit', 'ImageCommit', 'it does not make images of containers'],
   ['PUT', '/volumes/{name}', 'VolumeUpdate', CLUSTER],
   ['GET', '/plugins/privileges', 'GetPluginPrivileges', PLUGINS],

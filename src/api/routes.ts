@@ -1,3 +1,4 @@
+import { buildRoutes } from './build.ts';
 import { containerLifecycleRoutes } from './container-lifecycle.ts';
 import { containerStreamRoutes } from './container-streams.ts';
 import { containerRoutes } from './containers.ts';
@@ -17,6 +18,7 @@ export const routes: readonly Route[] = [
   ...containerStreamRoutes,
   ...execRoutes,
   ...imageRoutes,
+  ...buildRoutes,
   ...volumeRoutes,
   ...networkRoutes,
   ...notImplementedRoutes,

@@ -4,12 +4,14 @@ import type { Logger } from 'pino';
 import { createApiServer } from '#api/api-server.ts';
 import type { EngineParts } from '#api/engine-parts.ts';
 import { PRODUCT_VERSION } from '#api/product.ts';
+import { ImageBuilder } from '#build/image-builder.ts';
 import { BlobStore } from '#engine/blobs/blob-store.ts';
 import { ContainerEngine } from '#engine/containers/container-engine.ts';
 import { EventBus } from '#engine/events/event-bus.ts';
 import { ExecEngine } from '#engine/exec/exec-engine.ts';
 import { ImageArchives } from '#engine/images/image-archives.ts';
 import { ImageStore } from '#engine/images/image-store.ts';
+import { parseReference } from '#engine/images/reference.ts';
 import { ContainerFilesystems } from '#engine/layers/container-filesystem.ts';
 import { LayerStore } from '#engine/layers/layer-store.ts';
 import { LayerWorkers } from '#engine/layers/layer-workers.ts';
@@ -20,6 +22,7 @@ import { VolumeStore } from '#engine/volumes/volume-store.ts';
 import { cgroupMode } from '#linux/cgroups.ts';
 import type { ContainerRecord } from '#model/container.ts';
 import { BlobDownloads } from '#registry/blob-download.ts';
+import { credentialsFor } from '#registry/credentials.ts';
 import { ImagePuller } from '#registry/image-puller.ts';
 import { ImagePusher } from '#registry/image-pusher.ts';
 import { Registries } from '#registry/registries.ts';
@@ -154,6 +157,24 @@ async function startEngine(
   });
   stack.defer(() => containers.stop());
   await containers.start();
+  const builder = new ImageBuilder({
+    dataRoot,
+    execRoot,
+    records,
+    layers,
+    images,
+    events,
+    filesystems,
+    networks,
+    runtime,
+    pull: ({ reference, platform, report, signal, request }) => {
+      const parsed = parseReference(reference);
+      const credentials = credentialsFor(parsed.name.split('/', 1)[0] ?? '', request.credentials);
+      return puller.pull({ reference: parsed, platform, report, signal, credentials });
+    },
+    log,
+  });
+  builder.recover();
   const exec = stack.use(new ExecEngine({ containers, runtime, events, log }));
   const system = operatingSystem();
   const daemon = {
@@ -176,6 +197,7 @@ async function startEngine(
     registries,
     puller,
     pusher,
+    builder,
     layers,
     filesystems,
     networks,

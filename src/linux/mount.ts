@@ -19,15 +19,17 @@ const MNT_DETACH = 2;
 export function mountOverlay(o: {
   /** Topmost first. */
   lowerDirs: readonly string[];
-  upperDir: string;
-  workDir: string;
+  /** Without it the mount cannot be written to; there have to be two lower ones then. */
+  upper?: { dir: string; work: string };
   target: string;
 }): void {
   const context = fsopen('overlay');
   try {
     for (const lower of o.lowerDirs) fsconfigString(context, 'lowerdir+', lower);
-    fsconfigString(context, 'upperdir', o.upperDir);
-    fsconfigString(context, 'workdir', o.workDir);
+    if (o.upper !== undefined) {
+      fsconfigString(context, 'upperdir', o.upper.dir);
+      fsconfigString(context, 'workdir', o.upper.work);
+    }
     fsconfigString(context, 'source', 'overlay');
     fsconfigCreate(context);
     const mounted = fsmount(context);

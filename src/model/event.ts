@@ -1,4 +1,4 @@
-export type EventType = 'container' | 'image' | 'network' | 'volume' | 'daemon';
+export type EventType = 'container' | 'image' | 'network' | 'volume' | 'daemon' | 'builder';
 
 /** One event as `docker events` shows it. */
 export interface EngineEvent {

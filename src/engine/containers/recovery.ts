@@ -149,11 +149,12 @@ function markEnded(
 /** Run-time state that no running container owns, of containers whose start was cut off or whose record is gone. */
 async function removeStrayRuns(parts: ContainerParts): Promise<void> {
   const { runtime, filesystems, table } = parts;
-  for (const id of new Set([...runtime.listBundles(), ...filesystems.listRuns()])) {
+  const found = [...runtime.listBundles(), ...filesystems.listRuns(), ...filesystems.listKept()];
+  for (const id of new Set(found)) {
     const owner = table.all().find((record) => record.id === id);
     if (owner === undefined) {
       await runtime.delete(id);
-      filesystems.unmount(id);
+      await filesystems.remove(id);
     } else if (!hasProcess(owner.state)) {
       await parts.live(id).cleanup;
       await cleanUpRun(parts, owner);

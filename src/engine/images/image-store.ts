@@ -165,7 +165,12 @@ export class ImageStore {
    * the image exist. Without a manifest one is made that names the layers uncompressed. An image that is there takes over the
    * manifest given.
    */
-  add(o: { configuration: Buffer; manifest?: Buffer; lineage?: ImageLineage }): Image {
+  add(o: {
+    configuration: Buffer;
+    manifest?: Buffer;
+    lineage?: ImageLineage;
+    annotations?: Readonly<Record<string, string>>;
+  }): Image {
     const id = digestOf(o.configuration);
     const configuration: ImageConfiguration = JSON.parse(o.configuration.toString('utf8'));
     const existing = this.#records.get<ImageRecord>('image', id);
@@ -176,7 +181,10 @@ export class ImageStore {
       this.#records.put('image', id, same);
       return this.#named(same);
     }
-    const manifest = o.manifest ?? this.#plainManifest(id, o.configuration.length, diffIds, o.lineage);
+    const manifest = o.manifest ?? this.#plainManifest(id, o.configuration.length, diffIds, {
+        ...(o.lineage === undefined ? {} : baseAnnotations(o.lineage)),
+        ...o.annotations,
+      });
     const lineage = o.lineage ?? existing?.lineage;
     blobs.put(o.configuration);
     const record: ImageRecord = {
@@ -195,9 +203,8 @@ export class ImageStore {
     id: string,
     configurationSize: number,
     diffIds: readonly string[],
-    lineage: ImageLineage | undefined,
+    annotations: Record<string, string>,
   ): Buffer {
-    const annotations = lineage === undefined ? {} : { annotations: baseAnnotations(lineage) };
     return Buffer.from(
       JSON.stringify({
         schemaVersion: 2,
@@ -208,7 +215,7 @@ export class ImageStore {
           digest,
           size: this.#layers.find(digest)?.tarSize ?? 0,
         })),
-        ...annotations,
+        ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
       }),
     );
   }

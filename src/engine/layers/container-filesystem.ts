@@ -56,8 +56,7 @@ export class ContainerFilesystems {
     mountOverlay({
       // Lowest, so that whatever an image has in these places is seen instead.
       lowerDirs: [...this.#layers.lowerDirs(diffIds), this.#mountpoints],
-      upperDir: this.upperPath(containerId),
-      workDir: this.workPath(containerId),
+      upper: { dir: this.upperPath(containerId), work: this.workPath(containerId) },
       target,
     });
     return target;
@@ -101,6 +100,11 @@ export class ContainerFilesystems {
 
   unmountAll(): void {
     for (const id of this.listRuns()) this.unmount(id);
+  }
+
+  /** Everything that something is kept of. */
+  listKept(): string[] {
+    return readdirSync(this.#containers);
   }
 
   /** The containers that something of a run is left of. */

@@ -1,5 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs';
+import { posix } from 'node:path';
 import { Readable } from 'node:stream';
 import { parentPort } from 'node:worker_threads';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
@@ -10,9 +11,11 @@ import { checkExpansion } from './archive-limits.ts';
 import { archiveDirectory } from './directory-archiver.ts';
 import { FileGrowth } from './growing-file.ts';
 import { GzipWriter } from './gzip-writer.ts';
+import { parseHeader } from './tar-header.ts';
 import { TarParser, type TarSink } from './tar-reader.ts';
 import { copyTree, type TreeCopyResult, type TreeCopyTask } from './tree-copy.ts';
 import { digestTree, type TreeDigestResult, type TreeDigestTask } from './tree-digest.ts';
+import { selectEntries } from './tree-selection.ts';
 
 /** A file, or a part of one, that holds an archive: plain, or compressed with gzip, zstd, bzip2 or xz. */
 export interface ArchiveSource {
@@ -75,6 +78,8 @@ export interface LayerTasks {
   unpack: { task: UnpackTask; result: UnpackResult };
   archive: { task: ArchiveTask; result: ArchiveResult };
   copyTree: { task: TreeCopyTask; result: TreeCopyResult };
+  /** The same, but files that are archives are unpacked where they would go. */
+  addTree: { task: TreeCopyTask; result: TreeCopyResult };
   digestTree: { task: TreeDigestTask; result: TreeDigestResult };
 }
 
@@ -241,6 +246,72 @@ async function archive(task: ArchiveTask): Promise<ArchiveResult> {
   };
 }
 
+/** Dockerfile's ADD. */
+async function addTree(task: TreeCopyTask): Promise<TreeCopyResult> {
+  const archives: string[] = [];
+  for (const entry of selectEntries(task.selection))
+    if (entry.isNamedFile && entry.stats.isFile() && (await isArchive(entry.file))) archives.push(entry.file);
+  const result = await copyTree(task, new Set(archives));
+  const into = posix.normalize(`/${task.destination}`).slice(1).replace(/\/$/, '');
+  for (const file of archives) {
+    using extractor = new ArchiveExtractor(task.root, {
+      whiteouts: false,
+      into: into === '' ? '.' : into,
+      ...(task.archiveOwner === undefined ? {} : { owner: task.archiveOwner }),
+    });
+    const read = await passThrough(
+      { source: { path: file, growth: wholeFile() }, options: { whiteouts: false } },
+      extractor,
+      {},
+    );
+    extractor.finish();
+    result.entries += 1;
+    result.bytes += read.tarSize;
+  }
+  return result;
+}
+
+function wholeFile(): SharedArrayBuffer {
+  const growth = new FileGrowth();
+  growth.complete();
+  return growth.shared;
+}
+
+/** Whether a file is a tar archive, compressed or not; other compressed files are not. */
+async function isArchive(file: string): Promise<boolean> {
+  const head: Buffer[] = [];
+  let length = 0;
+  const raw = new FileGrowth(wholeFile()).read(file);
+  const first = await raw.next();
+  if (first.done === true) return false;
+  const kind = compressionOf(first.value);
+  const source = (async function* (): AsyncGenerator<Buffer> {
+    yield first.value;
+    yield* raw;
+  })();
+  try {
+    for await (const chunk of kind === undefined ? source : decompress(kind, source)) {
+      head.push(chunk);
+      length += chunk.length;
+      if (length >= TAR_HEADER) break;
+    }
+  } catch (error) {
+    // Looks compressed and is not: a file like any other.
+    if (isDamage(error)) return false;
+    throw error;
+  }
+  const block = Buffer.concat(head).subarray(0, TAR_HEADER);
+  if (block.length < TAR_HEADER) return false;
+  try {
+    return parseHeader(block) !== undefined;
+  } catch {
+    // No header stands there.
+    return false;
+  }
+}
+
+const TAR_HEADER = 512;
+
 function* fileChunks(path: string): Generator<Buffer> {
   const buffer = Buffer.allocUnsafe(OUTPUT_CHUNK);
   const fd = openSync(path, 'r');
@@ -261,6 +332,8 @@ function run(request: WorkerRequest): Promise<LayerTasks[keyof LayerTasks]['resu
       return archive(request.task as ArchiveTask);
     case 'copyTree':
       return copyTree(request.task as TreeCopyTask);
+    case 'addTree':
+      return addTree(request.task as TreeCopyTask);
     case 'digestTree':
       return digestTree(request.task as TreeDigestTask);
   }

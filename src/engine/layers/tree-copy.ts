@@ -22,6 +22,8 @@ export interface TreeCopyTask {
   isDirectory: boolean;
   /** Later modification times become this one; nanoseconds since the epoch. */
   latestMtimeNs?: bigint;
+  /** For what comes out of archives, which bring owners of their own. */
+  archiveOwner?: { uid: number; gid: number };
 }
 
 export interface TreeCopyResult {
@@ -29,11 +31,17 @@ export interface TreeCopyResult {
   bytes: number;
 }
 
-/** Copies what is selected, with modes, times, attributes, links and special files. Synchronous inside: for workers. */
-export async function copyTree(task: TreeCopyTask): Promise<TreeCopyResult> {
+/**
+ * Copies what is selected, with modes, times, attributes, links and special files; not the files that `skip` names. Synchronous
+ * inside: for workers.
+ */
+export async function copyTree(
+  task: TreeCopyTask,
+  skip: ReadonlySet<string> = new Set(),
+): Promise<TreeCopyResult> {
   using root = new RootedDirectory(task.root);
   const copy = new TreeCopy(root, task);
-  for (const entry of selectEntries(task.selection)) copy.add(entry);
+  for (const entry of selectEntries(task.selection)) if (!skip.has(entry.file)) copy.add(entry);
   copy.finish();
   return { entries: copy.entries, bytes: copy.bytes };
 }
