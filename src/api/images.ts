@@ -23,6 +23,7 @@ export const imageRoutes: readonly Route[] = [
   { method: 'DELETE', path: '/images/{name}', operation: 'ImageDelete', handler: remove },
   { method: 'POST', path: '/images/prune', operation: 'ImagePrune', handler: prune },
   { method: 'GET', path: '/images/{name}/get', operation: 'ImageGet', handler: saveOne },
+  { method: 'GET', path: '/images/{name}/rootfs', operation: 'ImageRootfs', handler: rootfs },
   { method: 'GET', path: '/images/get', operation: 'ImageGetAll', handler: save },
   { method: 'POST', path: '/images/{name}/push', operation: 'ImagePush', handler: push },
   { method: 'GET', path: '/images/search', operation: 'ImageSearch', handler: search },
@@ -237,6 +238,13 @@ function prune(call: Call): void {
 
 async function saveOne(call: Call): Promise<void> {
   await sendArchive(call, [call.param('name')]);
+}
+
+/** The files of an image as a plain archive: `drover build -o type=local`. */
+async function rootfs(call: Call): Promise<void> {
+  const image = call.parts.images.resolve(call.param('name'));
+  await using files = await call.parts.builder.exportFiles(image);
+  await pipeline(files.stream(), call.startStream('application/x-tar'));
 }
 
 async function save(call: Call): Promise<void> {

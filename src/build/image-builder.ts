@@ -1,4 +1,6 @@
+import { createReadStream } from 'node:fs';
 import { posix } from 'node:path';
+import type { Readable } from 'node:stream';
 import type { Logger } from 'pino';
 import type { Lease } from '#engine/blobs/blob-store.ts';
 import type { EventBus } from '#engine/events/event-bus.ts';
@@ -75,6 +77,23 @@ export class ImageBuilder {
   recover(): void {
     this.#filesystems.recover();
     this.cacheMounts.recover();
+  }
+
+  /** The files of an image as one archive, without its layers. Gone when disposed of. */
+  async exportFiles(image: Image): Promise<{ stream: () => Readable } & AsyncDisposable> {
+    const directory = this.#filesystems.open();
+    try {
+      const output = directory.path('data', 'files');
+      const view = directory.view(image.configuration.rootfs.diff_ids);
+      await this.#layers.workers.run('archive', { directory: view, output });
+      return {
+        stream: () => createReadStream(output, { highWaterMark: 1024 * 1024 }),
+        [Symbol.asyncDispose]: () => Promise.resolve(directory[Symbol.dispose]()),
+      };
+    } catch (error) {
+      directory[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** `docker builder prune`: forgets results, and with `all` the directories of cache mounts too. */

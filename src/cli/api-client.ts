@@ -35,7 +35,20 @@ export class ApiClient {
 
   /** The lines of a stream of JSON objects, as they come. */
   async *lines(method: string, path: string, body?: Readable, signal?: AbortSignal): AsyncGenerator<unknown> {
-    const response = await this.open(method, path, body, signal);
+    yield* this.#lines(await this.open(method, path, body, signal));
+  }
+
+  /** The same, of a call with JSON as its body. */
+  async *post(
+    path: string,
+    body: object | undefined,
+    o: { headers?: Record<string, string>; signal?: AbortSignal },
+  ): AsyncGenerator<unknown> {
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    yield* this.#lines(await this.open('POST', path, text, o.signal, o.headers));
+  }
+
+  async *#lines(response: IncomingMessage): AsyncGenerator<unknown> {
     let rest = '';
     response.setEncoding('utf8');
     for await (const chunk of response) {
@@ -52,6 +65,7 @@ export class ApiClient {
     path: string,
     body?: string | Readable,
     signal?: AbortSignal,
+    extraHeaders: Record<string, string> = {},
   ): Promise<IncomingMessage> {
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
     const headers =
@@ -62,7 +76,7 @@ export class ApiClient {
       socketPath: this.#socketPath,
       method,
       path: API + path,
-      headers,
+      headers: { ...headers, ...extraHeaders },
       ...(signal === undefined ? {} : { signal }),
     });
     outgoing.once('error', (cause) => reject(connectionError(this.#socketPath, cause)));

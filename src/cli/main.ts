@@ -1,7 +1,9 @@
 import { createReadStream, existsSync } from 'node:fs';
 import { styleText } from 'node:util';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { DroverError, invalid, kindOf, messageOf } from '#model/errors.ts';
+import type { BuildFlags } from './build.ts';
+import type { LoginFlags } from './login.ts';
 import type { ProjectFlags } from './project-files.ts';
 import type { ListedContainer } from './project-state.ts';
 
@@ -25,6 +27,7 @@ function program(): Command {
 Examples:
   drover daemon --help                    the daemon's own flags
   drover import rootfs.tar.gz my/base     make an image of a root file system
+  drover build -t app .                   build an image of a Dockerfile
   drover up -d                            run the compose.yaml of this directory
   drover ps --format json                 what runs, for programs
   drover down -v                          stop it all, volumes too`,
@@ -44,6 +47,7 @@ Examples:
       for await (const line of client.lines('POST', `/images/create?${query}`, createReadStream(file)))
         console.log(statusOf(line));
     });
+  addImageCommands(root);
   addProjectCommands(root);
   root
     .command('version')
@@ -57,6 +61,92 @@ Examples:
       console.log(`Client: ${VERSION}\nDaemon: ${Version} (API ${ApiVersion})`);
     });
   return root;
+}
+
+function addImageCommands(root: Command): void {
+  root
+    .command('build <path>')
+    .description('build an image of a Dockerfile; <path> is a directory, an address or - for standard input')
+    .option('-f, --file <file>', 'the Dockerfile (default: PATH/Dockerfile), or - for standard input')
+    .option('-t, --tag <name>', 'a name for the image', collect, [])
+    .option('--target <stage>', 'the last stage to build')
+    .option('--build-arg <name=value>', "an ARG's value; a name alone takes it from the environment", collect, [])
+    .option('--build-context <name=source>', 'a directory, docker-image:// or git address by a name', collect, [])
+    .option('--label <name=value>', "one of the image's labels", collect, [])
+    .option('--annotation <name=value>', "one of the manifest's annotations", collect, [])
+    .option('--platform <os/arch>', 'the platform of the image')
+    .option('--no-cache', 'do every step again')
+    .addOption(positive('--no-cache-filter <stages>', 'do the steps of these stages again'))
+    .option('--pull', 'look for newer base images', false)
+    .option('--push', 'push the tags afterwards', false)
+    .option('--network <mode>', 'network of RUN: default, none or host', 'default')
+    .option('--secret <id=…,src=…>', 'a secret for RUN --mount=type=secret; env=NAME takes a variable', collect, [])
+    .option('--ssh <id[=socket]>', 'an ssh agent for RUN --mount=type=ssh', collect, [])
+    .option('--cache-from <source>', 'type=registry,ref=… or type=local,src=…', collect, [])
+    .option('--cache-to <target>', 'type=registry,ref=…, type=local,dest=… or type=inline', collect, [])
+    .option('--add-host <host:ip>', 'a line of /etc/hosts during the build', collect, [])
+    .option('--allow <entitlement>', 'security.insecure or network.host', collect, [])
+    .option('-m, --memory <bytes>', 'memory limit of a step')
+    .option('--shm-size <bytes>', 'size of /dev/shm')
+    .option('-o, --output <output>', 'type=image, oci, docker, local, tar; dest=…', collect, [])
+    .option('--progress <kind>', 'auto, tty, plain or json', 'auto')
+    .option('-q, --quiet', 'print the image ID alone', false)
+    .option('--iidfile <file>', 'write the image ID to a file')
+    .option('--metadata-file <file>', "write the result's digests to a file")
+    .option('--provenance [on]', 'attach a SLSA provenance attestation')
+    .option('--sbom [on]', 'attach an SPDX bill of materials')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  drover build -t app .
+  drover build -t app --target test --build-arg VERSION=2 .
+  drover build --secret id=token,src=token.txt -o type=local,dest=out .
+  drover build -t registry.example.org/app:1 --push --provenance --sbom .`,
+    )
+    .action(async (path: string, o: BuildFlags) => {
+      const { build } = await import('./build.ts');
+      await build(await connect(root), path, o);
+    });
+  root
+    .command('pull <image>')
+    .description('pull an image from its registry')
+    .option('--platform <os/arch>', 'one of the platforms that it is there for')
+    .action(async (image: string, o: { platform?: string }) => {
+      const { pull } = await import('./build.ts');
+      await pull(await connect(root), image, o);
+    });
+  root
+    .command('push <image>')
+    .description('push an image to its registry')
+    .action(async (image: string) => {
+      const { push } = await import('./build.ts');
+      await push(await connect(root), image);
+    });
+  root
+    .command('login [registry]')
+    .description("log in to a registry; kept where Docker's command line keeps it")
+    .option('-u, --username <name>', 'user name')
+    .option('-p, --password <password>', 'password; better on standard input')
+    .option('--password-stdin', 'read the password from standard input', false)
+    .action(async (registry: string | undefined, o: LoginFlags) => {
+      const { login } = await import('./login.ts');
+      await login(await connect(root), registry ?? 'docker.io', o);
+    });
+  root
+    .command('logout [registry]')
+    .description('forget the credentials for a registry')
+    .action(async (registry: string | undefined) => {
+      const { logout } = await import('./login.ts');
+      logout(registry ?? 'docker.io');
+    });
+}
+
+/** An option whose name begins with `no-` and is no negation; may be repeated. */
+function positive(flags: string, description: string): Option {
+  const option = new Option(flags, description).argParser(collect).default([]);
+  option.negate = false;
+  return option;
 }
 
 function addProjectCommands(root: Command): void {
