@@ -20,9 +20,7 @@ async function build(call: Call): Promise<void> {
   const isOwn = call.request.headers['content-type']?.startsWith('application/json') === true;
   const header = call.request.headers['x-registry-config'];
   const credentials = parseRegistryConfig(Array.isArray(header) ? header[0] : header);
-  const request = isOwn
-    ? await readBuildRequest(call, credentials)
-    : classicRequest(call, credentials);
+  const request = isOwn ? await readBuildRequest(call, credentials) : classicRequest(call, credentials);
   const stream = new JsonStream(call);
   const quiet = booleanOf(call.query, 'q');
   const lines = new BuildLines((text) => stream.write({ stream: text }));
@@ -115,7 +113,10 @@ function classicRequest(call: Call, credentials: BuildRequest['credentials']): B
       attributes: { ref: reference },
     })),
     cacheTo: [],
-    extraHosts: query.getAll('extrahosts').flatMap((each) => each.split(',')).filter(Boolean),
+    extraHosts: query
+      .getAll('extrahosts')
+      .flatMap((each) => each.split(','))
+      .filter(Boolean),
     entitlements: [],
     limits: Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
     provenance: false,
@@ -124,9 +125,7 @@ function classicRequest(call: Call, credentials: BuildRequest['credentials']): B
   };
 }
 
-const Ulimits = z
-  .array(z.object({ Name: z.string(), Soft: z.number(), Hard: z.number() }))
-  .optional();
+const Ulimits = z.array(z.object({ Name: z.string(), Soft: z.number(), Hard: z.number() })).optional();
 
 function parseJson(name: string, value: string): unknown {
   try {
@@ -154,7 +153,17 @@ const HOUR_MS = 3_600_000;
 
 async function prune(call: Call): Promise<void> {
   const { builder } = call.parts;
-  const filters = parseFilters(call.query.get('filters'), ['until', 'unused-for', 'id', 'type', 'inuse', 'shared', 'private', 'description', 'parent']);
+  const filters = parseFilters(call.query.get('filters'), [
+    'until',
+    'unused-for',
+    'id',
+    'type',
+    'inuse',
+    'shared',
+    'private',
+    'description',
+    'parent',
+  ]);
   const age = filters['unused-for']?.[0] ?? filters['until']?.[0];
   const keep = Number(call.query.get('reserved-space') ?? call.query.get('keep-storage') ?? 0);
   const { keys, bytes } = await builder.prune({
@@ -164,7 +173,10 @@ async function prune(call: Call): Promise<void> {
     accept: (record) => {
       const ids = filters['id'];
       const text = filters['description'];
-      return (ids === undefined || ids.includes(record.key)) && (text === undefined || text.some((each) => record.description.includes(each)));
+      return (
+        (ids === undefined || ids.includes(record.key)) &&
+        (text === undefined || text.some((each) => record.description.includes(each)))
+      );
     },
   });
   call.json(200, { CachesDeleted: keys.length === 0 ? null : keys, SpaceReclaimed: bytes });

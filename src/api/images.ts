@@ -27,7 +27,12 @@ export const imageRoutes: readonly Route[] = [
   { method: 'GET', path: '/images/get', operation: 'ImageGetAll', handler: save },
   { method: 'POST', path: '/images/{name}/push', operation: 'ImagePush', handler: push },
   { method: 'GET', path: '/images/search', operation: 'ImageSearch', handler: search },
-  { method: 'GET', path: '/distribution/{name}/json', operation: 'DistributionInspect', handler: distribution },
+  {
+    method: 'GET',
+    path: '/distribution/{name}/json',
+    operation: 'DistributionInspect',
+    handler: distribution,
+  },
   { method: 'POST', path: '/auth', operation: 'SystemAuth', handler: auth },
   { method: 'POST', path: '/images/load', operation: 'ImageLoad', handler: load },
 ];

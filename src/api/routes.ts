@@ -3,6 +3,7 @@ import { containerLifecycleRoutes } from './container-lifecycle.ts';
 import { containerStreamRoutes } from './container-streams.ts';
 import { containerRoutes } from './containers.ts';
 import { execRoutes } from './exec.ts';
+import { imageLineageRoutes } from './image-lineage.ts';
 import { imageRoutes } from './images.ts';
 import { networkRoutes } from './networks.ts';
 import { notImplementedRoutes } from './not-implemented.ts';
@@ -18,6 +19,7 @@ export const routes: readonly Route[] = [
   ...containerStreamRoutes,
   ...execRoutes,
   ...imageRoutes,
+  ...imageLineageRoutes,
   ...buildRoutes,
   ...volumeRoutes,
   ...networkRoutes,

@@ -21,6 +21,7 @@ export class BaseImages {
   readonly #pull: PullImage;
   readonly #request: BuildRequest;
   readonly #signal: AbortSignal;
+  readonly #used = new Map<string, { reference: string; digest: string }>();
   readonly #known = new Map<string, Promise<{ image: Image; digest: string; wasHere: boolean }>>();
 
   constructor(o: { images: ImageStore; pull: PullImage; request: BuildRequest; signal: AbortSignal }) {
@@ -28,6 +29,11 @@ export class BaseImages {
     this.#pull = o.pull;
     this.#request = o.request;
     this.#signal = o.signal;
+  }
+
+  /** What was asked for and found. */
+  used(): { reference: string; digest: string }[] {
+    return [...this.#used.values()];
   }
 
   /** The image, and the digest it is known by; asked for once, however many stages stand on it. */
@@ -39,7 +45,9 @@ export class BaseImages {
     const key = `${reference} ${formatPlatform(platform)}`;
     const known = this.#known.get(key) ?? this.#find(reference, platform, step);
     this.#known.set(key, known);
-    return await known;
+    const found = await known;
+    this.#used.set(key, { reference, digest: found.digest });
+    return found;
   }
 
   async #find(
@@ -49,7 +57,8 @@ export class BaseImages {
   ): Promise<{ image: Image; digest: string; wasHere: boolean }> {
     const here = this.#local(reference);
     const fits = here !== undefined && platformMatches(here.configuration, platform);
-    if (fits && !this.#request.pull) return { image: here, digest: digestOfBase(here, reference), wasHere: true };
+    if (fits && !this.#request.pull)
+      return { image: here, digest: digestOfBase(here, reference), wasHere: true };
     try {
       const image = await this.#pull({
         reference,
@@ -65,7 +74,8 @@ export class BaseImages {
       return { image, digest: digestOfBase(image, reference), wasHere: image.id === here?.id };
     } catch (error) {
       // An image that was only ever here has no registry to be fetched from.
-      if (fits && here.repoDigests.length === 0) return { image: here, digest: digestOfBase(here, reference), wasHere: true };
+      if (fits && here.repoDigests.length === 0)
+        return { image: here, digest: digestOfBase(here, reference), wasHere: true };
       if (here !== undefined && !fits && kindOf(error) !== 'cancelled')
         throw notFound(
           `the image here is for ${formatPlatform(here.configuration)}, and none for ${formatPlatform(platform)} can be pulled`,

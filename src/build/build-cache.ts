@@ -51,7 +51,13 @@ export class BuildCache {
     return used;
   }
 
-  put(o: { key: string; diffId?: string; value?: string; description: string; createdAt?: string }): CacheRecord {
+  put(o: {
+    key: string;
+    diffId?: string;
+    value?: string;
+    description: string;
+    createdAt?: string;
+  }): CacheRecord {
     const now = new Date().toISOString();
     const record: CacheRecord = { ...o, createdAt: o.createdAt ?? now, usedAt: now, uses: 1 };
     this.#records.put('build-cache', o.key, record);

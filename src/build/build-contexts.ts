@@ -1,4 +1,14 @@
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { join, posix } from 'node:path';
 import { completeFile, type LayerWorkers, spool } from '#engine/layers/layer-workers.ts';
 import { resolveInRoot } from '#engine/layers/resolve-in-root.ts';
@@ -146,7 +156,11 @@ async function openRemote(
   return root;
 }
 
-export function parseGitAddress(url: string): { repository: string; reference: string; subdirectory: string } {
+export function parseGitAddress(url: string): {
+  repository: string;
+  reference: string;
+  subdirectory: string;
+} {
   const [address = '', fragment = ''] = url.split('#');
   const [reference = '', subdirectory = ''] = fragment.split(':');
   const repository = /^github\.com\//.test(address) ? `https://${address}` : address;
@@ -158,7 +172,14 @@ export async function resolveGit(url: string): Promise<string> {
   const { repository, reference } = parseGitAddress(url);
   if (/^[0-9a-f]{40}$/.test(reference)) return reference;
   const wanted = reference === '' ? 'HEAD' : reference;
-  const { stdout } = await git(['ls-remote', '--', repository, wanted, `refs/heads/${wanted}`, `refs/tags/${wanted}^{}`]);
+  const { stdout } = await git([
+    'ls-remote',
+    '--',
+    repository,
+    wanted,
+    `refs/heads/${wanted}`,
+    `refs/tags/${wanted}^{}`,
+  ]);
   const lines = stdout.trim().split('\n').filter(Boolean);
   // A tag's own commit stands on the line with ^{}.
   const peeled = lines.find((line) => line.endsWith('^{}')) ?? lines[0];
@@ -196,13 +217,20 @@ async function git(args: readonly string[]): Promise<{ stdout: string }> {
   let result: Awaited<ReturnType<typeof runCommand>>;
   try {
     // No hooks, no helpers of the host's user: what is fetched decides nothing.
-    result = await runCommand('git', ['-c', 'core.hooksPath=/dev/null', '-c', 'protocol.ext.allow=never', ...args]);
+    result = await runCommand('git', [
+      '-c',
+      'core.hooksPath=/dev/null',
+      '-c',
+      'protocol.ext.allow=never',
+      ...args,
+    ]);
   } catch (cause) {
     throw unavailable(`git is needed for this build context: ${messageOf(cause)}`, {
       cause,
       hint: 'Install it with: apt-get install git',
     });
   }
-  if (result.code !== 0) throw invalid(`git ${args.find((arg) => /^[a-z]/.test(arg)) ?? ''}: ${result.stderr.trim()}`);
+  if (result.code !== 0)
+    throw invalid(`git ${args.find((arg) => /^[a-z]/.test(arg)) ?? ''}: ${result.stderr.trim()}`);
   return { stdout: result.stdout };
 }

@@ -1,6 +1,6 @@
 import { invalid } from '#model/errors.ts';
-import { DockerfileProblem } from './dockerfile-problem.ts';
 import type { Instruction, ParsedDockerfile } from './dockerfile-parser.ts';
+import { DockerfileProblem } from './dockerfile-problem.ts';
 import { parseMounts } from './run-mounts.ts';
 import { expandWord, expandWords, type Variables } from './variable-expansion.ts';
 
@@ -49,7 +49,11 @@ export function planStages(file: ParsedDockerfile, options: PlanOptions): StageP
     if (instruction.keyword === 'FROM') stages.push(stageOf(file, instruction, stages, variables));
     else if (stages.length > 0) stages.at(-1)?.instructions.push(instruction);
     else if (instruction.keyword === 'ARG') declareArgs(file, instruction, globalArgs, options);
-    else throw at(instruction, `no build stage in current context: ${instruction.keyword} stands before the first FROM`);
+    else
+      throw at(
+        instruction,
+        `no build stage in current context: ${instruction.keyword} stands before the first FROM`,
+      );
   }
   if (stages.length === 0)
     throw new DockerfileProblem('the Dockerfile has no FROM', {
@@ -65,7 +69,10 @@ export function planStages(file: ParsedDockerfile, options: PlanOptions): StageP
       const found = /^\d+$/.test(source) ? stages[Number(source)] : byName.get(source.toLowerCase());
       if (found === undefined) continue;
       if (found.index >= stage.index)
-        throw at(instruction, `circular dependency: stage ${source} comes at or after the stage that takes from it`);
+        throw at(
+          instruction,
+          `circular dependency: stage ${source} comes at or after the stage that takes from it`,
+        );
       stage.needs.add(found.index);
     }
   }
@@ -105,7 +112,10 @@ function stageOf(
     throw at(from, `base name (${words[0]}) should not be blank: is an ARG before FROM missing its value?`);
   const name = words[2]?.toLowerCase();
   if (name !== undefined && !/^[a-z][a-z0-9-_.]*$/.test(name))
-    throw at(from, `invalid name for build stage: "${words[2]}", name can't start with a number or contain symbols`);
+    throw at(
+      from,
+      `invalid name for build stage: "${words[2]}", name can't start with a number or contain symbols`,
+    );
   if (before.some((stage) => stage.name !== undefined && stage.name === name))
     throw at(from, `there are two build stages with the name ${name}`);
   return {
@@ -128,9 +138,13 @@ export function expandAt(
   variables: Variables,
 ): string {
   try {
-    return expandWord(text, { variables, escape: file.escape });
+    return expandWord(text, { variables, escapeToken: file.escapeToken });
   } catch (error) {
-    throw problemsOf(file)(instruction, `failed to process ${JSON.stringify(text)}: ${error instanceof Error ? error.message : ''}`, error);
+    throw problemsOf(file)(
+      instruction,
+      `failed to process ${JSON.stringify(text)}: ${error instanceof Error ? error.message : ''}`,
+      error,
+    );
   }
 }
 
@@ -154,7 +168,7 @@ export function argPairs(
 ): { name: string; value: string | undefined }[] {
   let words: string[];
   try {
-    words = splitWords(instruction.rest, file.escape);
+    words = splitWords(instruction.rest, file.escapeToken);
   } catch (error) {
     throw problemsOf(file)(instruction, error instanceof Error ? error.message : 'ARG cannot be read', error);
   }
@@ -162,13 +176,19 @@ export function argPairs(
     const equals = word.indexOf('=');
     const name = equals < 0 ? word : word.slice(0, equals);
     if (!/^[A-Za-z_][A-Za-z0-9_.-]*$/.test(name))
-      throw problemsOf(file)(instruction, `ARG names can not be ${name === '' ? 'blank' : JSON.stringify(name)}`);
-    return { name, value: equals < 0 ? undefined : expandAt(file, instruction, word.slice(equals + 1), variables) };
+      throw problemsOf(file)(
+        instruction,
+        `ARG names can not be ${name === '' ? 'blank' : JSON.stringify(name)}`,
+      );
+    return {
+      name,
+      value: equals < 0 ? undefined : expandAt(file, instruction, word.slice(equals + 1), variables),
+    };
   });
 }
 
 /** Words as they are written: quotes keep blanks together and stay. */
-export function splitWords(text: string, escape: string): string[] {
+export function splitWords(text: string, escapeToken: string): string[] {
   const words: string[] = [];
   let word = '';
   let quote = '';
@@ -183,7 +203,7 @@ export function splitWords(text: string, escape: string): string[] {
     }
     isWord = true;
     word += character;
-    if (character === escape && quote !== "'" && at + 1 < text.length) {
+    if (character === escapeToken && quote !== "'" && at + 1 < text.length) {
       at += 1;
       word += text.charAt(at);
     } else if (character === quote) quote = '';
@@ -244,8 +264,12 @@ export function expandWordsAt(
   variables: Variables,
 ): string[] {
   try {
-    return expandWords(text, { variables, escape: file.escape });
+    return expandWords(text, { variables, escapeToken: file.escapeToken });
   } catch (error) {
-    throw problemsOf(file)(instruction, `failed to process ${JSON.stringify(text)}: ${error instanceof Error ? error.message : ''}`, error);
+    throw problemsOf(file)(
+      instruction,
+      `failed to process ${JSON.stringify(text)}: ${error instanceof Error ? error.message : ''}`,
+      error,
+    );
   }
 }

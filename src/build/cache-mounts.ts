@@ -1,9 +1,19 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { KeyedMutex } from '#control/keyed-mutex.ts';
-import { directoryBytes } from '#engine/volumes/directory-size.ts';
 import type { LayerWorkers } from '#engine/layers/layer-workers.ts';
+import { directoryBytes } from '#engine/volumes/directory-size.ts';
 import type { RunMount } from './run-mounts.ts';
 
 /** A directory that steps of several builds share. */
@@ -98,7 +108,9 @@ export class CacheMounts {
       .filter((name) => !name.startsWith('.'))
       .map((name) => {
         const path = join(this.#directory, name);
-        const created: { id: string; createdAt: string } = JSON.parse(readFileSync(join(path, 'created'), 'utf8'));
+        const created: { id: string; createdAt: string } = JSON.parse(
+          readFileSync(join(path, 'created'), 'utf8'),
+        );
         const { usedAt }: { usedAt: string } = JSON.parse(readFileSync(join(path, 'used'), 'utf8'));
         return { ...created, path, usedAt, inUse: (this.#users.get(name) ?? 0) > 0 };
       });

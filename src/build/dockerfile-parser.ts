@@ -32,7 +32,7 @@ export interface Instruction {
 export interface ParsedDockerfile {
   file: string;
   lines: readonly string[];
-  escape: string;
+  escapeToken: string;
   syntax: string | undefined;
   instructions: Instruction[];
   warnings: { message: string; place: SourcePlace }[];
@@ -105,7 +105,7 @@ class Parser {
     return {
       file: this.#file,
       lines: this.#lines,
-      escape: this.#escape,
+      escapeToken: this.#escape,
       syntax: this.#syntax,
       instructions,
       warnings: this.#warnings,
@@ -125,7 +125,7 @@ class Parser {
       seen.add(name);
       if (name === 'escape') {
         if (value !== '\\' && value !== '`')
-          throw this.problem(`invalid escape token '${value}' does not match \\ or \``, line);
+          throw this.problem(`invalid escapeToken token '${value}' does not match \\ or \``, line);
         this.#escape = value;
       } else if (name === 'syntax') {
         if (!OWN_SYNTAX.test(value))
@@ -249,7 +249,8 @@ export function heredocNames(
   text: string,
 ): { name: string; stripsTabs: boolean; expands: boolean; descriptor: string }[] {
   const found: { name: string; stripsTabs: boolean; expands: boolean; descriptor: string }[] = [];
-  const word = /'[^']*'|"(?:[^"\\]|\\.)*"|\\.|(?<![\w<])(\d*)<<(-?)(?:'([^'\n]+)'|"([^"\n]+)"|([A-Za-z_][\w.-]*))(?!<)/g;
+  const word =
+    /'[^']*'|"(?:[^"\\]|\\.)*"|\\.|(?<![\w<])(\d*)<<(-?)(?:'([^'\n]+)'|"([^"\n]+)"|([A-Za-z_][\w.-]*))(?!<)/g;
   for (const match of text.matchAll(word)) {
     const name = match[3] ?? match[4] ?? match[5];
     if (name === undefined) continue;

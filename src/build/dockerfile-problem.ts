@@ -35,7 +35,9 @@ function excerpt(lines: readonly string[], place: SourcePlace): string {
   const shown: string[] = [];
   for (let number = first; number <= last; number++) {
     const isMeant = number >= place.line && number <= place.endLine;
-    shown.push(`${isMeant ? '>' : ' '} ${String(number).padStart(width)} | ${lines[number - 1] ?? ''}`.trimEnd());
+    shown.push(
+      `${isMeant ? '>' : ' '} ${String(number).padStart(width)} | ${lines[number - 1] ?? ''}`.trimEnd(),
+    );
     if (number === place.line && place.column > 1 && place.line === place.endLine)
       shown.push(`  ${' '.repeat(width)} | ${' '.repeat(place.column - 1)}^`);
   }

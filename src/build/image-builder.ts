@@ -4,7 +4,12 @@ import type { Readable } from 'node:stream';
 import type { Logger } from 'pino';
 import type { Lease } from '#engine/blobs/blob-store.ts';
 import type { EventBus } from '#engine/events/event-bus.ts';
-import { formatPlatform, hostPlatform, type Platform, parsePlatform } from '#engine/images/image-documents.ts';
+import {
+  formatPlatform,
+  hostPlatform,
+  type Platform,
+  parsePlatform,
+} from '#engine/images/image-documents.ts';
 import type { ImageStore } from '#engine/images/image-store.ts';
 import { parseReference } from '#engine/images/reference.ts';
 import type { ContainerFilesystems } from '#engine/layers/container-filesystem.ts';
@@ -22,8 +27,11 @@ import { BuildProgress } from './build-progress.ts';
 import type { BuildEvent, BuildRequest, ContextSource } from './build-request.ts';
 import { type BuildStage, planStages, problemsOf, type StagePlan } from './build-stages.ts';
 import { CacheMounts } from './cache-mounts.ts';
+import { type ArtifactTransfer, CacheTransfer, INLINE_CACHE } from './cache-transfer.ts';
 import { type Instruction, type ParsedDockerfile, parseDockerfile } from './dockerfile-parser.ts';
 import { DEFAULT_PATH } from './image-config.ts';
+import { SLSA_PROVENANCE, slsaProvenance } from './provenance.ts';
+import { SPDX_DOCUMENT, spdxInWorker } from './software-bill.ts';
 import { type SourceFiles, StageBuilder, type StageParts } from './stage-builder.ts';
 import { filesKey, type StageState } from './stage-state.ts';
 import { StepContainers } from './step-container.ts';
@@ -46,6 +54,8 @@ export class ImageBuilder {
   readonly #filesystems: BuildFilesystems;
   readonly #containers: StepContainers;
   readonly #pull: PullImage;
+  readonly #artifacts: ArtifactTransfer;
+  readonly #version: string;
   readonly #log: Logger;
 
   constructor(o: {
@@ -59,6 +69,9 @@ export class ImageBuilder {
     networks: NetworkStore;
     runtime: ContainerRuntime;
     pull: PullImage;
+    artifacts: ArtifactTransfer;
+    /** Of this program, for attestations. */
+    version: string;
     log: Logger;
   }) {
     const { dataRoot, execRoot, records, layers, filesystems, networks, runtime } = o;
@@ -70,6 +83,8 @@ export class ImageBuilder {
     this.#filesystems = new BuildFilesystems({ dataRoot, execRoot, layers });
     this.#containers = new StepContainers({ filesystems, networks, runtime });
     this.#pull = o.pull;
+    this.#artifacts = o.artifacts;
+    this.#version = o.version;
     this.#log = o.log;
   }
 
@@ -118,28 +133,43 @@ export class ImageBuilder {
   ): Promise<BuildOutcome> {
     const tags = request.tags.map((tag) => {
       const parsed = parseReference(tag);
-      if (parsed.digest !== undefined) throw invalid(`invalid tag ${JSON.stringify(tag)}: it cannot have a digest`);
+      if (parsed.digest !== undefined)
+        throw invalid(`invalid tag ${JSON.stringify(tag)}: it cannot have a digest`);
       return parsed;
     });
     using directory = this.#filesystems.open();
     using lease = this.#layers.blobs.lease();
     const failed = new AbortController();
     const signal = AbortSignal.any([o.signal, failed.signal]);
+    const progress = new BuildProgress(o.report);
+    const transfer = new CacheTransfer({
+      layers: this.#layers,
+      cache: this.cache,
+      artifacts: this.#artifacts,
+      request,
+      signal,
+      lease,
+      progress,
+    });
     const run = new BuildRun({
       request,
       directory,
       lease,
       signal,
       fail: (error) => failed.abort(error),
-      progress: new BuildProgress(o.report),
+      progress,
+      transfer,
       layers: this.#layers,
       cache: this.cache,
       cacheMounts: this.cacheMounts,
       containers: this.#containers,
       bases: new BaseImages({ images: this.#images, pull: this.#pull, request, signal }),
     });
-    const { state, epochNs } = await run.run();
-    const image = this.#store(state, request, epochNs);
+    const startedOn = new Date().toISOString();
+    const { state, epochNs, dockerfile, bases } = await run.run();
+    const image = this.#store(state, request, epochNs, transfer.inlineRecords(state.diffIds));
+    await transfer.export(state.diffIds);
+    await this.#attest(image, request, { directory, dockerfile, bases, startedOn });
     for (const tag of tags) this.#images.point(tag, image.id);
     this.#events.publish('builder', 'build', image.id, { name: tags[0]?.familiar ?? image.id });
     this.#log.debug({ image: image.id }, 'built');
@@ -149,8 +179,37 @@ export class ImageBuilder {
     };
   }
 
+  async #attest(
+    image: Image,
+    request: BuildRequest,
+    o: {
+      directory: BuildDirectory;
+      dockerfile: string;
+      bases: readonly { reference: string; digest: string }[];
+      startedOn: string;
+    },
+  ): Promise<void> {
+    const finishedOn = new Date().toISOString();
+    if (request.provenance)
+      this.#images.attest(
+        image.id,
+        SLSA_PROVENANCE,
+        slsaProvenance({ ...o, image, request, finishedOn, builderVersion: this.#version }),
+      );
+    if (!request.sbom) return;
+    const root = o.directory.view(image.configuration.rootfs.diff_ids);
+    const name = request.tags[0] ?? image.id;
+    const document = await spdxInWorker({ name, root, created: finishedOn, toolVersion: this.#version });
+    this.#images.attest(image.id, SPDX_DOCUMENT, document);
+  }
+
   /** The same state gives the same image: its time is that of the first build that came to it. */
-  #store(state: StageState, request: BuildRequest, epochNs: bigint | undefined): Image {
+  #store(
+    state: StageState,
+    request: BuildRequest,
+    epochNs: bigint | undefined,
+    inline: object[] | undefined,
+  ): Image {
     const config = {
       ...state.config,
       ...(Object.keys(request.labels).length === 0
@@ -172,8 +231,9 @@ export class ImageBuilder {
       rootfs: { type: 'layers', diff_ids: [...state.diffIds] },
       history: state.history.map((entry) => ({ created, ...entry })),
     };
+    const document = inline === undefined ? configuration : { ...configuration, [INLINE_CACHE]: inline };
     return this.#images.add({
-      configuration: Buffer.from(JSON.stringify(configuration)),
+      configuration: Buffer.from(JSON.stringify(document)),
       annotations: request.annotations,
       ...(state.lineage === undefined ? {} : { lineage: state.lineage }),
     });
@@ -193,6 +253,7 @@ interface RunParts {
   cacheMounts: CacheMounts;
   containers: StepContainers;
   bases: BaseImages;
+  transfer: CacheTransfer;
 }
 
 /** One build on its way. */
@@ -206,7 +267,12 @@ class BuildRun {
     this.#o = o;
   }
 
-  async run(): Promise<{ state: StageState; epochNs: bigint | undefined }> {
+  async run(): Promise<{
+    state: StageState;
+    epochNs: bigint | undefined;
+    dockerfile: string;
+    bases: { reference: string; digest: string }[];
+  }> {
     const { request, progress } = this.#o;
     const loading = progress.begin('load build definition from Dockerfile');
     const { file, plan, platform } = await this.#load();
@@ -226,7 +292,8 @@ class BuildRun {
       signal: this.#o.signal,
       globalArgs: plan.globalArgs,
       epochNs,
-      importStep: () => Promise.resolve(undefined),
+      importStep: (key) => this.#o.transfer.find(key),
+      noteStep: (key) => this.#o.transfer.use(key),
     };
     for (const index of plan.wanted) {
       const stage = plan.stages[index];
@@ -242,7 +309,7 @@ class BuildRun {
     if (failure !== undefined) throw failure;
     const state = await this.#stages.get(plan.target.index);
     if (state === undefined) throw new Error('the target was not built');
-    return { state, epochNs };
+    return { state, epochNs, dockerfile: file.lines.join('\n'), bases: this.#o.bases.used() };
   }
 
   async #load(): Promise<{ file: ParsedDockerfile; plan: StagePlan; platform: Platform }> {
@@ -321,12 +388,19 @@ class BuildRun {
     };
     if (named === undefined && stage.base === 'scratch') return empty;
     if (named !== undefined && named.kind !== 'image')
-      throw problemsOf(file)(stage.from, `context ${stage.base} holds files and cannot be the base of a stage`);
+      throw problemsOf(file)(
+        stage.from,
+        `context ${stage.base} holds files and cannot be the base of a stage`,
+      );
     const reference = named === undefined ? stage.base : named.reference;
     const { image, digest } = await this.#baseImage(reference, stage.from, file, platform, stage);
     const { configuration } = image;
     const lineage: ImageLineage = {
-      baseName: parseReference(reference).name + (parseReference(reference).digest === undefined ? `:${parseReference(reference).tag ?? 'latest'}` : ''),
+      baseName:
+        parseReference(reference).name +
+        (parseReference(reference).digest === undefined
+          ? `:${parseReference(reference).tag ?? 'latest'}`
+          : ''),
       baseDigest: digest,
       baseImageId: image.id,
       baseLayers: configuration.rootfs.diff_ids.length,
@@ -354,7 +428,10 @@ class BuildRun {
     stage: BuildStage,
   ): Promise<{ image: Image; digest: string }> {
     const { bases, progress, lease } = this.#o;
-    const step = progress.begin(`FROM ${reference}`, `${stage.name ?? `stage-${stage.index}`} 1/${stage.instructions.length + 1}`);
+    const step = progress.begin(
+      `FROM ${reference}`,
+      `${stage.name ?? `stage-${stage.index}`} 1/${stage.instructions.length + 1}`,
+    );
     try {
       const found = await bases.resolve(reference, platform, step);
       lease.keep(found.image.id);
@@ -376,7 +453,9 @@ class BuildRun {
     const direct = contexts[name] ?? contexts[name.toLowerCase()];
     if (direct !== undefined) return direct;
     const normal = normalName(name);
-    return Object.entries(contexts).find(([each]) => normal !== undefined && normalName(each) === normal)?.[1];
+    return Object.entries(contexts).find(
+      ([each]) => normal !== undefined && normalName(each) === normal,
+    )?.[1];
   }
 
   /** Files that COPY --from or a mount names. */

@@ -32,7 +32,10 @@ export function withPorts(config: ImageConfig, words: readonly string[]): ImageC
 
 export function withVolumes(config: ImageConfig, paths: readonly string[]): ImageConfig {
   if (paths.some((path) => path.trim() === '')) throw invalid('VOLUME specified can not be an empty string');
-  return { ...config, Volumes: { ...config.Volumes, ...Object.fromEntries(paths.map((path) => [path, {}])) } };
+  return {
+    ...config,
+    Volumes: { ...config.Volumes, ...Object.fromEntries(paths.map((path) => [path, {}])) },
+  };
 }
 
 export function withStopSignal(config: ImageConfig, signal: string): ImageConfig {
@@ -65,7 +68,8 @@ export function healthcheckOf(
     if (command !== '') throw invalid('HEALTHCHECK NONE takes no arguments');
     return { Test: ['NONE'] };
   }
-  if (kind !== 'CMD') throw invalid(`Unknown type ${JSON.stringify(match?.[1] ?? '')} in HEALTHCHECK (try CMD)`);
+  if (kind !== 'CMD')
+    throw invalid(`Unknown type ${JSON.stringify(match?.[1] ?? '')} in HEALTHCHECK (try CMD)`);
   if (command === '') throw invalid('Missing command after HEALTHCHECK CMD');
   const list = json(command);
   const health: HealthConfig = { Test: list === undefined ? ['CMD-SHELL', command] : ['CMD', ...list] };

@@ -30,7 +30,10 @@ export async function downloadTo(
     response = await fetch(url, { signal: o.signal, redirect: 'follow' });
   } catch (cause) {
     if (o.signal.aborted) throw cancelled('the build was cancelled', { cause });
-    throw unavailable(`cannot fetch ${url}: ${messageOf(cause instanceof Error ? (cause.cause ?? cause) : cause)}`, { cause });
+    throw unavailable(
+      `cannot fetch ${url}: ${messageOf(cause instanceof Error ? (cause.cause ?? cause) : cause)}`,
+      { cause },
+    );
   }
   if (!response.ok || response.body === null)
     throw invalid(`cannot fetch ${url}: the server answers ${response.status}`);

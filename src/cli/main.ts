@@ -70,8 +70,18 @@ function addImageCommands(root: Command): void {
     .option('-f, --file <file>', 'the Dockerfile (default: PATH/Dockerfile), or - for standard input')
     .option('-t, --tag <name>', 'a name for the image', collect, [])
     .option('--target <stage>', 'the last stage to build')
-    .option('--build-arg <name=value>', "an ARG's value; a name alone takes it from the environment", collect, [])
-    .option('--build-context <name=source>', 'a directory, docker-image:// or git address by a name', collect, [])
+    .option(
+      '--build-arg <name=value>',
+      "an ARG's value; a name alone takes it from the environment",
+      collect,
+      [],
+    )
+    .option(
+      '--build-context <name=source>',
+      'a directory, docker-image:// or git address by a name',
+      collect,
+      [],
+    )
     .option('--label <name=value>', "one of the image's labels", collect, [])
     .option('--annotation <name=value>', "one of the manifest's annotations", collect, [])
     .option('--platform <os/arch>', 'the platform of the image')
@@ -80,7 +90,12 @@ function addImageCommands(root: Command): void {
     .option('--pull', 'look for newer base images', false)
     .option('--push', 'push the tags afterwards', false)
     .option('--network <mode>', 'network of RUN: default, none or host', 'default')
-    .option('--secret <id=…,src=…>', 'a secret for RUN --mount=type=secret; env=NAME takes a variable', collect, [])
+    .option(
+      '--secret <id=…,src=…>',
+      'a secret for RUN --mount=type=secret; env=NAME takes a variable',
+      collect,
+      [],
+    )
     .option('--ssh <id[=socket]>', 'an ssh agent for RUN --mount=type=ssh', collect, [])
     .option('--cache-from <source>', 'type=registry,ref=… or type=local,src=…', collect, [])
     .option('--cache-to <target>', 'type=registry,ref=…, type=local,dest=… or type=inline', collect, [])
@@ -93,8 +108,8 @@ function addImageCommands(root: Command): void {
     .option('-q, --quiet', 'print the image ID alone', false)
     .option('--iidfile <file>', 'write the image ID to a file')
     .option('--metadata-file <file>', "write the result's digests to a file")
-    .option('--provenance [on]', 'attach a SLSA provenance attestation')
-    .option('--sbom [on]', 'attach an SPDX bill of materials')
+    .option('--provenance', 'attach a SLSA provenance attestation', false)
+    .option('--sbom', 'attach an SPDX bill of materials', false)
     .addHelpText(
       'after',
       `
@@ -122,6 +137,44 @@ Examples:
     .action(async (image: string) => {
       const { push } = await import('./build.ts');
       await push(await connect(root), image);
+    });
+  const image = root.command('image').description('what images are made of');
+  image
+    .command('tree')
+    .description('each image below the one it was built on')
+    .option('--format <format>', 'table or json', 'table')
+    .action(async (o: { format: string }) => {
+      const { printTree } = await import('./image-tree.ts');
+      await printTree(await connect(root), o);
+    });
+  image
+    .command('outdated')
+    .description('images whose base has moved, here or at its registry; exit code 1 where there are any')
+    .option('--format <format>', 'table or json', 'table')
+    .action(async (o: { format: string }) => {
+      const { printOutdated } = await import('./image-tree.ts');
+      if (await printOutdated(await connect(root), o)) process.exitCode = 1;
+    });
+  image
+    .command('attestations <image>')
+    .description('provenance and bill of materials of an image that was built with them, as JSON')
+    .action(async (name: string) => {
+      const client = await connect(root);
+      console.log(JSON.stringify(await client.call('GET', `/images/${name}/attestations`), undefined, 2));
+    });
+  image
+    .command('rebase <base>')
+    .description('put the images that were built on a base onto the base as it is now, without building them')
+    .option('--force', 'also images that install packages of their own', false)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  drover pull debian:12 && drover image rebase debian:12`,
+    )
+    .action(async (base: string, o: { force: boolean }) => {
+      const { rebase } = await import('./image-tree.ts');
+      await rebase(await connect(root), base, o);
     });
   root
     .command('login [registry]')

@@ -129,7 +129,8 @@ export function removeCredentials(host: string): boolean {
 
 /** Docker's credential helper protocol: a program, a verb, and the key on standard input. */
 function askHelper(helper: string, verb: 'get' | 'store' | 'erase', input: string): string | undefined {
-  if (!/^[A-Za-z0-9._-]+$/.test(helper)) throw invalid(`credential helper ${JSON.stringify(helper)} is no program's name`);
+  if (!/^[A-Za-z0-9._-]+$/.test(helper))
+    throw invalid(`credential helper ${JSON.stringify(helper)} is no program's name`);
   const done = spawnSync(`docker-credential-${helper}`, [verb], {
     input,
     encoding: 'utf8',

@@ -21,6 +21,7 @@ import { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
 import { VolumeStore } from '#engine/volumes/volume-store.ts';
 import { cgroupMode } from '#linux/cgroups.ts';
 import type { ContainerRecord } from '#model/container.ts';
+import { RegistryArtifacts } from '#registry/artifact-transfer.ts';
 import { BlobDownloads } from '#registry/blob-download.ts';
 import { credentialsFor } from '#registry/credentials.ts';
 import { ImagePuller } from '#registry/image-puller.ts';
@@ -172,6 +173,8 @@ async function startEngine(
       const credentials = credentialsFor(parsed.name.split('/', 1)[0] ?? '', request.credentials);
       return puller.pull({ reference: parsed, platform, report, signal, credentials });
     },
+    artifacts: new RegistryArtifacts({ registries, puller, layers }),
+    version: PRODUCT_VERSION,
     log,
   });
   builder.recover();

@@ -59,7 +59,12 @@ async function main(): Promise<void> {
 }
 
 async function serve(
-  flags: { addr: string; 'data-root': string; config?: string | undefined; 'insecure-registry'?: string[] | undefined },
+  flags: {
+    addr: string;
+    'data-root': string;
+    config?: string | undefined;
+    'insecure-registry'?: string[] | undefined;
+  },
   log: pino.Logger,
 ): Promise<void> {
   const dataRoot = flags['data-root'];

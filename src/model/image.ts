@@ -35,6 +35,14 @@ export interface Image {
   repoDigests: string[];
   /** What it was built on; absent for images that were not built here. */
   lineage?: ImageLineage;
+  /** What was said about it when it was built. */
+  attestations?: Attestation[];
+}
+
+/** A predicate about an image, kept as a blob. */
+export interface Attestation {
+  predicateType: string;
+  digest: string;
 }
 
 /** Where a built image comes from. */

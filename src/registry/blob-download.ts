@@ -1,9 +1,18 @@
 import { createHash } from 'node:crypto';
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Descriptor } from '#engine/images/image-documents.ts';
-import { FileGrowth } from '#engine/layers/growing-file.ts';
+import type { FileGrowth } from '#engine/layers/growing-file.ts';
 import { invalid, kindOf, unavailable } from '#model/errors.ts';
 import { type RegistryClient, retryDelayMs } from './registry-client.ts';
 
@@ -130,5 +139,6 @@ export function checkDigest(data: Buffer, digest: string, what: string): void {
   if (algorithm !== 'sha256' && algorithm !== 'sha512')
     throw invalid(`${what}: digest algorithm ${algorithm} is not supported`);
   const actual = createHash(algorithm).update(data).digest('hex');
-  if (actual !== hex) throw invalid(`${what}: its content is ${algorithm}:${actual}, not ${digest} as it should be`);
+  if (actual !== hex)
+    throw invalid(`${what}: its content is ${algorithm}:${actual}, not ${digest} as it should be`);
 }

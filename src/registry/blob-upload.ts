@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { Readable, Transform } from 'node:stream';
+import { type Readable, Transform } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { invalid, kindOf } from '#model/errors.ts';
 import { type RegistryClient, retryDelayMs } from './registry-client.ts';

@@ -90,7 +90,15 @@ export class ImagePuller {
     const before = this.#find(reference)?.id;
     const { image, digest } = await this.#registries.use(
       { name: reference.name, actions: 'pull', credentials: request.credentials, signal },
-      (client, path) => this.#pullFrom(client, { path, tag, wanted, progress, name: reference.familiar, report: request.report }),
+      (client, path) =>
+        this.#pullFrom(client, {
+          path,
+          tag,
+          wanted,
+          progress,
+          name: reference.familiar,
+          report: request.report,
+        }),
     );
     const shown = `${reference.familiar}${reference.digest === undefined ? ':' : '@'}${tag}`;
     if (reference.digest === undefined) this.#images.point(reference, image.id);
@@ -142,7 +150,10 @@ export class ImagePuller {
     return this.#images.list().find((image) =>
       [...image.repoTags, ...image.repoDigests].some((each) => {
         const parsed = parseReference(each);
-        return `${parsed.name}${parsed.digest === undefined ? `:${parsed.tag ?? 'latest'}` : `@${parsed.digest}`}` === text;
+        return (
+          `${parsed.name}${parsed.digest === undefined ? `:${parsed.tag ?? 'latest'}` : `@${parsed.digest}`}` ===
+          text
+        );
       }),
     );
   }
@@ -196,9 +207,12 @@ export class ImagePuller {
       const index = parseDocument(ImageIndex, current.data, `index of ${name}`);
       const chosen = chooseManifest(index, wanted);
       if (chosen === undefined)
-        throw notFound(`no matching manifest for ${formatPlatform(wanted)} in the manifest list entries of ${name}`, {
-          hint: `It has: ${index.manifests.flatMap(({ platform }) => (platform && platform.os !== 'unknown' ? [formatPlatform(platform)] : [])).join(', ')}`,
-        });
+        throw notFound(
+          `no matching manifest for ${formatPlatform(wanted)} in the manifest list entries of ${name}`,
+          {
+            hint: `It has: ${index.manifests.flatMap(({ platform }) => (platform && platform.os !== 'unknown' ? [formatPlatform(platform)] : [])).join(', ')}`,
+          },
+        );
       current = await fetchManifest(client, path, chosen.digest, chosen);
     }
     return current;
@@ -217,6 +231,14 @@ export class ImagePuller {
       throw invalid(`${what} has ${body.length} bytes, its manifest says ${config.size}`);
     checkDigest(body, config.digest, what);
     return body;
+  }
+
+  /** One layer of a repository, unpacked here. */
+  async fetchLayer(
+    client: RegistryClient,
+    o: { path: string; descriptor: Descriptor; diffId: string; lease: Lease },
+  ): Promise<void> {
+    await this.#layer(client, { ...o, progress: new TransferProgress(() => undefined) });
   }
 
   async #layer(
@@ -287,7 +309,8 @@ export class ImagePuller {
       this.#downloads.discard(digest);
     }
     if (fetched.status === 'rejected') {
-      const reason: unknown = extracted.status === 'rejected' && isOwnFault(extracted.reason) ? extracted.reason : fetched.reason;
+      const reason: unknown =
+        extracted.status === 'rejected' && isOwnFault(extracted.reason) ? extracted.reason : fetched.reason;
       if (isOwnFault(reason)) this.#downloads.discard(digest);
       throw reason;
     }

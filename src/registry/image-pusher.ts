@@ -14,6 +14,7 @@ import { type ImageReference, parseReference } from '#engine/images/reference.ts
 import type { LayerStore } from '#engine/layers/layer-store.ts';
 import { internal, notFound } from '#model/errors.ts';
 import type { Image, ProgressLine } from '#model/image.ts';
+import { inTotoStatement, pushAttestation } from './attestation-push.ts';
 import { uploadBlob } from './blob-upload.ts';
 import { boundedParallel } from './bounded-parallel.ts';
 import type { RegistryCredentials } from './credentials.ts';
@@ -89,6 +90,7 @@ export class ImagePusher {
       async (client, path) => {
         await this.#upload(client, path, prepared, progress);
         await putManifest(client, path, tag, prepared);
+        await this.#pushAttestations(client, path, image, prepared);
       },
     );
     const digest = digestOf(prepared.manifest);
@@ -134,13 +136,32 @@ export class ImagePusher {
     if (!isPlain && this.#blobs.has(descriptor.digest)) return descriptor;
     progress.state(shortDigest(diffId), 'Preparing');
     const made = await this.#layers.archive(diffId, { compress: true, lease });
-    if (made === undefined) throw internal(`layer ${diffId} is not in the store any more; pull the image again`);
+    if (made === undefined)
+      throw internal(`layer ${diffId} is not in the store any more; pull the image again`);
     if (made.digest === descriptor.digest) return descriptor;
     return {
-      mediaType: descriptor.mediaType === OCI_LAYER || isPlain ? OCI_LAYER_GZIP : (descriptor.mediaType ?? OCI_LAYER_GZIP),
+      mediaType:
+        descriptor.mediaType === OCI_LAYER || isPlain
+          ? OCI_LAYER_GZIP
+          : (descriptor.mediaType ?? OCI_LAYER_GZIP),
       digest: made.digest,
       size: made.size,
     };
+  }
+
+  async #pushAttestations(
+    client: RegistryClient,
+    path: string,
+    image: Image,
+    { manifest, mediaType }: PreparedImage,
+  ): Promise<void> {
+    const subject = { mediaType, digest: digestOf(manifest), size: manifest.length };
+    for (const attestation of image.attestations ?? []) {
+      const { predicateType } = attestation;
+      const predicate = this.#images.predicate(attestation);
+      const statement = inTotoStatement({ name: path, digest: subject.digest, predicateType, predicate });
+      await pushAttestation(client, path, { statement, predicateType, subject });
+    }
   }
 
   async #upload(
@@ -163,7 +184,10 @@ export class ImagePusher {
         progress: (bytes) => progress.part(id, 'Pushing', bytes, size),
       });
       if (digest === config.digest) return;
-      progress.state(id, done === 'there' ? 'Layer already exists' : done === 'mounted' ? 'Mounted' : 'Pushed');
+      progress.state(
+        id,
+        done === 'there' ? 'Layer already exists' : done === 'mounted' ? 'Mounted' : 'Pushed',
+      );
     });
   }
 

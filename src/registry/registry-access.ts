@@ -3,7 +3,12 @@ import { readFileSync, statSync } from 'node:fs';
 import { compare } from 'bcryptjs';
 import { jwtVerify, SignJWT } from 'jose';
 import { invalid } from '#model/errors.ts';
-import { type AccessRule, matchesPattern, type RegistryAction, type RegistryConfiguration } from './registry-configuration.ts';
+import {
+  type AccessRule,
+  matchesPattern,
+  type RegistryAction,
+  type RegistryConfiguration,
+} from './registry-configuration.ts';
 import { RegistryProblem } from './registry-problem.ts';
 
 /** What a token, or the lack of one, allows. */
@@ -43,12 +48,19 @@ export class RegistryAccess {
   /** Who sent the request; `UNAUTHORIZED` where the credentials are wrong. */
   async identify(authorization: string | undefined): Promise<Identity> {
     const { method } = this.#configuration.auth;
-    if (method === 'none') return { user: ANONYMOUS, allows: (repository, action) => this.#permits(ANONYMOUS, repository, action, true) };
+    if (method === 'none')
+      return {
+        user: ANONYMOUS,
+        allows: (repository, action) => this.#permits(ANONYMOUS, repository, action, true),
+      };
     if (authorization === undefined) return this.#identity(ANONYMOUS);
     const [scheme = '', value = ''] = authorization.split(' ');
     if (scheme.toLowerCase() === 'basic') return this.#identity(await this.#checkBasic(value));
     if (scheme.toLowerCase() === 'bearer' && method === 'token') return await this.#checkToken(value);
-    throw new RegistryProblem('UNAUTHORIZED', 'the credentials are of a kind that this registry does not know');
+    throw new RegistryProblem(
+      'UNAUTHORIZED',
+      'the credentials are of a kind that this registry does not know',
+    );
   }
 
   /** The WWW-Authenticate header that tells a client how to get further. */
@@ -105,7 +117,9 @@ export class RegistryAccess {
   #permits(user: string, repository: string, action: RegistryAction, byDefault: boolean): boolean {
     const { access } = this.#configuration;
     if (access.length === 0) return byDefault;
-    const rule = access.find((each) => names(each, user) && each.repositories.some((pattern) => matchesPattern(repository, pattern)));
+    const rule = access.find(
+      (each) => names(each, user) && each.repositories.some((pattern) => matchesPattern(repository, pattern)),
+    );
     return rule?.actions.includes(action) ?? false;
   }
 
@@ -115,7 +129,9 @@ export class RegistryAccess {
     const colon = text.indexOf(':');
     const user = text.slice(0, Math.max(0, colon));
     const hash = this.#users.get(user);
-    const key = createHmac('sha256', this.#key).update(`${text}\0${hash ?? ''}`).digest('base64');
+    const key = createHmac('sha256', this.#key)
+      .update(`${text}\0${hash ?? ''}`)
+      .digest('base64');
     const until = this.#remembered.get(key) ?? 0;
     if (until > Date.now()) return user;
     const isRight = await compare(text.slice(colon + 1), hash ?? NOBODY);

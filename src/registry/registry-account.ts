@@ -58,7 +58,11 @@ export async function searchRegistry(
   const path = `/v1/search?${query}`;
   return await registries.useHost(host, o, async (client) => {
     const { body } = await client
-      .document({ method: 'GET', path: host === 'docker.io' ? HUB_SEARCH + path : path, what: `search in ${host}` })
+      .document({
+        method: 'GET',
+        path: host === 'docker.io' ? HUB_SEARCH + path : path,
+        what: `search in ${host}`,
+      })
       .catch((error: unknown) => {
         if (error instanceof DroverError && error.kind === 'not-found')
           throw invalid(`registry ${host} has no search`, { cause: error });

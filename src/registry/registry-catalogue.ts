@@ -69,7 +69,10 @@ export class RegistryCatalogue implements Disposable {
   }
 
   blobSize(repository: string, digest: string): number | undefined {
-    const [row] = this.#all('SELECT size FROM blobs WHERE repository = ? AND digest = ?', [repository, digest]);
+    const [row] = this.#all('SELECT size FROM blobs WHERE repository = ? AND digest = ?', [
+      repository,
+      digest,
+    ]);
     return row === undefined ? undefined : Number(row['size']);
   }
 
@@ -99,19 +102,24 @@ export class RegistryCatalogue implements Disposable {
   }
 
   manifest(repository: string, digest: string): CataloguedManifest | undefined {
-    const [row] = this.#all('SELECT * FROM manifests WHERE repository = ? AND digest = ?', [repository, digest]);
+    const [row] = this.#all('SELECT * FROM manifests WHERE repository = ? AND digest = ?', [
+      repository,
+      digest,
+    ]);
     return row === undefined ? undefined : manifestOf(row);
   }
 
   manifests(repository: string): CataloguedManifest[] {
-    return this.#all('SELECT * FROM manifests WHERE repository = ? ORDER BY digest', [repository]).map(manifestOf);
+    return this.#all('SELECT * FROM manifests WHERE repository = ? ORDER BY digest', [repository]).map(
+      manifestOf,
+    );
   }
 
   referrers(repository: string, subject: string): CataloguedManifest[] {
-    return this.#all('SELECT * FROM manifests WHERE repository = ? AND subject = ? ORDER BY pushed_at, digest', [
-      repository,
-      subject,
-    ]).map(manifestOf);
+    return this.#all(
+      'SELECT * FROM manifests WHERE repository = ? AND subject = ? ORDER BY pushed_at, digest',
+      [repository, subject],
+    ).map(manifestOf);
   }
 
   /** A manifest, the digests it names, and the tags that mean it from now on: all or nothing. */
@@ -165,12 +173,20 @@ export class RegistryCatalogue implements Disposable {
   tag(repository: string, name: string): CataloguedTag | undefined {
     const [row] = this.#all('SELECT * FROM tags WHERE repository = ? AND name = ?', [repository, name]);
     if (row === undefined) return undefined;
-    return { name, digest: String(row['digest']), updatedAt: new Date(Number(row['updated_at'])).toISOString() };
+    return {
+      name,
+      digest: String(row['digest']),
+      updatedAt: new Date(Number(row['updated_at'])).toISOString(),
+    };
   }
 
   /** A tag that still means what it meant, seen again now. */
   touchTag(repository: string, name: string): void {
-    this.#run('UPDATE tags SET updated_at = ? WHERE repository = ? AND name = ?', [Date.now(), repository, name]);
+    this.#run('UPDATE tags SET updated_at = ? WHERE repository = ? AND name = ?', [
+      Date.now(),
+      repository,
+      name,
+    ]);
   }
 
   deleteTag(repository: string, name: string): boolean {

@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns';
 import { once } from 'node:events';
-import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from 'node:http';
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { isIP, type LookupFunction } from 'node:net';
 import type { Readable } from 'node:stream';
@@ -59,6 +59,7 @@ export class RegistryClient implements Disposable {
   readonly #https: HttpsAgent;
   #authorization: string | undefined;
   #addressClass: AddressClass | undefined;
+  #hasAnswered = false;
 
   constructor(o: {
     endpoint: RegistryEndpoint;
@@ -99,7 +100,10 @@ export class RegistryClient implements Disposable {
       } catch (error) {
         const wait = error instanceof Retriable ? error.waitSeconds : undefined;
         const cause = error instanceof Retriable ? error.reason : error;
-        const hopeless = kindOf(cause) !== 'unavailable' || attempt >= ATTEMPTS || o.once === true;
+        // Who was never reached is not there, as a rule; who was comes back.
+        const isAbsent = cause instanceof Unreachable && !this.#hasAnswered;
+        const hopeless =
+          kindOf(cause) !== 'unavailable' || attempt >= ATTEMPTS || o.once === true || isAbsent;
         if (hopeless || (wait ?? 0) > LONGEST_WAIT_S) throw cause;
         const delayMs = wait === undefined ? retryDelayMs(attempt) : wait * 1000;
         await sleep(delayMs, undefined, { signal: this.#signal }).catch((reason: unknown) => {
@@ -162,7 +166,9 @@ export class RegistryClient implements Disposable {
     if (!URL.canParse(realm)) throw invalid(`${what}: the registry names no place to authenticate at`);
     const url = new URL(realm);
     if (url.protocol !== 'https:' && !this.endpoint.insecure)
-      throw forbidden(`${what}: the registry asks for credentials over ${url.protocol}//, which is not secure`);
+      throw forbidden(
+        `${what}: the registry asks for credentials over ${url.protocol}//, which is not secure`,
+      );
     const service = parameters['service'] ?? '';
     const scope = this.#scope === '' ? parameters['scope'] : this.#scope;
     const { identitytoken } = this.#credentials;
@@ -210,7 +216,10 @@ export class RegistryClient implements Disposable {
       if (redirects >= MOST_REDIRECTS) throw invalid(`${o.what}: the registry redirects in circles`);
       if (!URL.canParse(location, url)) throw invalid(`${o.what}: the registry redirects to no address`);
       const next = new URL(location, url);
-      if (!['https:', 'http:'].includes(next.protocol) || (url.protocol === 'https:' && next.protocol === 'http:' && !this.endpoint.insecure))
+      if (
+        !['https:', 'http:'].includes(next.protocol) ||
+        (url.protocol === 'https:' && next.protocol === 'http:' && !this.endpoint.insecure)
+      )
         throw forbidden(`${o.what}: the registry redirects to ${next.protocol}//, which is not secure`);
       url = next;
     }
@@ -255,6 +264,7 @@ export class RegistryClient implements Disposable {
     try {
       const [response] = await answered;
       const message: IncomingMessage = response;
+      this.#hasAnswered = true;
       if (isOwn) this.#noteAddress(message.socket.remoteAddress);
       message.once('error', () => undefined);
       return message;
@@ -302,9 +312,19 @@ export class RegistryClient implements Disposable {
         hint: `If ${url.host} has no trusted certificate, put its CA into /etc/drover/certs.d/${url.host}/ca.crt, or name it with --insecure-registry.`,
       });
     }
-    return unavailable(`${what}: cannot reach ${url.host}: ${messageOf(error)}`, { cause: error });
+    const message = `${what}: cannot reach ${url.host}: ${messageOf(error)}`;
+    return ABSENT.includes(code) ? new Unreachable(message, error) : unavailable(message, { cause: error });
   }
 }
+
+/** Nobody answers at the address, or it has none. */
+class Unreachable extends DroverError {
+  constructor(message: string, cause: unknown) {
+    super('unavailable', message, { cause });
+  }
+}
+
+const ABSENT = ['ENOTFOUND', 'EAI_AGAIN', 'ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH'];
 
 /** The other end does not speak TLS, or is not who it should be. */
 export class TlsFailure extends DroverError {

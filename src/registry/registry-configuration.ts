@@ -132,7 +132,9 @@ export function readRegistryConfiguration(file: string | undefined): RegistryCon
   }
   const parsed = schema.safeParse(value);
   if (!parsed.success) {
-    const problems = parsed.error.issues.map(({ path, message }) => `${path.map(String).join('.')}: ${message}`);
+    const problems = parsed.error.issues.map(
+      ({ path, message }) => `${path.map(String).join('.')}: ${message}`,
+    );
     throw invalid(`the registry's configuration ${file}: ${problems.join('; ')}`);
   }
   const configuration: RegistryConfiguration = parsed.data;

@@ -92,7 +92,9 @@ export class RegistryContent {
   ): Promise<boolean> {
     if (!isDigest(digest)) return false;
     const sources = o.from === undefined ? this.catalogue.repositoriesOfBlob(digest) : [o.from];
-    const source = sources.find((each) => o.canRead(each) && this.catalogue.blobSize(each, digest) !== undefined);
+    const source = sources.find(
+      (each) => o.canRead(each) && this.catalogue.blobSize(each, digest) !== undefined,
+    );
     if (source === undefined && !o.shared) return false;
     await this.#sweeping;
     const size = await this.storage.size(digest);
@@ -124,7 +126,8 @@ export class RegistryContent {
     o: { source: Readable; start: number | undefined; length: number | undefined },
   ): Promise<UploadState> {
     const upload = await this.#upload(repository, id);
-    if (upload.isBusy) throw new RegistryProblem('BLOB_UPLOAD_INVALID', 'another request is writing to this upload');
+    if (upload.isBusy)
+      throw new RegistryProblem('BLOB_UPLOAD_INVALID', 'another request is writing to this upload');
     if (o.start !== undefined && o.start !== upload.size)
       throw new RegistryProblem(
         'RANGE_INVALID',
@@ -144,7 +147,9 @@ export class RegistryContent {
       }
     } catch (error) {
       if (kindOf(error) !== 'internal') throw error;
-      throw new RegistryProblem('BLOB_UPLOAD_INVALID', `the upload broke off: ${messageOf(error)}`, { cause: error });
+      throw new RegistryProblem('BLOB_UPLOAD_INVALID', `the upload broke off: ${messageOf(error)}`, {
+        cause: error,
+      });
     } finally {
       closeSync(fd);
       upload.isBusy = false;
@@ -162,7 +167,10 @@ export class RegistryContent {
     const actual = `sha256:${upload.hash.copy().digest('hex')}`;
     if (actual !== digest) {
       this.cancelUpload(repository, id);
-      throw new RegistryProblem('DIGEST_INVALID', `provided digest did not match uploaded content: it is ${actual}`);
+      throw new RegistryProblem(
+        'DIGEST_INVALID',
+        `provided digest did not match uploaded content: it is ${actual}`,
+      );
     }
     this.#checkQuota(repository, digest, upload.size);
     await this.#sweeping;
@@ -200,7 +208,8 @@ export class RegistryContent {
     const known = this.#live.get(id);
     if (known !== undefined) return known;
     const path = this.#uploadPath(id);
-    if (!existsSync(path)) throw new RegistryProblem('BLOB_UPLOAD_UNKNOWN', 'blob upload unknown to registry');
+    if (!existsSync(path))
+      throw new RegistryProblem('BLOB_UPLOAD_UNKNOWN', 'blob upload unknown to registry');
     const restored: LiveUpload = { hash: createHash('sha256'), size: 0, isBusy: false };
     for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) {
       restored.hash.update(chunk);
@@ -244,10 +253,16 @@ export class RegistryContent {
     const described = describeManifest(data, o.mediaType);
     for (const part of described.blobs)
       if (this.catalogue.blobSize(repository, part) === undefined)
-        throw new RegistryProblem('MANIFEST_BLOB_UNKNOWN', `manifest references blob unknown to registry: ${part}`);
+        throw new RegistryProblem(
+          'MANIFEST_BLOB_UNKNOWN',
+          `manifest references blob unknown to registry: ${part}`,
+        );
     for (const part of described.manifests)
       if (this.catalogue.manifest(repository, part) === undefined)
-        throw new RegistryProblem('MANIFEST_BLOB_UNKNOWN', `manifest references manifest unknown to registry: ${part}`);
+        throw new RegistryProblem(
+          'MANIFEST_BLOB_UNKNOWN',
+          `manifest references manifest unknown to registry: ${part}`,
+        );
     this.#checkQuota(repository, digest, data.length);
     await this.#sweeping;
     const manifest = {

@@ -1,4 +1,4 @@
-import { type ImageManifest, manifestKind, type ImageIndex } from '#engine/images/image-documents.ts';
+import { type ImageIndex, type ImageManifest, manifestKind } from '#engine/images/image-documents.ts';
 import type { CataloguedManifest, CataloguedTag } from './registry-catalogue.ts';
 import { humanBytes, shortDigest } from './transfer-progress.ts';
 

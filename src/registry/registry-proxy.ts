@@ -61,11 +61,16 @@ export class RegistryProxy implements Disposable {
       await this.#fetchManifest(repository, reference);
     } catch (error) {
       if (tag !== undefined && kindOf(error) === 'unavailable') {
-        this.#log.warn({ repository, reference, error: messageOf(error) }, 'proxy: answered with what is here');
+        this.#log.warn(
+          { repository, reference, error: messageOf(error) },
+          'proxy: answered with what is here',
+        );
         return;
       }
       if (kindOf(error) === 'not-found' || kindOf(error) === 'unauthorized')
-        throw new RegistryProblem('MANIFEST_UNKNOWN', `manifest unknown: ${repository}:${reference}`, { cause: error });
+        throw new RegistryProblem('MANIFEST_UNKNOWN', `manifest unknown: ${repository}:${reference}`, {
+          cause: error,
+        });
       throw error;
     }
   }
@@ -87,11 +92,16 @@ export class RegistryProxy implements Disposable {
       { parts: partsOf(fetched.data), tags: reference.includes(':') ? [] : [reference] },
     );
     if ((await storage.put(fetched.data)) !== fetched.digest)
-      throw invalid(`manifest ${repository}:${reference} is ${digestOf(fetched.data)}, not ${fetched.digest}`);
+      throw invalid(
+        `manifest ${repository}:${reference} is ${digestOf(fetched.data)}, not ${fetched.digest}`,
+      );
   }
 
   /** The blob as it comes, or undefined where it is here already. */
-  async openBlob(repository: string, digest: string): Promise<{ size: number; stream: () => Readable } | undefined> {
+  async openBlob(
+    repository: string,
+    digest: string,
+  ): Promise<{ size: number; stream: () => Readable } | undefined> {
     const { catalogue, storage } = this.#content;
     if (catalogue.blobSize(repository, digest) !== undefined) return undefined;
     const known = await storage.size(digest);
@@ -124,7 +134,12 @@ export class RegistryProxy implements Disposable {
     if (other !== undefined) return other;
     const growth = new FileGrowth();
     const done = this.#use(repository, (client, path) =>
-      this.#downloads.fetch(client, { path, descriptor: { digest, size }, growth, progress: () => undefined }),
+      this.#downloads.fetch(client, {
+        path,
+        descriptor: { digest, size },
+        growth,
+        progress: () => undefined,
+      }),
     ).then(() => this.#keep(repository, digest, size));
     const fetching = { growth, size, done };
     this.#fetching.set(digest, fetching);
@@ -144,10 +159,7 @@ export class RegistryProxy implements Disposable {
     await this.#content.storage.adopt(path, digest);
   }
 
-  async #use<T>(
-    repository: string,
-    work: (client: RegistryClient, path: string) => Promise<T>,
-  ): Promise<T> {
+  async #use<T>(repository: string, work: (client: RegistryClient, path: string) => Promise<T>): Promise<T> {
     const { remote, username, password } = this.#settings;
     const path = remote === 'docker.io' && !repository.includes('/') ? `library/${repository}` : repository;
     return await this.#registries.use(

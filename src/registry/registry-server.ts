@@ -1,17 +1,34 @@
 import { timingSafeEqual } from 'node:crypto';
-import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { TLSSocket } from 'node:tls';
 import type { Logger } from 'pino';
 import { digestOf } from '#engine/blobs/blob-store.ts';
-import { ImageIndex, ImageManifest, manifestKind, OCI_INDEX, parseDocument } from '#engine/images/image-documents.ts';
+import {
+  ImageIndex,
+  ImageManifest,
+  manifestKind,
+  OCI_INDEX,
+  parseDocument,
+} from '#engine/images/image-documents.ts';
 import { DroverError, internal, messageOf } from '#model/errors.ts';
 import { OWN_REGISTRY_HEADER } from './registries.ts';
 import { type Identity, type RegistryAccess, secretDigest } from './registry-access.ts';
 import type { RegistryAction } from './registry-configuration.ts';
-import { checkedDigest, checkedName, LARGEST_MANIFEST, type RegistryContent, type UploadState } from './registry-content.ts';
+import {
+  checkedDigest,
+  checkedName,
+  LARGEST_MANIFEST,
+  type RegistryContent,
+  type UploadState,
+} from './registry-content.ts';
 import type { RegistryMetrics } from './registry-metrics.ts';
 import { kindName, manifestPage, repositoriesPage, repositoryPage } from './registry-page.ts';
 import { problemOf, RegistryProblem } from './registry-problem.ts';
@@ -58,7 +75,8 @@ export function createRegistryServer(
   tls: { cert: Buffer; key: Buffer } | undefined,
 ): Server {
   const routes = new RegistryHttp(parts);
-  const listener = (request: IncomingMessage, response: ServerResponse): void => routes.serve(request, response);
+  const listener = (request: IncomingMessage, response: ServerResponse): void =>
+    routes.serve(request, response);
   const options = { maxHeaderSize: HEAD_LIMIT_BYTES, requestTimeout: 0, keepAliveTimeout: 30_000 };
   return tls === undefined
     ? createHttpServer(options, listener)
@@ -90,7 +108,9 @@ class RegistryHttp {
     );
     response.setHeader('Docker-Distribution-Api-Version', 'registry/2.0');
     response.setHeader('X-Content-Type-Options', 'nosniff');
-    this.#handle(request, response, url, matched).catch((error: unknown) => this.#fail(request, response, error));
+    this.#handle(request, response, url, matched).catch((error: unknown) =>
+      this.#fail(request, response, error),
+    );
   }
 
   #match(method: string, path: string): { route: RegistryRoute; groups: string[] } | undefined {
@@ -199,41 +219,82 @@ class RegistryHttp {
       route('tags', 'GET', `/v2/${name}/tags/list`, 'pull', (exchange, repository = '') =>
         this.#tags(exchange, repository),
       ),
-      route('referrers', 'GET', `/v2/${name}/referrers/([^/]+)`, 'pull', (exchange, repository = '', digest = '') =>
-        this.#referrers(exchange, repository, digest),
+      route(
+        'referrers',
+        'GET',
+        `/v2/${name}/referrers/([^/]+)`,
+        'pull',
+        (exchange, repository = '', digest = '') => this.#referrers(exchange, repository, digest),
       ),
-      route('manifest', 'GET', `/v2/${name}/manifests/([^/]+)`, 'pull', (exchange, repository = '', reference = '') =>
-        this.#getManifest(exchange, repository, reference),
+      route(
+        'manifest',
+        'GET',
+        `/v2/${name}/manifests/([^/]+)`,
+        'pull',
+        (exchange, repository = '', reference = '') => this.#getManifest(exchange, repository, reference),
       ),
-      route('manifest', 'PUT', `/v2/${name}/manifests/([^/]+)`, 'push', (exchange, repository = '', reference = '') =>
-        this.#putManifest(exchange, repository, reference),
+      route(
+        'manifest',
+        'PUT',
+        `/v2/${name}/manifests/([^/]+)`,
+        'push',
+        (exchange, repository = '', reference = '') => this.#putManifest(exchange, repository, reference),
       ),
-      route('manifest', 'DELETE', `/v2/${name}/manifests/([^/]+)`, 'delete', (exchange, repository = '', reference = '') =>
-        this.#deleteManifest(exchange, repository, reference),
+      route(
+        'manifest',
+        'DELETE',
+        `/v2/${name}/manifests/([^/]+)`,
+        'delete',
+        (exchange, repository = '', reference = '') => this.#deleteManifest(exchange, repository, reference),
       ),
       route('uploads', 'POST', `/v2/${name}/blobs/uploads/?`, 'push', (exchange, repository = '') =>
         this.#beginUpload(exchange, repository),
       ),
-      route('upload', 'GET', `/v2/${name}/blobs/uploads/([^/]+)`, 'push', async (exchange, repository = '', id = '') =>
-        this.#answerUpload(exchange, repository, await this.#content.uploadState(repository, id), 204),
+      route(
+        'upload',
+        'GET',
+        `/v2/${name}/blobs/uploads/([^/]+)`,
+        'push',
+        async (exchange, repository = '', id = '') =>
+          this.#answerUpload(exchange, repository, await this.#content.uploadState(repository, id), 204),
       ),
-      route('upload', 'PATCH', `/v2/${name}/blobs/uploads/([^/]+)`, 'push', (exchange, repository = '', id = '') =>
-        this.#appendUpload(exchange, repository, id),
+      route(
+        'upload',
+        'PATCH',
+        `/v2/${name}/blobs/uploads/([^/]+)`,
+        'push',
+        (exchange, repository = '', id = '') => this.#appendUpload(exchange, repository, id),
       ),
-      route('upload', 'PUT', `/v2/${name}/blobs/uploads/([^/]+)`, 'push', (exchange, repository = '', id = '') =>
-        this.#finishUpload(exchange, repository, id),
+      route(
+        'upload',
+        'PUT',
+        `/v2/${name}/blobs/uploads/([^/]+)`,
+        'push',
+        (exchange, repository = '', id = '') => this.#finishUpload(exchange, repository, id),
       ),
-      route('upload', 'DELETE', `/v2/${name}/blobs/uploads/([^/]+)`, 'push', ({ response }, repository = '', id = '') => {
-        this.#content.cancelUpload(repository, id);
-        response.writeHead(204).end();
-      }),
+      route(
+        'upload',
+        'DELETE',
+        `/v2/${name}/blobs/uploads/([^/]+)`,
+        'push',
+        ({ response }, repository = '', id = '') => {
+          this.#content.cancelUpload(repository, id);
+          response.writeHead(204).end();
+        },
+      ),
       route('blob', 'GET', `/v2/${name}/blobs/([^/]+)`, 'pull', (exchange, repository = '', digest = '') =>
         this.#getBlob(exchange, repository, digest),
       ),
-      route('blob', 'DELETE', `/v2/${name}/blobs/([^/]+)`, 'delete', ({ response }, repository = '', digest = '') => {
-        this.#content.deleteBlob(repository, digest);
-        response.writeHead(202, { 'Content-Length': 0 }).end();
-      }),
+      route(
+        'blob',
+        'DELETE',
+        `/v2/${name}/blobs/([^/]+)`,
+        'delete',
+        ({ response }, repository = '', digest = '') => {
+          this.#content.deleteBlob(repository, digest);
+          response.writeHead(202, { 'Content-Length': 0 }).end();
+        },
+      ),
       route('page', 'GET', '/', undefined, (exchange) => this.#repositoriesPage(exchange)),
       route('page', 'GET', '/r/([^:]+)', 'pull', (exchange, repository = '') =>
         this.#repositoryPage(exchange, repository),
@@ -261,7 +322,9 @@ class RegistryHttp {
     }
     const limit = pageSize(url);
     const after = url.searchParams.get('last') ?? '';
-    const names = this.#content.catalogue.repositories({ after }).filter((name) => identity.allows(name, 'pull'));
+    const names = this.#content.catalogue
+      .repositories({ after })
+      .filter((name) => identity.allows(name, 'pull'));
     const shown = names.slice(0, limit);
     if (names.length > limit && limit > 0) linkNext(response, '/v2/_catalog', limit, shown.at(-1) ?? '');
     json(response, 200, { repositories: shown });
@@ -303,7 +366,9 @@ class RegistryHttp {
     const isPaged = url.searchParams.has('n');
     const limit = isPaged ? pageSize(url) : Number.MAX_SAFE_INTEGER;
     const after = url.searchParams.get('last') ?? '';
-    const tags = catalogue.tags(repository, { after, limit: isPaged ? limit + 1 : -1 }).map((tag) => tag.name);
+    const tags = catalogue
+      .tags(repository, { after, limit: isPaged ? limit + 1 : -1 })
+      .map((tag) => tag.name);
     const shown = tags.slice(0, limit);
     if (tags.length > limit && limit > 0)
       linkNext(response, `/v2/${repository}/tags/list`, limit, shown.at(-1) ?? '');
@@ -360,7 +425,13 @@ class RegistryHttp {
     const data = await readLimited(request, LARGEST_MANIFEST);
     const digest = digestOf(data);
     const mediaType = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim() ?? '';
-    const manifest = await this.#content.putManifest(repository, { data, mediaType, reference, tags, digest });
+    const manifest = await this.#content.putManifest(repository, {
+      data,
+      mediaType,
+      reference,
+      tags,
+      digest,
+    });
     for (const tag of tags) response.appendHeader('OCI-Tag', tag);
     response.writeHead(201, {
       Location: `/v2/${repository}/manifests/${digest}`,
@@ -520,7 +591,11 @@ class RegistryHttp {
       .filter((name) => identity.allows(name, 'pull'))
       .map((name) => {
         const tags = catalogue.tags(name);
-        const updatedAt = tags.map((tag) => tag.updatedAt).sort().at(-1) ?? '';
+        const updatedAt =
+          tags
+            .map((tag) => tag.updatedAt)
+            .sort()
+            .at(-1) ?? '';
         return { name, tags: tags.length, bytes: catalogue.bytesOf(name), updatedAt };
       });
     html(response, repositoriesPage(rows));
@@ -536,7 +611,10 @@ class RegistryHttp {
         const bytes =
           manifestKind(data, mediaType) === 'index'
             ? 0
-            : parseDocument(ImageManifest, data, 'the manifest').layers.reduce((sum, { size }) => sum + size, 0);
+            : parseDocument(ImageManifest, data, 'the manifest').layers.reduce(
+                (sum, { size }) => sum + size,
+                0,
+              );
         return { ...tag, bytes, kind: kindName(data, mediaType) };
       }),
     );
@@ -572,7 +650,8 @@ const NOT_ALLOWED: RegistryRoute = {
 function originOf(request: IncomingMessage): string {
   const forwarded = request.headers['x-forwarded-proto'];
   const isTls = 'encrypted' in request.socket && (request.socket as TLSSocket).encrypted;
-  const scheme = typeof forwarded === 'string' && /^https?$/.test(forwarded) ? forwarded : isTls ? 'https' : 'http';
+  const scheme =
+    typeof forwarded === 'string' && /^https?$/.test(forwarded) ? forwarded : isTls ? 'https' : 'http';
   return `${scheme}://${request.headers.host ?? 'localhost'}`;
 }
 
@@ -609,7 +688,10 @@ function isUnchanged(request: IncomingMessage, digest: string): boolean {
 }
 
 /** One range of bytes (RFC 9110, section 14); anything else is answered with the whole. */
-function requestedRange(header: string | undefined, size: number): { start: number; end: number } | undefined {
+function requestedRange(
+  header: string | undefined,
+  size: number,
+): { start: number; end: number } | undefined {
   const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? '');
   if (match === null || (match[1] === '' && match[2] === '')) return undefined;
   const [, first = '', last = ''] = match;
@@ -626,7 +708,8 @@ async function readLimited(source: Readable, limit: number): Promise<Buffer> {
   for await (const chunk of source.iterator({ destroyOnReturn: false })) {
     const bytes: Buffer = chunk;
     total += bytes.length;
-    if (total > limit) throw new RegistryProblem('SIZE_INVALID', `the manifest is larger than ${limit} bytes`);
+    if (total > limit)
+      throw new RegistryProblem('SIZE_INVALID', `the manifest is larger than ${limit} bytes`);
     chunks.push(bytes);
   }
   return Buffer.concat(chunks);

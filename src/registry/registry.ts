@@ -37,7 +37,14 @@ export class RegistryService implements AsyncDisposable, OwnRegistry {
   readonly #sharesBlobs: boolean;
   #port = 0;
 
-  private constructor(o: { dataRoot: string; blobs: BlobStore; downloads: BlobDownloads; configFile: string | undefined; settings: RegistrySettings; log: Logger }) {
+  private constructor(o: {
+    dataRoot: string;
+    blobs: BlobStore;
+    downloads: BlobDownloads;
+    configFile: string | undefined;
+    settings: RegistrySettings;
+    log: Logger;
+  }) {
     const configuration = readRegistryConfiguration(o.configFile);
     const directory = join(o.dataRoot, 'registry');
     const catalogue = this.#parts.use(new RegistryCatalogue(join(directory, 'registry.db')));
@@ -138,7 +145,8 @@ export class RegistryService implements AsyncDisposable, OwnRegistry {
 export function parseListenAddress(text: string): { host: string | undefined; port: number } {
   const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:]*)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3] ?? Number.NaN);
-  if (match === null || port > 65_535) throw invalid(`${text} is no address to listen at, such as 127.0.0.1:5000`);
+  if (match === null || port > 65_535)
+    throw invalid(`${text} is no address to listen at, such as 127.0.0.1:5000`);
   const host = match[1] ?? match[2] ?? '';
   return { host: host === '' ? undefined : host, port };
 }

@@ -105,7 +105,8 @@ export class S3BlobStorage implements BlobStorage {
       const body = `<CompleteMultipartUpload>${parts.join('')}</CompleteMultipartUpload>`;
       const done = await (await this.#send('POST', `${key}?uploadId=${id}`, { body })).text();
       // A failure after the answer's head was sent stands in its body.
-      if (done.includes('<Error>')) throw unavailable(`S3 did not put ${key} together: ${done.slice(0, 300)}`);
+      if (done.includes('<Error>'))
+        throw unavailable(`S3 did not put ${key} together: ${done.slice(0, 300)}`);
     } catch (error) {
       await this.#send('DELETE', `${key}?uploadId=${id}`, { accept: [404] });
       throw error;
@@ -135,10 +136,15 @@ export class S3BlobStorage implements BlobStorage {
     }
     if (response.ok || o.accept?.includes(response.status) === true) return response;
     const text = await response.text();
-    throw unavailable(`S3 ${method} ${path.split('?')[0] ?? ''}: ${response.status} ${tagOf(text, 'Code') ?? ''}`);
+    throw unavailable(
+      `S3 ${method} ${path.split('?')[0] ?? ''}: ${response.status} ${tagOf(text, 'Code') ?? ''}`,
+    );
   }
 }
 
 function tagOf(xml: string, name: string): string | undefined {
-  return new RegExp(`<${name}>([^<]*)</${name}>`).exec(xml)?.[1]?.replaceAll('&quot;', '"').replaceAll('&amp;', '&');
+  return new RegExp(`<${name}>([^<]*)</${name}>`)
+    .exec(xml)?.[1]
+    ?.replaceAll('&quot;', '"')
+    .replaceAll('&amp;', '&');
 }

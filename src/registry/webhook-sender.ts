@@ -2,8 +2,8 @@ import { createHmac, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { messageOf } from '#model/errors.ts';
-import { matchesPattern, type Webhook } from './registry-configuration.ts';
 import { retryDelayMs } from './registry-client.ts';
+import { matchesPattern, type Webhook } from './registry-configuration.ts';
 
 /** Something that happened to a manifest or a tag, as Docker's registry notifications tell it. */
 export interface RegistryEvent {

@@ -3,7 +3,7 @@ import type { EventBus } from '#engine/events/event-bus.ts';
 import { chainIds, type LayerStore } from '#engine/layers/layer-store.ts';
 import type { RecordStore } from '#engine/records/record-store.ts';
 import { conflict, invalid, notFound } from '#model/errors.ts';
-import type { Image, ImageConfiguration, ImageLineage } from '#model/image.ts';
+import type { Attestation, Image, ImageConfiguration, ImageLineage } from '#model/image.ts';
 import { ImageManifest, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, parseDocument } from './image-documents.ts';
 import { baseAnnotations } from './image-lineage.ts';
 import { type ImageReference, parseReference, referenceKey } from './reference.ts';
@@ -181,7 +181,9 @@ export class ImageStore {
       this.#records.put('image', id, same);
       return this.#named(same);
     }
-    const manifest = o.manifest ?? this.#plainManifest(id, o.configuration.length, diffIds, {
+    const manifest =
+      o.manifest ??
+      this.#plainManifest(id, o.configuration.length, diffIds, {
         ...(o.lineage === undefined ? {} : baseAnnotations(o.lineage)),
         ...o.annotations,
       });
@@ -194,6 +196,7 @@ export class ImageStore {
       chainIds: chainIds(diffIds),
       size: diffIds.reduce((sum, diffId) => sum + this.#layers.size(diffId), 0),
       ...(lineage === undefined ? {} : { lineage }),
+      ...(existing?.attestations === undefined ? {} : { attestations: existing.attestations }),
     };
     this.#records.put('image', id, record);
     return this.#named(record);
@@ -218,6 +221,20 @@ export class ImageStore {
         ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
       }),
     );
+  }
+
+  /** Keeps a predicate about an image, instead of one of the same type. */
+  attest(id: string, predicateType: string, predicate: object): void {
+    const record = this.#records.get<ImageRecord>('image', id);
+    if (record === undefined) throw notFound(`No such image: ${id}`);
+    const digest = this.#layers.blobs.put(Buffer.from(JSON.stringify(predicate)));
+    const others = (record.attestations ?? []).filter((each) => each.predicateType !== predicateType);
+    this.#records.put('image', id, { ...record, attestations: [...others, { predicateType, digest }] });
+  }
+
+  /** A predicate about an image. */
+  predicate({ digest }: Attestation): unknown {
+    return JSON.parse(this.#layers.blobs.document(digest).toString('utf8'));
   }
 
   /** The documents of an image: its manifest as it is known by, and its configuration. */
@@ -302,7 +319,8 @@ export class ImageStore {
 
   /** The blobs that images are made of. */
   *#digests(): Generator<string> {
-    for (const { id, manifestDigest } of this.#records.list<ImageRecord>('image')) {
+    for (const { id, manifestDigest, attestations = [] } of this.#records.list<ImageRecord>('image')) {
+      for (const { digest } of attestations) yield digest;
       yield id;
       yield manifestDigest;
       if (!this.#layers.blobs.has(manifestDigest)) continue;

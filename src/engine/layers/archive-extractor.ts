@@ -142,14 +142,14 @@ export class ArchiveExtractor implements TarSink, Disposable {
       return;
     }
     this.#size += entry.size;
-    if (entry.type === 'file') {
-      this.#file = { fd: this.#createFile(entry, name), entry, end: 0 };
-      return;
-    }
-    const existing = root.stat(name);
+    // A file says itself when something is in its place.
+    const existing = entry.type === 'file' ? undefined : root.stat(name);
     const keeps = existing?.isDirectory === true && entry.type === 'directory';
     if (existing !== undefined && !keeps) this.#replace(entry, name);
     switch (entry.type) {
+      case 'file':
+        this.#file = { fd: this.#createFile(entry, name), entry, end: 0 };
+        return;
       case 'directory':
         if (!keeps) root.makeDirectory(name, entry.mode);
         this.#known.add(name);
