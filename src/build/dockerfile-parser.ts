@@ -125,7 +125,7 @@ class Parser {
       seen.add(name);
       if (name === 'escape') {
         if (value !== '\\' && value !== '`')
-          throw this.problem(`invalid escapeToken token '${value}' does not match \\ or \``, line);
+          throw this.problem(`invalid escape token '${value}' does not match \\ or \``, line);
         this.#escape = value;
       } else if (name === 'syntax') {
         if (!OWN_SYNTAX.test(value))
@@ -283,7 +283,7 @@ export function jsonList(text: string): string[] | undefined {
 /** ` (did you mean RUN?)` where a known keyword is one or two letters away. */
 function suggestion(keyword: string): string {
   const near = KEYWORDS.map((known) => ({ known, distance: editDistance(keyword, known) }))
-    .filter(({ distance }) => distance <= 2)
+    .filter(({ distance }) => distance <= (keyword.length > 3 ? 2 : 1))
     .sort((a, b) => a.distance - b.distance)[0];
   return near === undefined ? '' : ` (did you mean ${near.known}?)`;
 }

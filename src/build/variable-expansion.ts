@@ -111,7 +111,7 @@ class Expansion {
       if (character === '$') result += this.#variable();
       else if (character === escapeToken) {
         const next = this.#text.charAt(this.#at + 1);
-        // Elsewhere between quotes the escapeToken is a character like any other.
+        // Elsewhere between quotes the escape is a character like any other.
         result += next === '"' || next === '$' || next === escapeToken ? next : escapeToken + next;
         this.#at += 2;
       } else {

@@ -39,7 +39,23 @@ test('defaults', () => {
     runtime: undefined,
     defaultUlimits: [],
     labels: [],
+    registryMirrors: [],
+    insecureRegistries: [],
+    registryAddress: undefined,
+    registryConfig: undefined,
   });
+});
+
+test('registries', () => {
+  const read = options([
+    ...['--registry-mirror', 'https://mirror.example', '--insecure-registry', '10.0.0.0/8'],
+    ...['--registry-addr', '127.0.0.1:5000'],
+  ]);
+  assert.deepEqual(
+    [read.registryMirrors, read.insecureRegistries, read.registryAddress],
+    [['https://mirror.example'], ['10.0.0.0/8'], '127.0.0.1:5000'],
+  );
+  assert.throws(() => options(['--registry-mirror', 'mirror']), /not a URL/);
 });
 
 test('flags', () => {
