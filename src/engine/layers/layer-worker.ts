@@ -1,6 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs';
-import { posix } from 'node:path';
 import { Readable } from 'node:stream';
 import { parentPort } from 'node:worker_threads';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
@@ -11,6 +10,7 @@ import { checkExpansion } from './archive-limits.ts';
 import { archiveDirectory } from './directory-archiver.ts';
 import { FileGrowth } from './growing-file.ts';
 import { GzipWriter } from './gzip-writer.ts';
+import { resolveForCreation } from './resolve-in-root.ts';
 import { parseHeader } from './tar-header.ts';
 import { TarParser, type TarSink } from './tar-reader.ts';
 import { copyTree, type TreeCopyResult, type TreeCopyTask } from './tree-copy.ts';
@@ -252,7 +252,7 @@ async function addTree(task: TreeCopyTask): Promise<TreeCopyResult> {
   for (const entry of selectEntries(task.selection))
     if (entry.isNamedFile && entry.stats.isFile() && (await isArchive(entry.file))) archives.push(entry.file);
   const result = await copyTree(task, new Set(archives));
-  const into = posix.normalize(`/${task.destination}`).slice(1).replace(/\/$/, '');
+  const into = resolveForCreation(task.root, task.destination);
   for (const file of archives) {
     using extractor = new ArchiveExtractor(task.root, {
       whiteouts: false,

@@ -6,6 +6,18 @@ const MOST_LINKS = 40;
 
 /** The path outside for `path` inside `root`, links followed as if `root` were `/`; undefined when there is none. */
 export function resolveInRoot(root: string, path: string): string | undefined {
+  const { resolved, missing } = walk(root, path);
+  return missing.length > 0 ? undefined : join(root, ...resolved);
+}
+
+/** The same for something that is yet to be made: relative to `root`, what is not there as it was written. */
+export function resolveForCreation(root: string, path: string): string {
+  const { resolved, missing } = walk(root, path);
+  return [...resolved, ...missing].join('/');
+}
+
+/** Follows a path as far as it goes; `missing` is the rest of it, or all of it where links lead in circles. */
+function walk(root: string, path: string): { resolved: string[]; missing: string[] } {
   let links = 0;
   let resolved: string[] = [];
   const pending = path.split('/').reverse();
@@ -17,16 +29,26 @@ export function resolveInRoot(root: string, path: string): string | undefined {
     }
     const outside = join(root, ...resolved, part);
     const stats = lstatSync(outside, { throwIfNoEntry: false });
-    if (stats === undefined) return undefined;
+    if (stats === undefined) return { resolved, missing: lexical([part, ...pending.reverse()]) };
     if (!stats.isSymbolicLink()) {
       resolved.push(part);
       continue;
     }
     links += 1;
-    if (links > MOST_LINKS) return undefined;
+    if (links > MOST_LINKS) return { resolved: [], missing: lexical(path.split('/')) };
     const target = readlinkSync(outside);
     if (target.startsWith('/')) resolved = [];
     pending.push(...target.split('/').reverse());
   }
-  return join(root, ...resolved);
+  return { resolved, missing: [] };
+}
+
+/** Without `.` and `..`: nothing of it is there that a link could lead away from. */
+function lexical(parts: readonly string[]): string[] {
+  const kept: string[] = [];
+  for (const part of parts) {
+    if (part === '..') kept.pop();
+    else if (part !== '' && part !== '.') kept.push(part);
+  }
+  return kept;
 }

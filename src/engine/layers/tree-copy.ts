@@ -6,6 +6,7 @@ import { hasCode } from '#linux/system-call-error.ts';
 import { invalid } from '#model/errors.ts';
 import { writeWithHoles } from './file-holes.ts';
 import { type FileModeChange, fileModeChange } from './file-mode.ts';
+import { resolveForCreation } from './resolve-in-root.ts';
 import { type SelectedEntry, selectEntries, type TreeSelection } from './tree-selection.ts';
 
 export interface TreeCopyTask {
@@ -63,7 +64,7 @@ class TreeCopy {
     this.#root = root;
     this.#task = task;
     this.#change = fileModeChange(task.mode);
-    const inside = posix.normalize(`/${task.destination}`).slice(1).replace(/\/$/, '');
+    const inside = resolveForCreation(task.root, task.destination);
     this.#destination = inside === '' ? '.' : inside;
     this.#asDirectory =
       task.isDirectory ||
