@@ -351,9 +351,10 @@ async function writeOutput(client: ApiClient, result: BuildResult, output: Outpu
 
 /** An image that was only wanted as files. */
 async function dropImage(client: ApiClient, result: BuildResult): Promise<void> {
-  if (result.tags.length > 0) return;
+  const { RepoTags } = await client.call<{ RepoTags: string[] }>('GET', `/images/${result.id}/json`);
+  // Where it has a name, it is not this build's to remove.
+  if (RepoTags.length > 0) return;
   await client.call('DELETE', `/images/${result.id}`).catch((error: unknown) => {
-    // Something else names it too: then it is not this build's to remove.
     if (!(error instanceof DroverError) || error.kind !== 'conflict') throw error;
   });
 }

@@ -60,7 +60,8 @@ export async function printTree(client: ApiClient, o: { format: string }): Promi
 /** `drover image outdated`: images whose base has moved. Gives whether there are any. */
 export async function printOutdated(client: ApiClient, o: { format: string }): Promise<boolean> {
   const lines = (await lineage(client, true)).filter(({ BaseName }) => BaseName !== null);
-  const outdated = lines.filter(({ Outdated }) => Outdated === true);
+  // What has no name any more is nobody's to bring up to date.
+  const outdated = lines.filter(({ Outdated, RepoTags }) => Outdated === true && RepoTags.length > 0);
   if (o.format === 'json') console.log(JSON.stringify(outdated, undefined, 2));
   else {
     const rows = outdated.map((line) => [

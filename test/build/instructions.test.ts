@@ -38,13 +38,16 @@ ONBUILD RUN echo later
   });
   project.build('-t', 'configured', '--label', 'cli=yes');
   const found = config('configured');
-  assert.deepEqual(found['Env'], [
-    'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-    'A=1',
-    'B=x y',
-    'C=81',
-    'OLD=the rest',
-  ].filter((pair) => !pair.startsWith('PATH')));
+  assert.deepEqual(
+    found['Env'],
+    [
+      'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+      'A=1',
+      'B=x y',
+      'C=81',
+      'OLD=the rest',
+    ].filter((pair) => !pair.startsWith('PATH')),
+  );
   assert.deepEqual(found['Labels'], { one: '1', two: '2 1', cli: 'yes' });
   assert.deepEqual(Object.keys(found['ExposedPorts'] ?? {}).sort(), ['80/tcp', '81/udp', '90/tcp', '91/tcp']);
   assert.deepEqual(Object.keys(found['Volumes'] ?? {}), ['/v1', '/v2', '/v3']);
@@ -57,7 +60,10 @@ ONBUILD RUN echo later
   assert.deepEqual(found['Cmd'], ['/bin/sh', '-ec', 'one two']);
   assert.deepEqual(found['OnBuild'], ['RUN echo later']);
   assert.equal(host.ok('image', 'inspect', '-f', '{{.Author}}', 'configured'), 'someone');
-  assert.match(host.ok('history', '--format', '{{.CreatedBy}}', 'configured'), /^ONBUILD RUN echo later\nCMD one two\n/);
+  assert.match(
+    host.ok('history', '--format', '{{.CreatedBy}}', 'configured'),
+    /^ONBUILD RUN echo later\nCMD one two\n/,
+  );
 });
 
 test('ARG: scopes, defaults, the command line, platforms, and what ENV hides', () => {
@@ -80,11 +86,36 @@ RUN echo "second: $OWN" >> /out
   const cat = (...flags: string[]): string => project.run(flags, 'cat', '/out');
   assert.equal(cat(), 'g  o  amd64 env \nsecond:');
   assert.equal(
-    cat('--build-arg', 'GLOBAL=1', '--build-arg', 'OWN=2', '--build-arg', 'UNSET=3', '--build-arg', 'HTTP_PROXY=p', '--build-arg', 'BOTH=x'),
+    cat(
+      '--build-arg',
+      'GLOBAL=1',
+      '--build-arg',
+      'OWN=2',
+      '--build-arg',
+      'UNSET=3',
+      '--build-arg',
+      'HTTP_PROXY=p',
+      '--build-arg',
+      'BOTH=x',
+    ),
     '1  2 3 amd64 env p\nsecond:',
   );
   // A proxy is passed on, and is no part of what a step depends on.
-  assert.match(project.log('--build-arg', 'HTTP_PROXY=other', '--build-arg', 'GLOBAL=1', '--build-arg', 'OWN=2', '--build-arg', 'UNSET=3', '--build-arg', 'BOTH=x'), /RUN echo "\$GLOBAL.*\n#\d+ CACHED/);
+  assert.match(
+    project.log(
+      '--build-arg',
+      'HTTP_PROXY=other',
+      '--build-arg',
+      'GLOBAL=1',
+      '--build-arg',
+      'OWN=2',
+      '--build-arg',
+      'UNSET=3',
+      '--build-arg',
+      'BOTH=x',
+    ),
+    /RUN echo "\$GLOBAL.*\n#\d+ CACHED/,
+  );
 });
 
 test('ONBUILD is done by the image that stands on it, once', () => {
@@ -92,7 +123,10 @@ test('ONBUILD is done by the image that stands on it, once', () => {
     Dockerfile: 'FROM bb\nONBUILD COPY given /given\nONBUILD RUN cat /given > /ran\n',
   });
   base.build('-t', 'onbuild-base');
-  const child = new BuildProject(host, { Dockerfile: 'FROM onbuild-base\nRUN echo own >> /ran\n', given: 'child\n' });
+  const child = new BuildProject(host, {
+    Dockerfile: 'FROM onbuild-base\nRUN echo own >> /ran\n',
+    given: 'child\n',
+  });
   assert.equal(child.run(['-t', 'onbuild-child'], 'cat', '/ran'), 'child\nown');
   assert.equal(config('onbuild-child')['OnBuild'] ?? null, null);
 });
@@ -133,37 +167,41 @@ COPY a.txt sub/
 `,
   });
   const show = `cat /file; cat /there/a.txt; cat /new/b.txt; cat /copied/one /copied/deep/two; ls /copied/deep /glob /keys; stat -c '%u:%g %a %n' /owned /uid /modes/one /modes /new; cat /there/one /parents/dir/deep/two; ls /excluded; cat "/with blank" /docs/first /docs/second; ls /wd /wd/sub`;
-  assert.deepEqual(project.run([], 'sh', '-c', show).split('\n'), [
-    'aab12/copied/deep:',
-    'two',
-    '',
-    '/glob:',
-    'a.txt',
-    'b.txt',
-    '',
-    '/keys:',
-    'kept.key',
-    '1234:100 640 /owned',
-    '55:55 644 /uid',
-    '0:0 700 /modes/one',
-    '0:0 700 /modes',
-    '0:0 755 /new',
-    '12one',
-    'ahome /root',
-    'home $HOME',
-    '/wd:',
-    'a.txt',
-    'sub',
-    '',
-    '/wd/sub:',
-    'a.txt',
-  ].map((line) => line.replace('home /root', 'home ')));
+  assert.deepEqual(
+    project.run([], 'sh', '-c', show).split('\n'),
+    [
+      'aab12/copied/deep:',
+      'two',
+      '',
+      '/glob:',
+      'a.txt',
+      'b.txt',
+      '',
+      '/keys:',
+      'kept.key',
+      '1234:100 640 /owned',
+      '55:55 644 /uid',
+      '0:0 700 /modes/one',
+      '0:0 700 /modes',
+      '0:0 755 /new',
+      '12one',
+      'ahome /root',
+      'home $HOME',
+      '/wd:',
+      'a.txt',
+      'sub',
+      '',
+      '/wd/sub:',
+      'a.txt',
+    ].map((line) => line.replace('home /root', 'home ')),
+  );
 });
 
 test('COPY does not follow what an image puts in its way out of it', () => {
   const project = new BuildProject(host, {
     x: 'x',
-    Dockerfile: 'FROM bb\nRUN ln -s ../../../../../tmp/drover-escape /up && ln -s /tmp/drover-abs /abs\nCOPY x /up\nCOPY x /abs/y\n',
+    Dockerfile:
+      'FROM bb\nRUN ln -s ../../../../../tmp/drover-escape /up && ln -s /tmp/drover-abs /abs\nCOPY x /up\nCOPY x /abs/y\n',
   });
   assert.equal(project.run([], 'sh', '-c', 'cat /tmp/drover-escape /tmp/drover-abs/y'), 'xx');
   assert.throws(() => readFileSync('/tmp/drover-escape'), /ENOENT/);
@@ -172,12 +210,18 @@ test('COPY does not follow what an image puts in its way out of it', () => {
 
 test('ADD: archives are unpacked, other files are not, addresses are fetched', async () => {
   const project = new BuildProject(host, { 'in/f': 'from the archive', plain: 'plain' });
-  for (const [flag, name] of [['-cf', 'a.tar'], ['-czf', 'a.tgz'], ['-cJf', 'a.tar.xz'], ['-cjf', 'a.tar.bz2']] as const)
+  for (const [flag, name] of [
+    ['-cf', 'a.tar'],
+    ['-czf', 'a.tgz'],
+    ['-cJf', 'a.tar.xz'],
+    ['-cjf', 'a.tar.bz2'],
+  ] as const)
     execFileSync('tar', [flag, name, '-C', 'in', 'f'], { cwd: project.path });
   execFileSync('gzip', ['-k', 'plain'], { cwd: project.path });
   const server = createServer((request, response) => {
     if (request.url === '/archive.tar') response.end(readFileSync(join(project.path, 'a.tar')));
-    else if (request.url === '/file') response.setHeader('Last-Modified', 'Thu, 01 Jan 2015 00:00:00 GMT').end('fetched');
+    else if (request.url === '/file')
+      response.setHeader('Last-Modified', 'Thu, 01 Jan 2015 00:00:00 GMT').end('fetched');
     else response.writeHead(404).end();
   });
   server.listen(0, '127.0.0.1');
@@ -204,9 +248,13 @@ RUN cat /[1-48]/f && ls /5 /7 /9 && stat -c '%a %Y' /6/file
     const build = async (...flags: string[]): Promise<{ status: number | null; stderr: string }> => {
       const { spawn } = await import('node:child_process');
       const { DROVER } = await import('../support/api-daemon.ts');
-      const child = spawn(DROVER, ['-H', `unix://${host.socket}`, 'build', '--progress', 'plain', ...flags, '.'], {
-        cwd: project.path,
-      });
+      const child = spawn(
+        DROVER,
+        ['-H', `unix://${host.socket}`, 'build', '--progress', 'plain', ...flags, '.'],
+        {
+          cwd: project.path,
+        },
+      );
       let stderr = '';
       child.stderr.on('data', (chunk) => {
         stderr += String(chunk);
@@ -232,7 +280,10 @@ test('git as a context and as a source', () => {
   const repository = join(host.directory, 'repository.git');
   mkdirSync(repository);
   const git = (...args: string[]): string =>
-    execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@example.org', ...args], { cwd: repository, encoding: 'utf8' });
+    execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@example.org', ...args], {
+      cwd: repository,
+      encoding: 'utf8',
+    });
   git('init', '-q', '-b', 'main');
   writeFileSync(join(repository, 'tracked'), 'one');
   writeFileSync(join(repository, 'Dockerfile'), 'FROM bb\nCOPY tracked /t\n');
@@ -242,7 +293,10 @@ test('git as a context and as a source', () => {
   writeFileSync(join(repository, 'tracked'), 'two');
   git('commit', '-qam', 'two');
   project.write('Dockerfile', `FROM bb\nADD file://${repository}#v1 /one\nADD file://${repository} /two\n`);
-  assert.equal(project.run([], 'sh', '-c', 'cat /one/tracked /two/tracked; ls -A /two'), 'onetwoDockerfile\ntracked');
+  assert.equal(
+    project.run([], 'sh', '-c', 'cat /one/tracked /two/tracked; ls -A /two'),
+    'onetwoDockerfile\ntracked',
+  );
 });
 
 test('docker build, the classic client: streams, exit codes, quiet, standard input', () => {

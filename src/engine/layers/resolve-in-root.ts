@@ -1,5 +1,6 @@
-import { lstatSync, readlinkSync } from 'node:fs';
+import { lstatSync, readlinkSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
+import { hasCode } from '#linux/system-call-error.ts';
 
 /** As many symbolic links as the kernel follows in one path. */
 const MOST_LINKS = 40;
@@ -28,7 +29,7 @@ function walk(root: string, path: string): { resolved: string[]; missing: string
       continue;
     }
     const outside = join(root, ...resolved, part);
-    const stats = lstatSync(outside, { throwIfNoEntry: false });
+    const stats = lookAt(outside);
     if (stats === undefined) return { resolved, missing: lexical([part, ...pending.reverse()]) };
     if (!stats.isSymbolicLink()) {
       resolved.push(part);
@@ -41,6 +42,16 @@ function walk(root: string, path: string): { resolved: string[]; missing: string
     pending.push(...target.split('/').reverse());
   }
   return { resolved, missing: [] };
+}
+
+/** Undefined where nothing is, also below what is no directory. */
+function lookAt(path: string): Stats | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    if (hasCode(error, 'ENOTDIR')) return undefined;
+    throw error;
+  }
 }
 
 /** Without `.` and `..`: nothing of it is there that a link could lead away from. */

@@ -74,6 +74,15 @@ class TreeCopy {
   }
 
   add(entry: SelectedEntry): void {
+    try {
+      this.#add(entry);
+    } catch (cause) {
+      if (!hasCode(cause, 'ENOTDIR', 'EEXIST', 'EISDIR', 'ELOOP', 'ENAMETOOLONG')) throw cause;
+      throw invalid(`cannot copy to ${JSON.stringify(this.#task.destination)}: ${String(cause)}`, { cause });
+    }
+  }
+
+  #add(entry: SelectedEntry): void {
     this.entries += 1;
     const path =
       entry.isNamedFile && !this.#asDirectory
