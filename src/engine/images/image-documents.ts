@@ -119,7 +119,7 @@ export function parseDocument<T>(schema: z.ZodType<T>, data: Buffer, what: strin
 export function manifestKind(data: Buffer, mediaType?: string): 'manifest' | 'index' {
   if (mediaType === OCI_INDEX || mediaType === DOCKER_LIST) return 'index';
   if (mediaType === OCI_MANIFEST || mediaType === DOCKER_MANIFEST) return 'manifest';
-  const shape = z.looseObject({ mediaType: z.string().nullish(), manifests: z.unknown() });
+  const shape = z.looseObject({ mediaType: z.string().nullish(), manifests: z.unknown().optional() });
   const { mediaType: own, manifests } = parseDocument(shape, data, 'the manifest');
   if (own === OCI_INDEX || own === DOCKER_LIST) return 'index';
   return own === undefined && manifests !== undefined ? 'index' : 'manifest';
