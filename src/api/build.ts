@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { BuildEvent, BuildRequest } from '#build/build-request.ts';
-import { DroverError, invalid, messageOf, notImplemented } from '#model/errors.ts';
+import { invalid, notImplemented } from '#model/errors.ts';
 import { parseRegistryConfig } from '#registry/credentials.ts';
 import { readBuildRequest } from './build-body.ts';
 import { BuildLines } from './build-lines.ts';
@@ -41,16 +41,10 @@ async function build(call: Call): Promise<void> {
       }
     }
   } catch (error) {
-    // Docker's clients show this text alone: what to do next belongs to it.
-    if (error instanceof DroverError && error.hint !== undefined) stream.fail(withHint(error));
-    else stream.fail(error);
+    stream.fail(error);
     return;
   }
   stream.end();
-}
-
-function withHint(error: DroverError): DroverError {
-  return new DroverError(error.kind, `${messageOf(error)}\n${error.hint ?? ''}`, { cause: error });
 }
 
 function wireEvent(event: BuildEvent): object {

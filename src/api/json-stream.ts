@@ -1,4 +1,4 @@
-import { messageOf } from '#model/errors.ts';
+import { DroverError, messageOf } from '#model/errors.ts';
 import type { Call } from './call.ts';
 
 /**
@@ -29,8 +29,15 @@ export class JsonStream {
   /** Throws `error` on while a status can be sent for it. */
   fail(error: unknown): void {
     if (!this.#started) throw error;
-    const message = messageOf(error);
+    const message = hinted(error);
     this.write({ errorDetail: { message }, error: message });
     this.end();
   }
+}
+
+/** With what to do next: clients of streams show this text alone. */
+function hinted(error: unknown): string {
+  const message = messageOf(error);
+  if (!(error instanceof DroverError) || error.hint === undefined) return message;
+  return `${message}${message.includes('\n') ? '\n' : '. '}${error.hint}`;
 }
