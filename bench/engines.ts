@@ -15,6 +15,10 @@ export interface Engine extends AsyncDisposable {
   readonly runOptions: readonly string[];
   /** Options that make `rm -f` kill at once, as Docker's does. */
   readonly removeOptions: readonly string[];
+  /** A process in the engine's network namespace. */
+  readonly pid: number;
+  /** Where images are kept. */
+  readonly dataRoot: string;
   /** Proportional set size of the engine's own processes, in bytes: daemons, shims, monitors; not what the containers run. */
   memory(): number;
 }
@@ -68,19 +72,29 @@ async function startDrover(directory: string): Promise<Engine> {
   ];
   const daemon = spawn(program, argv, { stdio: ['ignore', 'ignore', 'ignore'] });
   await answers(daemon, socket);
-  return ofDaemon('drover', daemon, socket, () => end(daemon));
+  return ofDaemon('drover', daemon, { socket, dataRoot: join(directory, 'data') }, () => end(daemon));
 }
 
 async function startDockerd(directory: string): Promise<Engine> {
   const dockerd = await Dockerd.start(directory, launcher(directory));
-  return ofDaemon('dockerd', dockerd.process, dockerd.socket, () => dockerd[Symbol.asyncDispose]());
+  const { process, socket } = dockerd;
+  return ofDaemon('dockerd', process, { socket, dataRoot: join(directory, 'data') }, () =>
+    dockerd[Symbol.asyncDispose](),
+  );
 }
 
-function ofDaemon(name: string, daemon: ChildProcess, socket: string, stop: () => Promise<void>): Engine {
-  const client = ['docker', '--host', `unix://${socket}`];
+function ofDaemon(
+  name: string,
+  daemon: ChildProcess,
+  o: { socket: string; dataRoot: string },
+  stop: () => Promise<void>,
+): Engine {
+  const client = ['docker', '--host', `unix://${o.socket}`];
   const pid = daemon.pid ?? 0;
   return {
     ...{ name, client, runOptions: [], removeOptions: [] },
+    pid,
+    dataRoot: o.dataRoot,
     version: run([...client, 'version', '--format', '{{.Server.Version}}']),
     memory: () => memoryOf(pid),
     [Symbol.asyncDispose]: stop,
@@ -118,6 +132,8 @@ function startPodman(directory: string): Engine {
       '--cgroup-parent',
       `/${cgroup}`,
     ],
+    pid,
+    dataRoot: join(directory, 'root'),
     version: run([...client, 'version', '--format', '{{.Client.Version}}']),
     memory: () => memoryOf(pid, [pid]),
     [Symbol.asyncDispose]: async () => {

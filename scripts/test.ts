@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { join } from 'node:path';
+import { installPeers } from './test-peers.ts';
 
 /**
  * Runs the checks: `npm test` all of them, `--only check|unit|integration|reference` one part;
@@ -8,6 +9,8 @@ import { join } from 'node:path';
  * exit code; the last thing printed is node's own count of the tests.
  */
 const ROOT = join(import.meta.dirname, '..');
+/** Programs of tests that are not installed on the machine. */
+const PEERS = join(ROOT, '.cache/peers');
 const ALL = ['check', 'unit', 'integration'] as const;
 const PARTS = [...ALL, 'reference'] as const;
 /** Far beyond what any test takes: one that hangs is named, and the run ends. */
@@ -40,6 +43,7 @@ function runPart(part: Part): number {
       // Pure tests share one process: starting one for each file costs more than all of them.
       return run(['--test', '--test-isolation=none', ...unitTests()]);
     case 'integration':
+      if (installPeers(PEERS) !== 0) return 1;
       return runIsolated('scripts/run-isolated.ts', [
         ...['--test', '--test-concurrency=2', TEST_LIMIT],
         ...integrationTests(),
@@ -74,7 +78,8 @@ function run(args: readonly string[]): number {
 }
 
 function exec(program: string, args: readonly string[]): number {
-  return spawnSync(program, args, { cwd: ROOT, stdio: 'inherit' }).status ?? 1;
+  const PATH = `${process.env['PATH'] ?? ''}:${join(PEERS, 'usr/bin')}`;
+  return spawnSync(program, args, { cwd: ROOT, stdio: 'inherit', env: { ...process.env, PATH } }).status ?? 1;
 }
 
 process.exitCode = main(process.argv.slice(2));

@@ -68,7 +68,7 @@ test('what is not there is 404 with a message', async () => {
 
 test('what is not there yet is 501, and says so', { skip: referenceSocket() !== undefined }, async () => {
   for (const [method, path] of [
-    ['POST', '/build'],
+    ['POST', '/commit'],
     ['GET', '/swarm'],
     ['GET', '/services'],
     ['GET', '/containers/x/export'],
