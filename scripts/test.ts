@@ -4,15 +4,15 @@ import { join } from 'node:path';
 import { installPeers } from './test-peers.ts';
 
 /**
- * Runs the checks: `npm test` all of them, `--only check|unit|integration|reference` one part;
- * `reference`, which all leaves out, runs the suite of the docker CLI on Debian's dockerd. Ends at the first part that fails, with its
+ * Runs the checks: `npm test` all of them, `--only check|unit|integration|reference|projects` one part; the last two are left out of
+ * all: `reference` runs the suite of the docker CLI on Debian's dockerd, `projects` builds real projects of Debian packages. Ends at the first part that fails, with its
  * exit code; the last thing printed is node's own count of the tests.
  */
 const ROOT = join(import.meta.dirname, '..');
 /** Programs of tests that are not installed on the machine. */
 const PEERS = join(ROOT, '.cache/peers');
 const ALL = ['check', 'unit', 'integration'] as const;
-const PARTS = [...ALL, 'reference'] as const;
+const PARTS = [...ALL, 'reference', 'projects'] as const;
 /** Far beyond what any test takes: one that hangs is named, and the run ends. */
 const TEST_LIMIT = '--test-timeout=120000';
 type Part = (typeof PARTS)[number];
@@ -48,6 +48,9 @@ function runPart(part: Part): number {
         ...['--test', '--test-concurrency=2', TEST_LIMIT],
         ...integrationTests(),
       ]);
+    case 'projects':
+      // On the machine's own network: packages come from Debian's mirror.
+      return run(['--test', '--test-timeout=900000', ...globSync('test/projects/*.test.ts', { cwd: ROOT })]);
     case 'reference':
       if (spawnSync('dockerd', ['--version']).status !== 0) {
         console.error('test: dockerd is not installed; install it with: apt-get install docker.io');
@@ -65,7 +68,10 @@ function unitTests(): string[] {
 }
 
 function integrationTests(): string[] {
-  return globSync('test/*/**/*.test.ts', { cwd: ROOT, exclude: ['test/reference/**'] }).sort();
+  return globSync('test/*/**/*.test.ts', {
+    cwd: ROOT,
+    exclude: ['test/reference/**', 'test/projects/**'],
+  }).sort();
 }
 
 /** In network and mount namespaces of their own: nothing outside is disturbed, and what is left behind is seen. */

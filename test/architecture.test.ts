@@ -13,7 +13,7 @@ const LAYERS: Record<string, readonly string[]> = {
   api: ['build', 'registry', 'engine', 'control', 'model'],
   // Dockerfile to image; where bases come from is a port of its own
   build: ['engine', 'linux', 'control', 'model'],
-  registry: ['engine', 'control', 'model'],
+  registry: ['engine', 'linux', 'control', 'model'],
   // decides, and does no I/O
   compose: ['model'],
   engine: ['linux', 'control', 'model'],

@@ -70,6 +70,10 @@ export const recv: LibcCall = declare(
   'long recv(int fd, _Out_ uint8_t *data, size_t length, int flags)',
   'recv',
 );
+export const sendfile: LibcCall = declare(
+  'long sendfile(int out, int in, uint8_t *offset, size_t count)',
+  'sendfile',
+);
 export const mkdirat: LibcCall = declare(
   'int mkdirat(int fd, const char *path, unsigned int mode)',
   'mkdirat',

@@ -7,6 +7,8 @@ export interface BlobStorage {
   size(digest: string): Promise<number | undefined>;
   /** Bytes `start` to `end`, both included; the whole blob without them. */
   read(digest: string, range?: { start: number; end: number }): Promise<Readable>;
+  /** The file that holds a blob, where it is one on this machine. */
+  file(digest: string): string | undefined;
   /** Takes over a file whose digest was checked. */
   adopt(file: string, digest: string): Promise<void>;
   put(data: Buffer): Promise<string>;
@@ -28,6 +30,10 @@ export class SharedBlobStorage implements BlobStorage {
 
   async read(digest: string, range?: { start: number; end: number }): Promise<Readable> {
     return this.#blobs.read(digest, range);
+  }
+
+  file(digest: string): string {
+    return this.#blobs.path(digest);
   }
 
   async adopt(file: string, digest: string): Promise<void> {

@@ -19,6 +19,7 @@ import {
   parseDocument,
 } from '#engine/images/image-documents.ts';
 import { DroverError, internal, messageOf } from '#model/errors.ts';
+import { sendFilePart } from './file-response.ts';
 import { OWN_REGISTRY_HEADER } from './registries.ts';
 import { type Identity, type RegistryAccess, secretDigest } from './registry-access.ts';
 import type { RegistryAction } from './registry-configuration.ts';
@@ -554,9 +555,16 @@ class RegistryHttp {
       response.writeHead(200, { ...common, 'Content-Length': size }).end();
       return;
     }
-    const stream = coming?.stream() ?? (await this.#content.storage.read(digest, range));
-    response.writeHead(range === undefined ? 200 : 206, headers);
-    await pipeline(stream, response);
+    const file = coming === undefined ? this.#content.storage.file(digest) : undefined;
+    const status = range === undefined ? 200 : 206;
+    if (file !== undefined) {
+      response.writeHead(status, headers);
+      await sendFilePart(response, { path: file, start: range?.start ?? 0, length });
+    } else {
+      const stream = coming?.stream() ?? (await this.#content.storage.read(digest, range));
+      response.writeHead(status, headers);
+      await pipeline(stream, response);
+    }
     this.#parts.metrics.transferred('out', length);
   }
 

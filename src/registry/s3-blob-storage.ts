@@ -46,6 +46,10 @@ export class S3BlobStorage implements BlobStorage {
     return Readable.fromWeb(response.body);
   }
 
+  file(): undefined {
+    return undefined;
+  }
+
   async adopt(file: string, digest: string): Promise<void> {
     const { size } = statSync(file);
     if ((await this.size(digest)) !== size) {

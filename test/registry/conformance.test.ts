@@ -31,6 +31,8 @@ test('push: a blob by POST then PUT, in one POST, and in one PUT after PATCH', a
   assert.equal(put.status, 201);
   assert.equal(put.headers.location, `/v2/push/one/blobs/${digestOf(one)}`);
   assert.deepEqual((await call('GET', String(put.headers.location))).body, one);
+  await registry.pushBlob('push/one', '');
+  assert.equal((await call('GET', `/v2/push/one/blobs/${digestOf('')}`)).body.length, 0);
   const two = randomBytes(10);
   await registry.pushBlob('push/one', two);
   assert.deepEqual((await call('GET', `/v2/push/one/blobs/${digestOf(two)}`)).body, two);

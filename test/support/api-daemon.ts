@@ -45,11 +45,14 @@ export class ApiDaemon implements AsyncDisposable {
     });
   }
 
-  static async start(o: { bridge: string; bip: string } = ownBridge()): Promise<ApiDaemon> {
+  /** `flags` beside those that keep it apart from others. */
+  static async start(flags: readonly string[] = []): Promise<ApiDaemon> {
+    const o = ownBridge();
     const directory = mkdtempSync(join(tmpdir(), 'drover-api-'));
     return await ApiDaemon.#startOn(directory, [
       ...['--data-root', join(directory, 'data'), '--exec-root', join(directory, 'exec')],
       ...['-H', `unix://${join(directory, 'd.sock')}`, '--bridge', o.bridge, '--bip', o.bip],
+      ...flags,
     ]);
   }
 

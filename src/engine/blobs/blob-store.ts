@@ -84,7 +84,7 @@ export class BlobStore {
 
   /** Bytes `start` to `end`, both included; the whole blob without them. */
   read(digest: string, range: { start?: number; end?: number } = {}): Readable {
-    return createReadStream(this.path(digest), { ...range, highWaterMark: 1024 * 1024 });
+    return createReadStream(this.path(digest), { ...range, highWaterMark: 262144 });
   }
 
   /** Stores a small blob; gives its digest. */

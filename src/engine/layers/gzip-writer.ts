@@ -11,6 +11,20 @@ const HEADER = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
 /** An empty final block of deflate (RFC 1951). */
 const FINAL = Buffer.from([3, 0]);
 
+/** As much of a block as tells whether the rest is worth it. */
+const SAMPLE = 16 * 1024;
+/** What a sample has to come down to. */
+const WORTH_IT = 0.97;
+
+/** Data that does not compress is stored as it is: trying takes longer than anything else here. */
+async function compressBlock(data: Buffer): Promise<Buffer> {
+  const middle = Math.floor(data.length / 2);
+  const sample = data.subarray(middle, middle + SAMPLE);
+  const isWorthIt =
+    data.length <= SAMPLE || (await deflate(sample, { level: LEVEL })).length < sample.length * WORTH_IT;
+  return await deflate(data, { level: isWorthIt ? LEVEL : 0, finishFlush: constants.Z_SYNC_FLUSH });
+}
+
 /**
  * gzip (RFC 1952) on several cores: blocks of a megabyte are compressed on their own, one behind the other in one stream. Equal
  * input gives equal output.
@@ -55,7 +69,7 @@ export class GzipWriter {
     const data = this.#block.subarray(0, this.#filled);
     this.#block = Buffer.allocUnsafeSlow(BLOCK);
     this.#filled = 0;
-    const work = deflate(data, { level: LEVEL, finishFlush: constants.Z_SYNC_FLUSH });
+    const work = compressBlock(data);
     work.catch(() => undefined);
     this.#running.push(work);
     if (this.#running.length >= PARALLEL) await this.#take();
