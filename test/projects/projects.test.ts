@@ -24,7 +24,7 @@ before(async () => {
     command('mmdebstrap', ['--variant=minbase', 'bookworm', BASE]);
   }
   const port = String(21_000 + (process.pid % 20_000));
-  daemon = await ApiDaemon.start([
+  daemon = await ApiDaemon.start(undefined, [
     ...['--registry-addr', `127.0.0.1:${port}`, '--registry-mirror', `http://127.0.0.1:${port}`],
   ]);
   docker('import', BASE, `127.0.0.1:${port}/library/debian:12`);
@@ -72,7 +72,7 @@ test('the base is pulled under its public name', () => {
 test('a Node program', () => {
   build('node-app', {
     'package.json': '{"name":"app","version":"1.0.0","main":"app.js"}',
-    'app.js': "console.log(`node ${require('os').platform()} ${require('./package.json').version}`);",
+    'app.js': "console.log('node', require('os').platform(), require('./package.json').version);",
     Dockerfile: `FROM debian:12\n${APT} nodejs\nWORKDIR /app\nCOPY package.json .\nCOPY app.js .\nUSER 1000\nCMD ["node", "app.js"]\n`,
   });
   assert.equal(run('node-app'), 'node linux 1.0.0');

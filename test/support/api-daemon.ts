@@ -46,8 +46,10 @@ export class ApiDaemon implements AsyncDisposable {
   }
 
   /** `flags` beside those that keep it apart from others. */
-  static async start(flags: readonly string[] = []): Promise<ApiDaemon> {
-    const o = ownBridge();
+  static async start(
+    o: { bridge: string; bip: string } = ownBridge(),
+    flags: readonly string[] = [],
+  ): Promise<ApiDaemon> {
     const directory = mkdtempSync(join(tmpdir(), 'drover-api-'));
     return await ApiDaemon.#startOn(directory, [
       ...['--data-root', join(directory, 'data'), '--exec-root', join(directory, 'exec')],
