@@ -1,4 +1,5 @@
 import { release } from 'node:os';
+import type { CacheRecord } from '#build/build-cache.ts';
 import { directoryBytes } from '#engine/volumes/directory-size.ts';
 import { invalid, notFound } from '#model/errors.ts';
 import type { Call } from './call.ts';
@@ -79,6 +80,21 @@ function info(call: Call): void {
 
 const DATA_TYPES = ['container', 'image', 'volume', 'build-cache'];
 
+function cacheLine(call: Call, record: CacheRecord): object {
+  const { cache } = call.parts.builder;
+  return {
+    ID: record.key.slice('sha256:'.length, 'sha256:'.length + 25),
+    Type: 'regular',
+    Description: record.description,
+    InUse: false,
+    Shared: false,
+    Size: cache.size(record),
+    CreatedAt: record.createdAt,
+    LastUsedAt: record.usedAt,
+    UsageCount: record.uses,
+  };
+}
+
 async function dataUsage(call: Call): Promise<void> {
   const { images, layers, containers, filesystems, volumes } = call.parts;
   const asked = call.query.getAll('type');
@@ -87,7 +103,12 @@ async function dataUsage(call: Call): Promise<void> {
   }
   const wants = (type: string): boolean => asked.length === 0 || asked.includes(type);
   const records = containers.list({ all: true, limit: 0, filters: {} });
-  const usage: Record<string, unknown> = { BuildCache: [] };
+  const usage: Record<string, unknown> = {};
+  if (wants('build-cache'))
+    usage['BuildCache'] = call.parts.builder.cache
+      .list()
+      .filter(({ diffId }) => diffId !== undefined)
+      .map((record) => cacheLine(call, record));
   if (wants('image')) {
     const all = images.list();
     const used = new Set(all.flatMap((image) => image.configuration.rootfs.diff_ids));

@@ -6,6 +6,7 @@ import {
   type Platform,
   parsePlatform,
 } from '#engine/images/image-documents.ts';
+import { DEFAULT_PATH } from '#engine/images/image-settings.ts';
 import { parseReference } from '#engine/images/reference.ts';
 import type { LayerStore } from '#engine/layers/layer-store.ts';
 import { DroverError, invalid, kindOf } from '#model/errors.ts';
@@ -20,7 +21,6 @@ import { type BuildStage, planStages, problemsOf, type StagePlan } from './build
 import type { CacheMounts } from './cache-mounts.ts';
 import type { CacheTransfer } from './cache-transfer.ts';
 import { type Instruction, type ParsedDockerfile, parseDockerfile } from './dockerfile-parser.ts';
-import { DEFAULT_PATH } from './image-config.ts';
 import { StageBuilder } from './stage-builder.ts';
 import type { SourceFiles, StageParts } from './stage-parts.ts';
 import { filesKey, type StageState } from './stage-state.ts';

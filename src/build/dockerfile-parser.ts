@@ -1,3 +1,4 @@
+import { jsonList } from '#engine/images/image-settings.ts';
 import { DockerfileProblem, type SourcePlace } from './dockerfile-problem.ts';
 
 /** A `<<NAME` of an instruction, with the lines that belong to it. */
@@ -266,18 +267,6 @@ export function heredocNames(
 
 function isBlankOrComment(line: string): boolean {
   return /^\s*(#|$)/.test(line);
-}
-
-/** What Docker reads as exec form: JSON, and only lists of strings. */
-export function jsonList(text: string): string[] | undefined {
-  if (!text.trim().startsWith('[')) return undefined;
-  try {
-    const parsed: unknown = JSON.parse(text);
-    return Array.isArray(parsed) && parsed.every((each) => typeof each === 'string') ? parsed : undefined;
-  } catch {
-    // Not JSON: it is a shell command then.
-    return undefined;
-  }
 }
 
 /** ` (did you mean RUN?)` where a known keyword is one or two letters away. */

@@ -24,6 +24,9 @@ import { SPDX_DOCUMENT, spdxInWorker } from './software-bill.ts';
 import type { StageState } from './stage-state.ts';
 import { StepContainers } from './step-container.ts';
 
+/** What nobody has used for longest goes when the cache is larger than this after a build; 20 GB, as with Docker. */
+const LARGEST_CACHE = 20e9;
+
 export interface BuildOutcome {
   image: Image;
   /** Names that mean it now. */
@@ -157,6 +160,7 @@ export class ImageBuilder {
     await transfer.export(state.diffIds);
     await this.#attest(image, request, { directory, dockerfile, bases, startedOn });
     for (const tag of tags) this.#images.point(tag, image.id);
+    if (this.cache.bytes > LARGEST_CACHE) this.cache.prune({ all: false, keepBytes: LARGEST_CACHE });
     this.#events.publish('builder', 'build', image.id, { name: tags[0]?.familiar ?? image.id });
     this.#log.debug({ image: image.id }, 'built');
     return {

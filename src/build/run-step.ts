@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { posix } from 'node:path';
+import { type ImageConfig, shellOf } from '#engine/images/image-settings.ts';
 import { resolveInRoot } from '#engine/layers/resolve-in-root.ts';
 import type { MountPoint } from '#model/container.ts';
 import { invalid } from '#model/errors.ts';
@@ -7,7 +8,6 @@ import { cacheKey } from './build-cache.ts';
 import type { StepProgress } from './build-progress.ts';
 import { expandAt } from './build-stages.ts';
 import type { Heredoc, Instruction } from './dockerfile-parser.ts';
-import { type ImageConfig, shellOf } from './image-config.ts';
 import { parseMounts, type RunMount } from './run-mounts.ts';
 import {
   contextFiles,

@@ -1,5 +1,14 @@
 import { mkdirSync } from 'node:fs';
 import { posix } from 'node:path';
+import {
+  commandOf,
+  healthcheckOf,
+  type ImageConfig,
+  withEnv,
+  withPorts,
+  withStopSignal,
+  withVolumes,
+} from '#engine/images/image-settings.ts';
 import { DroverError, invalid, messageOf } from '#model/errors.ts';
 import { cacheKey } from './build-cache.ts';
 import {
@@ -11,17 +20,8 @@ import {
   splitWords,
 } from './build-stages.ts';
 import { CopySteps } from './copy-step.ts';
-import { type Instruction, jsonList, parseDockerfile } from './dockerfile-parser.ts';
+import { type Instruction, parseDockerfile } from './dockerfile-parser.ts';
 import { DockerfileProblem } from './dockerfile-problem.ts';
-import {
-  commandOf,
-  healthcheckOf,
-  type ImageConfig,
-  withEnv,
-  withPorts,
-  withStopSignal,
-  withVolumes,
-} from './image-config.ts';
 import { RunSteps } from './run-step.ts';
 import { type LayerStep, type MakeLayer, type StageParts, variablesOf, writtenIn } from './stage-parts.ts';
 import { filesKey, type StageState, withConfig, withLayer } from './stage-state.ts';
@@ -172,7 +172,7 @@ export class StageBuilder {
       case 'STOPSIGNAL':
         return changed(withStopSignal(config, expand(rest)));
       case 'HEALTHCHECK':
-        return changed({ ...config, Healthcheck: healthcheckOf(instruction.flags, rest, jsonList) });
+        return changed({ ...config, Healthcheck: healthcheckOf(instruction.flags, rest) });
       case 'MAINTAINER':
         return { ...withConfig(state, config, `MAINTAINER ${rest}`), author: rest };
       case 'ONBUILD': {

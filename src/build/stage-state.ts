@@ -1,7 +1,7 @@
 import type { Platform } from '#engine/images/image-documents.ts';
+import type { ImageConfig } from '#engine/images/image-settings.ts';
 import type { ImageHistoryEntry, ImageLineage } from '#model/image.ts';
 import { cacheKey } from './build-cache.ts';
-import type { ImageConfig } from './image-config.ts';
 
 /** What a stage has come to: layers, configuration, history. Each instruction makes the next one of it. */
 export interface StageState {

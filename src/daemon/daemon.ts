@@ -27,8 +27,8 @@ import { credentialsFor } from '#registry/credentials.ts';
 import { ImagePuller } from '#registry/image-puller.ts';
 import { ImagePusher } from '#registry/image-pusher.ts';
 import { Registries } from '#registry/registries.ts';
-import { RegistryService } from '#registry/registry.ts';
-import { CERTIFICATE_DIRECTORIES } from '#registry/registry-endpoints.ts';
+import type { RegistryService } from '#registry/registry.ts';
+import { CERTIFICATE_DIRECTORIES, type RegistrySettings } from '#registry/registry-endpoints.ts';
 import type { DaemonOptions } from './daemon-options.ts';
 import { DataRootLock } from './data-root-lock.ts';
 import { engineId, operatingSystem } from './host-facts.ts';
@@ -82,12 +82,14 @@ export async function tearDown(options: DaemonOptions, log: Logger): Promise<und
 
 async function startRegistry(
   options: DaemonOptions,
-  parts: Pick<Parameters<typeof RegistryService.open>[0], 'blobs' | 'downloads' | 'settings' | 'log'>,
+  parts: { blobs: BlobStore; downloads: BlobDownloads; settings: RegistrySettings; log: Logger },
   stack: AsyncDisposableStack,
 ): Promise<RegistryService | undefined> {
   const { registryAddress: address, registryConfig: configFile, dataRoot } = options;
   if (address === undefined) return undefined;
-  const service = stack.use(await RegistryService.open({ ...parts, address, configFile, dataRoot }));
+  // Loaded where it is wanted: a daemon without it idles in less memory.
+  const registry = await import('#registry/registry.ts');
+  const service = stack.use(await registry.RegistryService.open({ ...parts, address, configFile, dataRoot }));
   parts.log.info(`registry listens on port ${service.port}`);
   return service;
 }

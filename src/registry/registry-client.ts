@@ -127,13 +127,14 @@ export class RegistryClient implements Disposable {
   }
 
   async #authorized(o: RegistryRequest): Promise<IncomingMessage> {
+    const used = this.#authorization;
     const response = await this.#followed(o);
     if (response.statusCode !== 401) return await this.#checked(o, response);
     const header = response.headers['www-authenticate'] ?? '';
     const body = await readAll(response, LARGEST_DOCUMENT, o.what);
-    const before = this.#authorization;
-    await this.#authenticate(header, o.what);
-    if (this.#authorization === undefined || this.#authorization === before) {
+    // Another request may have authenticated while this one was on its way.
+    if (this.#authorization === used) await this.#authenticate(header, o.what);
+    if (this.#authorization === undefined || this.#authorization === used) {
       throw registryError({ status: 401, body: body.toString(), what: o.what, retryAfterSeconds: undefined });
     }
     return await this.#checked(o, await this.#followed(o));

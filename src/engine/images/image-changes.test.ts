@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { applyChanges, mergeEnv } from './image-changes.ts';
+import { applyChanges } from './image-changes.ts';
+import { mergeEnv } from './image-settings.ts';
 
 test('instructions change the configuration, as in a Dockerfile', () => {
   assert.deepEqual(
@@ -38,7 +39,7 @@ test('what is not allowed or not well formed is named', () => {
     ['RUN true', /RUN is not a valid change command/],
     ['ENV', /ENV/],
     ['ENV =x', /can't find =/],
-    ['EXPOSE many', /Invalid containerPort: many/],
+    ['EXPOSE many', /invalid port specification: "many"/],
     ['HEALTHCHECK true', /HEALTHCHECK/],
     ['HEALTHCHECK --often=1s CMD true', /Unknown flag: often/],
     ['HEALTHCHECK --interval=soon CMD true', /invalid duration "soon"/],

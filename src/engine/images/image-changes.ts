@@ -1,29 +1,34 @@
 import type { ContainerConfig } from '#model/container.ts';
 import { invalid } from '#model/errors.ts';
-
-type Config = Partial<ContainerConfig> & { OnBuild?: string[] | null };
+import {
+  commandOf,
+  healthcheckOf,
+  type ImageConfig,
+  jsonList,
+  withEnv,
+  withPorts,
+  withStopSignal,
+  withVolumes,
+} from './image-settings.ts';
 
 /** Applies the Dockerfile instructions of `docker import --change`; one that is not allowed there is refused by name. */
-export function applyChanges(config: Config, changes: readonly string[]): Config {
+export function applyChanges(config: ImageConfig, changes: readonly string[]): ImageConfig {
   return changes.reduce(applyChange, config);
 }
 
-function applyChange(config: Config, change: string): Config {
+function applyChange(config: ImageConfig, change: string): ImageConfig {
   const match = /^\s*([A-Za-z]+)\s+(.*)$/s.exec(change);
   const instruction = (match?.[1] ?? change).toUpperCase();
   const rest = (match?.[2] ?? '').trim();
   switch (instruction) {
     case 'CMD':
-      return { ...config, Cmd: command(rest) };
+      return { ...config, Cmd: commandOf(config, jsonList(rest), rest) };
     case 'ENTRYPOINT':
-      return { ...config, Entrypoint: command(rest) };
+      return { ...config, Entrypoint: commandOf(config, jsonList(rest), rest) };
     case 'ENV':
-      return { ...config, Env: mergeEnv(config.Env ?? [], pairs(rest, instruction)) };
+      return withEnv(config, pairs(rest, instruction));
     case 'EXPOSE':
-      return {
-        ...config,
-        ExposedPorts: { ...config.ExposedPorts, ...Object.fromEntries(words(rest).map(port)) },
-      };
+      return withPorts(config, words(rest));
     case 'LABEL': {
       const labels = pairs(rest, instruction).map((pair): [string, string] => {
         const equals = pair.indexOf('=');
@@ -33,38 +38,18 @@ function applyChange(config: Config, change: string): Config {
     }
     case 'USER':
       return { ...config, User: rest };
-    case 'VOLUME': {
-      const paths = jsonList(rest) ?? words(rest);
-      return {
-        ...config,
-        Volumes: { ...config.Volumes, ...Object.fromEntries(paths.map((path) => [path, {}])) },
-      };
-    }
+    case 'VOLUME':
+      return withVolumes(config, jsonList(rest) ?? words(rest));
     case 'WORKDIR':
       return { ...config, WorkingDir: rest };
     case 'STOPSIGNAL':
-      return { ...config, StopSignal: rest };
+      return withStopSignal(config, rest);
     case 'ONBUILD':
       return { ...config, OnBuild: [...(config.OnBuild ?? []), rest] };
     case 'HEALTHCHECK':
       return { ...config, Healthcheck: healthcheck(rest) };
     default:
       throw invalid(`${instruction} is not a valid change command`);
-  }
-}
-
-function command(text: string): string[] {
-  return jsonList(text) ?? ['/bin/sh', '-c', text];
-}
-
-function jsonList(text: string): string[] | undefined {
-  if (!text.startsWith('[')) return undefined;
-  try {
-    const parsed: unknown = JSON.parse(text);
-    return Array.isArray(parsed) && parsed.every((each) => typeof each === 'string') ? parsed : undefined;
-  } catch {
-    // Not JSON: Docker takes it for a shell command then, and so do we.
-    return undefined;
   }
 }
 
@@ -89,53 +74,15 @@ function pairs(text: string, instruction: string): string[] {
   return found;
 }
 
-/** Later values replace earlier ones of the same name, in place. */
-export function mergeEnv(base: readonly string[], over: readonly string[]): string[] {
-  const byName = new Map(base.map((pair) => [pair.split('=', 1)[0] ?? pair, pair]));
-  for (const pair of over) byName.set(pair.split('=', 1)[0] ?? pair, pair);
-  return [...byName.values()];
-}
-
-function port(text: string): [string, object] {
-  if (!/^\d{1,5}(\/(tcp|udp|sctp))?$/.test(text)) throw invalid(`Invalid containerPort: ${text}`);
-  return [text.includes('/') ? text : `${text}/tcp`, {}];
-}
-
-const UNITS: Record<string, number> = { ns: 1, us: 1e3, ms: 1e6, s: 1e9, m: 60e9, h: 3600e9 };
-
+/** HEALTHCHECK with its flags, as one text. */
 function healthcheck(text: string): NonNullable<ContainerConfig['Healthcheck']> {
-  if (text.toUpperCase() === 'NONE') return { Test: ['NONE'] };
-  const options: Record<string, string> = {};
+  const flags: { name: string; value: string | undefined }[] = [];
   let rest = text;
-  for (
-    let flag = /^--([a-z-]+)=(\S+)\s+/.exec(rest);
-    flag !== null;
-    flag = /^--([a-z-]+)=(\S+)\s+/.exec(rest)
-  ) {
-    options[flag[1] ?? ''] = flag[2] ?? '';
+  for (let flag = FLAG.exec(rest); flag !== null; flag = FLAG.exec(rest)) {
+    flags.push({ name: flag[1] ?? '', value: flag[2] });
     rest = rest.slice(flag[0].length);
   }
-  const cmd = /^CMD\s+(.*)$/is.exec(rest)?.[1];
-  if (cmd === undefined)
-    throw invalid(`Unknown type ${JSON.stringify(rest.split(/\s/)[0])} in HEALTHCHECK (try CMD)`);
-  const list = jsonList(cmd);
-  const result: NonNullable<ContainerConfig['Healthcheck']> = {
-    Test: list === undefined ? ['CMD-SHELL', cmd] : ['CMD', ...list],
-  };
-  for (const [name, value] of Object.entries(options)) {
-    if (name === 'interval') result.Interval = duration(value);
-    else if (name === 'timeout') result.Timeout = duration(value);
-    else if (name === 'start-period') result.StartPeriod = duration(value);
-    else if (name === 'start-interval') result.StartInterval = duration(value);
-    else if (name === 'retries') result.Retries = Number(value);
-    else throw invalid(`Unknown flag: ${name}`);
-  }
-  return result;
+  return healthcheckOf(flags, rest);
 }
 
-function duration(text: string): number {
-  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)/g)];
-  if (parts.length === 0 || parts.map(([part]) => part).join('') !== text)
-    throw invalid(`time: invalid duration ${JSON.stringify(text)}`);
-  return parts.reduce((sum, [, value, unit]) => sum + Number(value) * (UNITS[unit ?? ''] ?? 0), 0);
-}
+const FLAG = /^--([a-z-]+)=(\S+)\s+/;

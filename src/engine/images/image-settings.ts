@@ -1,6 +1,5 @@
 import { expandPorts } from '#engine/containers/container-config.ts';
 import { parseSignal } from '#engine/containers/signals.ts';
-import { mergeEnv } from '#engine/images/image-changes.ts';
 import type { ContainerConfig, HealthConfig } from '#model/container.ts';
 import { invalid } from '#model/errors.ts';
 
@@ -59,7 +58,6 @@ function duration(name: string, text: string): number {
 export function healthcheckOf(
   flags: readonly { name: string; value: string | undefined }[],
   rest: string,
-  json: (text: string) => string[] | undefined,
 ): HealthConfig {
   const match = /^(\S+)\s*(.*)$/s.exec(rest);
   const kind = (match?.[1] ?? '').toUpperCase();
@@ -71,7 +69,7 @@ export function healthcheckOf(
   if (kind !== 'CMD')
     throw invalid(`Unknown type ${JSON.stringify(match?.[1] ?? '')} in HEALTHCHECK (try CMD)`);
   if (command === '') throw invalid('Missing command after HEALTHCHECK CMD');
-  const list = json(command);
+  const list = jsonList(command);
   const health: HealthConfig = { Test: list === undefined ? ['CMD-SHELL', command] : ['CMD', ...list] };
   for (const { name, value = '' } of flags) {
     if (name === 'interval') health.Interval = duration(name, value);
@@ -84,4 +82,23 @@ export function healthcheckOf(
     } else throw invalid(`unknown flag: --${name} of HEALTHCHECK`);
   }
   return health;
+}
+
+/** Later values replace earlier ones of the same name, in place. */
+export function mergeEnv(base: readonly string[], over: readonly string[]): string[] {
+  const byName = new Map(base.map((pair) => [pair.split('=', 1)[0] ?? pair, pair]));
+  for (const pair of over) byName.set(pair.split('=', 1)[0] ?? pair, pair);
+  return [...byName.values()];
+}
+
+/** What Docker reads as exec form: JSON, and only lists of strings. */
+export function jsonList(text: string): string[] | undefined {
+  if (!text.trim().startsWith('[')) return undefined;
+  try {
+    const parsed: unknown = JSON.parse(text);
+    return Array.isArray(parsed) && parsed.every((each) => typeof each === 'string') ? parsed : undefined;
+  } catch {
+    // Not JSON: it is a shell command then.
+    return undefined;
+  }
 }
