@@ -132,7 +132,7 @@ function parseJson(name: string, value: string): unknown {
 function refuseUnsupported(query: URLSearchParams): void {
   if (query.get('version') === '2')
     throw notImplemented(
-      "BuildKit's session protocol is not there: set DOCKER_BUILDKIT=0, or use drover build, which has what BuildKit adds",
+      "BuildKit's session protocol is not there yet: set DOCKER_BUILDKIT=0, or use drover build, which has what BuildKit adds",
     );
   if (booleanOf(query, 'squash'))
     throw notImplemented('--squash is not there: copy what is wanted into a stage of its own instead');

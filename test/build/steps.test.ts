@@ -125,7 +125,7 @@ test('what fails shows its place, its output and its code, and leaves nothing', 
   for (const [dockerfile, message] of [
     ['FROM bb\nCOPY nope /x\n', /Dockerfile:2:1: "nope" is not there/],
     ['FROM bb\nCOPY --what=1 a b\n', /Dockerfile:2:1: unknown flag: --what of COPY/],
-    ['FROM bb\nEXPOSE many\n', /Dockerfile:2:1: invalid port/],
+    ['FROM bb\nEXPOSE many\n', /Dockerfile:2:1: Invalid containerPort: many/],
     ['FROM bb\nUSER nobody-there\nRUN true\n', /Dockerfile:3:1: unable to find user nobody-there/],
     ['FROM bb\nENV x\n', /ENV must have two arguments/],
     ['FROM bb\nCMD ["a", "b"]\nSHELL sh -c\n', /Dockerfile:3:1: SHELL requires the arguments to be in JSON/],

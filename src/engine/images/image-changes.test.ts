@@ -39,7 +39,7 @@ test('what is not allowed or not well formed is named', () => {
     ['RUN true', /RUN is not a valid change command/],
     ['ENV', /ENV/],
     ['ENV =x', /can't find =/],
-    ['EXPOSE many', /invalid port specification: "many"/],
+    ['EXPOSE many', /Invalid containerPort: many/],
     ['HEALTHCHECK true', /HEALTHCHECK/],
     ['HEALTHCHECK --often=1s CMD true', /Unknown flag: often/],
     ['HEALTHCHECK --interval=soon CMD true', /invalid duration "soon"/],

@@ -25,7 +25,11 @@ export function withEnv(config: ImageConfig, pairs: readonly string[]): ImageCon
 
 export function withPorts(config: ImageConfig, words: readonly string[]): ImageConfig {
   const ports: Record<string, object> = { ...config.ExposedPorts };
-  for (const word of words) for (const port of expandPorts(word)) ports[port] = {};
+  for (const word of words) {
+    if (!/^\d{1,5}(-\d{1,5})?(\/(tcp|udp|sctp))?$/i.test(word))
+      throw invalid(`Invalid containerPort: ${word}`);
+    for (const port of expandPorts(word)) ports[port] = {};
+  }
   return { ...config, ExposedPorts: ports };
 }
 
@@ -79,7 +83,7 @@ export function healthcheckOf(
     else if (name === 'retries') {
       if (!/^\d+$/.test(value)) throw invalid(`--retries: ${JSON.stringify(value)} is no number`);
       health.Retries = Number(value);
-    } else throw invalid(`unknown flag: --${name} of HEALTHCHECK`);
+    } else throw invalid(`Unknown flag: ${name}`);
   }
   return health;
 }
