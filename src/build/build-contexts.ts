@@ -28,6 +28,8 @@ export interface BuildContext {
   isStable: boolean;
 }
 
+/** Contexts up to this size are unpacked in memory. */
+const LARGEST_IN_MEMORY = 64 * 1024 * 1024;
 const LARGEST_IGNORE = 1024 * 1024;
 
 /** Makes a context's files available below the build's directory; what it leaves out is for others to apply. */
@@ -103,15 +105,35 @@ async function unpackArchive(
   file: string,
   o: { directory: BuildDirectory; workers: LayerWorkers },
 ): Promise<string> {
-  const target = o.directory.path('data', 'context');
+  const { size } = statSync(file);
+  // The exec root is in memory, where making files is quickest; what an archive that is not compressed takes there is known.
+  const isSmall = size <= LARGEST_IN_MEMORY && isPlainArchive(headOf(file));
+  const target = o.directory.path(isSmall ? 'exec' : 'data', 'context');
   mkdirSync(target, { mode: 0o755 });
-  if (statSync(file).size === 0) return target;
+  if (size === 0) return target;
   await o.workers.run('unpack', {
     source: { path: file, growth: completeFile() },
     target,
     options: { whiteouts: false },
+    withoutDigest: true,
   });
   return target;
+}
+
+/** As much of a file as tells what it is. */
+function headOf(file: string): Buffer {
+  const head = Buffer.alloc(262);
+  const fd = openSync(file, 'r');
+  try {
+    readSync(fd, head, 0, head.length, 0);
+  } finally {
+    closeSync(fd);
+  }
+  return head;
+}
+
+function isPlainArchive(head: Buffer): boolean {
+  return head.toString('latin1', 257, 262) === 'ustar';
 }
 
 /** Whether an address means a git repository, as docker build takes it. */
@@ -139,15 +161,8 @@ async function openRemote(
   }
   const file = o.directory.path('data', 'download');
   await downloadTo(url, file, { signal: o.signal });
-  const magic = Buffer.alloc(262);
-  const fd = openSync(file, 'r');
-  try {
-    readSync(fd, magic, 0, magic.length, 0);
-  } finally {
-    closeSync(fd);
-  }
-  const isArchive =
-    magic.toString('latin1', 257, 262) === 'ustar' || [0x1f, 0x42, 0x28, 0xfd].includes(magic[0] ?? 0);
+  const head = headOf(file);
+  const isArchive = isPlainArchive(head) || [0x1f, 0x42, 0x28, 0xfd].includes(head[0] ?? 0);
   if (isArchive) return await unpackArchive(file, o);
   // A Dockerfile alone.
   const root = o.directory.path('data', 'context');

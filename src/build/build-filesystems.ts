@@ -5,13 +5,17 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { Logger } from 'pino';
 import type { LayerStore } from '#engine/layers/layer-store.ts';
 import { mountOverlay, unmount } from '#linux/mount.ts';
+import { messageOf } from '#model/errors.ts';
 
 /** A root file system that a step writes into; what it wrote is in `upper`. */
 export interface StepRoot extends Disposable {
@@ -26,19 +30,24 @@ export interface StepRoot extends Disposable {
 export class BuildFilesystems {
   readonly #data: string;
   readonly #exec: string;
+  readonly #gone: string;
   readonly #layers: LayerStore;
+  readonly #log: Logger;
 
-  constructor(o: { dataRoot: string; execRoot: string; layers: LayerStore }) {
+  constructor(o: { dataRoot: string; execRoot: string; layers: LayerStore; log: Logger }) {
     this.#data = join(o.dataRoot, 'builds');
     this.#exec = join(o.execRoot, 'builds');
+    this.#gone = join(o.execRoot, 'builds-gone');
+    this.#log = o.log;
     this.#layers = o.layers;
-    for (const path of [this.#data, this.#exec]) mkdirSync(path, { recursive: true, mode: 0o700 });
+    for (const path of [this.#data, this.#exec, this.#gone])
+      mkdirSync(path, { recursive: true, mode: 0o700 });
   }
 
   /** At start, before the first build. */
   recover(): void {
     for (const id of readdirSync(this.#exec)) this.#unmountAll(join(this.#exec, id));
-    for (const path of [this.#data, this.#exec])
+    for (const path of [this.#data, this.#exec, this.#gone])
       for (const name of readdirSync(path)) rmSync(join(path, name), { recursive: true, force: true });
   }
 
@@ -49,8 +58,18 @@ export class BuildFilesystems {
       exec: join(this.#exec, id),
       layers: this.#layers,
       unmountAll: (path) => this.#unmountAll(path),
+      discard: (path) => this.#discard(path),
     });
     return directory;
+  }
+
+  /** Out of the way at once; its files go beside everything else, or at the next start. */
+  #discard(path: string): void {
+    const gone = join(this.#gone, basename(path));
+    renameSync(path, gone);
+    rm(gone, { recursive: true, force: true }).catch((error: unknown) => {
+      this.#log.warn({ path: gone, error: messageOf(error) }, 'left for the next start to remove');
+    });
   }
 
   #unmountAll(directory: string): void {
@@ -66,24 +85,33 @@ export class BuildDirectory implements Disposable {
   readonly exec: string;
   readonly #layers: LayerStore;
   readonly #unmountAll: (path: string) => void;
+  readonly #discard: (path: string) => void;
   readonly #views = new Map<string, string>();
   #count = 0;
 
   /** @package */
-  constructor(o: { data: string; exec: string; layers: LayerStore; unmountAll: (path: string) => void }) {
+  constructor(o: {
+    data: string;
+    exec: string;
+    layers: LayerStore;
+    unmountAll: (path: string) => void;
+    discard: (path: string) => void;
+  }) {
     this.data = o.data;
     this.exec = o.exec;
     this.#layers = o.layers;
     this.#unmountAll = o.unmountAll;
+    this.#discard = o.discard;
     for (const path of [o.data, o.exec, join(o.exec, 'mounts'), join(o.exec, 'secrets')])
       mkdirSync(path, { recursive: true, mode: 0o700 });
   }
 
   [Symbol.dispose](): void {
     this.#unmountAll(this.exec);
-    // Disposed of late, it may be large; nothing waits for it but the disk.
-    rmSync(this.exec, { recursive: true, force: true });
+    rmSync(join(this.exec, 'secrets'), { recursive: true, force: true });
+    // Both may be large, and nothing waits for them to be gone.
     this.#layers.discard(this.data);
+    this.#discard(this.exec);
   }
 
   /** A new name below `parent`, for something of this build's own. */

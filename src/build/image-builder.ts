@@ -69,7 +69,7 @@ export class ImageBuilder {
     this.#layers = layers;
     this.#images = o.images;
     this.#events = o.events;
-    this.#filesystems = new BuildFilesystems({ dataRoot, execRoot, layers });
+    this.#filesystems = new BuildFilesystems({ dataRoot, execRoot, layers, log: o.log });
     this.#containers = new StepContainers({ filesystems, networks, runtime });
     this.#pull = o.pull;
     this.#artifacts = o.artifacts;
