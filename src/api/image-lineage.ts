@@ -1,7 +1,7 @@
 import { baseOf } from '#engine/images/image-lineage.ts';
-import { rebaseImages } from '#engine/images/image-rebase.ts';
+import { rebaseImage } from '#engine/images/image-rebase.ts';
 import { parseReference } from '#engine/images/reference.ts';
-import { kindOf } from '#model/errors.ts';
+import { invalid, kindOf } from '#model/errors.ts';
 import type { Image } from '#model/image.ts';
 import { credentialsFor, parseRegistryConfig } from '#registry/credentials.ts';
 import type { Call } from './call.ts';
@@ -37,6 +37,7 @@ async function lineage(call: Call): Promise<void> {
         BaseDigest: image.lineage?.baseDigest ?? base?.manifestDigest ?? null,
         BaseLayers: image.lineage?.baseLayers ?? base?.chainIds.length ?? 0,
         Layers: image.chainIds.length,
+        Recipe: image.lineage?.recipe ?? null,
         ...(checks ? await newerBase(call, image) : {}),
       };
     }),
@@ -91,12 +92,16 @@ function namesOf({ repoTags }: Image): string[] {
 
 function rebase(call: Call): void {
   const { images, layers, events } = call.parts;
-  const rebased = rebaseImages(
+  const base = call.query.get('onto') ?? '';
+  if (base === '') throw invalid('onto is empty: no base to put the image onto');
+  const { tags, from, to } = rebaseImage(
     { images, layers, events },
-    { base: call.param('name'), force: booleanOf(call.query, 'force'), nowIso: new Date().toISOString() },
+    {
+      image: call.param('name'),
+      base,
+      force: booleanOf(call.query, 'force'),
+      nowIso: new Date().toISOString(),
+    },
   );
-  call.json(
-    200,
-    rebased.map(({ tags, from, to }) => ({ Tags: tags, From: from, To: to })),
-  );
+  call.json(200, { Tags: tags, From: from, To: to });
 }

@@ -10,7 +10,7 @@ import type { NetworkStore } from '#engine/networks/network-store.ts';
 import type { RecordStore } from '#engine/records/record-store.ts';
 import type { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
 import { invalid } from '#model/errors.ts';
-import type { Image, ImageConfiguration } from '#model/image.ts';
+import type { BuildRecipe, Image, ImageConfiguration } from '#model/image.ts';
 import { BaseImages, type PullImage } from './base-images.ts';
 import { BuildCache, cacheKey, type PruneOptions } from './build-cache.ts';
 import { type BuildDirectory, BuildFilesystems } from './build-filesystems.ts';
@@ -225,7 +225,31 @@ export class ImageBuilder {
     return this.#images.add({
       configuration: Buffer.from(JSON.stringify(document)),
       annotations: request.annotations,
-      ...(state.lineage === undefined ? {} : { lineage: state.lineage }),
+      ...(state.lineage === undefined ? {} : { lineage: { ...state.lineage, ...recipeOf(request) } }),
     });
   }
+}
+
+/** How the build can be asked for again, where nothing but directories of this machine went into it. */
+function recipeOf(request: BuildRequest): { recipe?: BuildRecipe } {
+  const { context, dockerfile, target, platform, network, buildArgs, labels } = request;
+  const isRepeatable =
+    context.kind === 'directory' &&
+    dockerfile.text === undefined &&
+    Object.keys(request.contexts).length === 0 &&
+    request.secrets.size === 0 &&
+    request.ssh.size === 0 &&
+    request.entitlements.length === 0;
+  if (!isRepeatable) return {};
+  return {
+    recipe: {
+      context: context.path,
+      dockerfile: dockerfile.path,
+      ...(target === undefined ? {} : { target }),
+      ...(platform === undefined ? {} : { platform }),
+      network,
+      buildArgs,
+      labels,
+    },
+  };
 }

@@ -15,6 +15,7 @@ import { basename, join, relative, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { DroverError, invalid } from '#model/errors.ts';
+import type { BuildRecipe } from '#model/image.ts';
 import type { ApiClient } from './api-client.ts';
 import { makeBuildView, type WireBuildEvent } from './build-view.ts';
 import { registryAuthHeader, registryConfigHeader, registryOf } from './registry-credentials.ts';
@@ -90,7 +91,23 @@ export async function build(client: ApiClient, context: string, o: BuildFlags): 
   }
 }
 
-async function run(client: ApiClient, body: object, o: BuildFlags): Promise<BuildResult> {
+/** Builds an image again as it was built before, under the same names; gives its ID. */
+export async function rebuild(
+  client: ApiClient,
+  recipe: BuildRecipe,
+  tags: readonly string[],
+): Promise<string> {
+  const { context, dockerfile, ...rest } = recipe;
+  const body = { ...rest, context: place(context), dockerfile: { path: dockerfile }, tags };
+  const { id } = await run(client, body, { quiet: false, progress: 'auto' });
+  return id;
+}
+
+async function run(
+  client: ApiClient,
+  body: object,
+  o: Pick<BuildFlags, 'quiet' | 'progress'>,
+): Promise<BuildResult> {
   using view = makeBuildView(o.quiet ? 'quiet' : o.progress);
   const stopping = new AbortController();
   const stop = (): void => stopping.abort();

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import type { BuildRecipe } from '#model/image.ts';
 import type { ApiClient } from './api-client.ts';
 import { registryConfigHeader } from './registry-credentials.ts';
 import { formatTable } from './table.ts';
@@ -11,6 +13,7 @@ interface LineageLine {
   BaseDigest: string | null;
   BaseLayers: number;
   Layers: number;
+  Recipe: BuildRecipe | null;
   Outdated?: boolean;
   NewBase?: string;
   Problem?: string;
@@ -78,13 +81,61 @@ export async function printOutdated(client: ApiClient, o: { format: string }): P
   return outdated.length > 0;
 }
 
-/** `drover image rebase`. */
-export async function rebase(client: ApiClient, base: string, o: { force: boolean }): Promise<void> {
-  const done = await client.call<{ Tags: string[]; From: string; To: string }[]>(
-    'POST',
-    `/images/${base}/rebase?force=${o.force}`,
-  );
-  for (const { Tags, From, To } of done)
-    console.log(`${Tags.join(', ')}  ${From.slice(7, 19)} → ${To.slice(7, 19)}`);
-  if (done.length === 0) console.log(`No image was built on an older ${base}.`);
+/** As deep as bases stand on bases; who names itself ends here. */
+const MOST_ROUNDS = 20;
+
+/**
+ * `drover image rebase`: brings what was built on a base up to date, and what was built on that. An image whose context is still
+ * there is built again; of another one the own layers are put onto the new base.
+ */
+export async function rebase(
+  client: ApiClient,
+  base: string,
+  o: { force: boolean; layers: boolean },
+): Promise<void> {
+  const bases = new Set([fullName(base)]);
+  const done = new Set<string>();
+  for (let round = 0; round < MOST_ROUNDS; round++) {
+    const lines = await lineage(client, true);
+    const stale = lines.filter(
+      (line) =>
+        line.Outdated === true &&
+        line.RepoTags.length > 0 &&
+        bases.has(line.BaseName ?? '') &&
+        !done.has(line.Id),
+    );
+    if (stale.length === 0) break;
+    for (const line of stale) {
+      done.add(line.Id);
+      await renew(client, line, o);
+      for (const tag of line.RepoTags) bases.add(fullName(tag));
+    }
+  }
+  if (done.size === 0) console.log(`No image was built on an older ${base}.`);
+}
+
+async function renew(
+  client: ApiClient,
+  line: LineageLine,
+  o: { force: boolean; layers: boolean },
+): Promise<void> {
+  const { Recipe: recipe } = line;
+  if (recipe !== null && !o.layers && existsSync(recipe.context)) {
+    const { rebuild } = await import('./build.ts');
+    const id = await rebuild(client, recipe, line.RepoTags);
+    console.log(`${line.RepoTags.join(', ')}  ${line.Id.slice(7, 19)} → ${id.slice(7, 19)}  built again`);
+    return;
+  }
+  const query = new URLSearchParams({ onto: line.BaseName ?? '', force: String(o.force) });
+  const { To } = await client.call<{ To: string }>('POST', `/images/${line.Id}/rebase?${query}`);
+  console.log(`${line.RepoTags.join(', ')}  ${line.Id.slice(7, 19)} → ${To.slice(7, 19)}  layers moved`);
+}
+
+/** With registry and tag, as the daemon writes the names of bases. */
+function fullName(name: string): string {
+  const parts = name.split('/');
+  const [first = ''] = parts;
+  const hasRegistry = parts.length > 1 && (/[.:]/.test(first) || first === 'localhost');
+  const path = hasRegistry ? name : `docker.io/${parts.length === 1 ? 'library/' : ''}${name}`;
+  return path.indexOf(':', path.lastIndexOf('/')) < 0 ? `${path}:latest` : path;
 }

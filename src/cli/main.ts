@@ -164,15 +164,16 @@ Examples:
     });
   image
     .command('rebase <base>')
-    .description('put the images that were built on a base onto the base as it is now, without building them')
-    .option('--force', 'also images that install packages of their own', false)
+    .description('bring images up to date that were built on a base which has moved, and those built on them')
+    .option('--layers', 'put their layers onto the new base instead of building them again', false)
+    .option('--force', 'the same also for images that install packages of their own', false)
     .addHelpText(
       'after',
       `
 Examples:
   drover pull debian:12 && drover image rebase debian:12`,
     )
-    .action(async (base: string, o: { force: boolean }) => {
+    .action(async (base: string, o: { force: boolean; layers: boolean }) => {
       const { rebase } = await import('./image-tree.ts');
       await rebase(await connect(root), base, o);
     });

@@ -54,6 +54,21 @@ export interface ImageLineage {
   baseImageId: string;
   /** How many of the lowest layers are the base's. */
   baseLayers: number;
+  /** How to build it again; absent where that takes more than files of this machine. */
+  recipe?: BuildRecipe;
+}
+
+/** What a build was asked for, as far as it can be asked for again: nothing secret, nothing that was sent. */
+export interface BuildRecipe {
+  /** Directory of the context, on this machine. */
+  context: string;
+  /** Below the context. */
+  dockerfile: string;
+  target?: string;
+  platform?: string;
+  network: string;
+  buildArgs: Readonly<Record<string, string>>;
+  labels: Readonly<Record<string, string>>;
 }
 
 /** One line of Docker's progress stream. */

@@ -291,11 +291,22 @@ test('lineage: what stands on what, what is outdated, and a base that is changed
     lines.map(({ RepoTags }) => RepoTags),
     [['myapp:latest']],
   );
-  assert.match(app.drover(['image', 'rebase', 'mybase']).stdout, /myapp:latest/);
+  assert.match(app.drover(['image', 'rebase', '--layers', 'mybase']).stdout, /myapp:latest.*layers moved/);
   assert.equal(host.ok('run', '--rm', 'myapp'), '2\napp');
   assert.match(host.ok('image', 'inspect', '-f', '{{.Config.Env}}', 'myapp'), /VERSION=2 OWN=yes/);
   assert.equal(app.drover(['image', 'outdated']).status, 0);
-  host.ok('rmi', 'myapp', 'mybase');
+  // Built again, and what stands on it as well: its own layers may hold what the new base has changed.
+  app.write('Dockerfile', 'FROM mybase\nRUN cp /version /copied\nCMD cat /copied\n');
+  app.build('-t', 'myapp');
+  const top = new BuildProject(host, { Dockerfile: 'FROM myapp\nRUN cp /copied /again\nCMD cat /again\n' });
+  top.build('-t', 'mytop');
+  base.write('Dockerfile', 'FROM bb\nENV VERSION=3\nRUN echo 3 > /version\n');
+  base.build('-t', 'mybase');
+  const rebased = app.drover(['image', 'rebase', 'mybase']);
+  assert.match(rebased.stdout, /myapp:latest.*built again\nmytop:latest.*built again/, rebased.stderr);
+  assert.equal(host.ok('run', '--rm', 'mytop'), '3');
+  assert.match(app.drover(['image', 'rebase', 'mybase']).stdout, /No image was built on an older mybase/);
+  host.ok('rmi', 'mytop', 'myapp', 'mybase');
 });
 
 test('attestations: provenance and a bill of materials, without secrets', () => {

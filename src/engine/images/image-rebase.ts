@@ -16,28 +16,24 @@ export interface RebasedImage {
 }
 
 /**
- * Puts every named image that descends from a base onto the base as it is now, without building it again: its own layers stay as
- * they are. An image whose own layers hold packages is refused, because they would hide what the new base brings; `force` does it.
+ * Puts an image that was built on a base onto the base as it is now, without building it again: its own layers stay as they are. One
+ * whose own layers hold packages is refused, because they would hide what the new base brings; `force` does it. An image that
+ * stands on the base as it is now, or on another one, is `invalid`.
  */
-export function rebaseImages(
+export function rebaseImage(
   parts: { images: ImageStore; layers: LayerStore; events: EventBus },
-  o: { base: string; force: boolean; nowIso: string },
-): RebasedImage[] {
+  o: { image: string; base: string; force: boolean; nowIso: string },
+): RebasedImage {
   const { images } = parts;
   const newBase = images.resolve(o.base);
-  const all = images.list();
-  const done: RebasedImage[] = [];
-  const descendants = all.filter(
-    (image) => image.id !== newBase.id && image.repoTags.length > 0 && standsOn(image, o.base, newBase),
-  );
-  for (const image of descendants) {
-    const oldBase = baseOf(image, all);
-    if (oldBase === undefined)
-      throw conflict(`${nameOf(image)}: the base that it was built on is not here any more, build it again`);
-    if (!o.force) checkOwnLayers(parts.layers, image, oldBase);
-    done.push(rebaseOne(parts, image, oldBase, newBase, o.nowIso));
-  }
-  return done;
+  const image = images.resolve(o.image);
+  if (image.id === newBase.id || !standsOn(image, o.base, newBase))
+    throw invalid(`${nameOf(image)} was not built on an older ${o.base}`);
+  const oldBase = baseOf(image, images.list());
+  if (oldBase === undefined)
+    throw conflict(`${nameOf(image)}: the base that it was built on is not here any more, build it again`);
+  if (!o.force) checkOwnLayers(parts.layers, image, oldBase);
+  return rebaseOne(parts, image, oldBase, newBase, o.nowIso);
 }
 
 /** Was built on the name, and not on what it means now. */
