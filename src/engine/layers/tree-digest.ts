@@ -53,11 +53,19 @@ function addEntry(
     if (stats.nlink > 1n) links.set(identity, digest);
     fields.push(digest);
   }
-  for (const { name, value } of listAttributes(file))
-    if (!name.startsWith('trusted.overlay.')) fields.push(name, Buffer.from(value).toString('hex'));
+  // A file's are in its digest.
+  if (!stats.isFile()) fields.push(...attributesOf(file));
   hash.update(`${fields.map((field) => `${field.length}:${field}`).join('')}\n`);
 }
 
+/** Names and values, but for overlayfs's own marks. */
+function attributesOf(file: string): string[] {
+  return listAttributes(file)
+    .filter(({ name }) => !name.startsWith('trusted.overlay.'))
+    .flatMap(({ name, value }) => [name, Buffer.from(value).toString('hex')]);
+}
+
+/** Of what is in a file, and of its attributes, which change its ctime as well. */
 function contentDigest(
   { file, stats }: { file: string; stats: BigIntStats },
   buffer: Buffer,
@@ -73,6 +81,7 @@ function contentDigest(
   } finally {
     closeSync(fd);
   }
+  for (const field of attributesOf(file)) hash.update(`\0${field.length}:${field}`);
   const digest = hash.digest('base64url');
   known?.remember(stats, digest);
   return digest;
