@@ -30,7 +30,8 @@ export class JsonStream {
   fail(error: unknown): void {
     if (!this.#started) throw error;
     const message = hinted(error);
-    this.write({ errorDetail: { message }, error: message });
+    const code = error instanceof DroverError ? error.exitCode : undefined;
+    this.write({ errorDetail: { ...(code === undefined ? {} : { code }), message }, error: message });
     this.end();
   }
 }

@@ -22,6 +22,9 @@ export class DockerfileProblem extends DroverError {
     super('invalid', `${file}:${place.line}:${place.column}: ${message}\n${excerpt(o.lines, place)}`, {
       ...(o.cause === undefined ? {} : { cause: o.cause }),
       ...(o.hint === undefined ? {} : { hint: o.hint }),
+      ...(o.cause instanceof DroverError && o.cause.exitCode !== undefined
+        ? { exitCode: o.cause.exitCode }
+        : {}),
     });
     this.place = place;
   }

@@ -172,7 +172,7 @@ export class RunSteps {
     undo.use(outcome);
     if (outcome.exitCode !== 0) {
       const why = outcome.oomKilled ? 'ran out of memory' : `returned a non-zero code: ${outcome.exitCode}`;
-      throw invalid(`The command '${o.args.join(' ')}' ${why}`);
+      throw invalid(`The command '${o.args.join(' ')}' ${why}`, { exitCode: outcome.exitCode });
     }
     const kept = undo.move();
     return { directory: outcome.upper, [Symbol.asyncDispose]: () => kept.disposeAsync() };

@@ -14,6 +14,8 @@ export type ErrorKind =
 export interface ErrorDetails {
   /** What the reader can do about it, as a sentence. */
   readonly hint?: string;
+  /** Exit code of the process whose failure this is; programs that stand in for it end with the same. */
+  readonly exitCode?: number;
   readonly cause?: unknown;
 }
 
@@ -21,12 +23,14 @@ export interface ErrorDetails {
 export class DroverError extends Error {
   readonly kind: ErrorKind;
   readonly hint: string | undefined;
+  readonly exitCode: number | undefined;
 
   constructor(kind: ErrorKind, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.name = 'DroverError';
     this.kind = kind;
     this.hint = details.hint;
+    this.exitCode = details.exitCode;
   }
 }
 

@@ -1,6 +1,5 @@
-import { mkdirSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
+import type { DatabaseSync, SQLInputValue } from 'node:sqlite';
+import { openDatabase, transaction } from '#engine/records/database-file.ts';
 
 /** A manifest in a repository. */
 export interface CataloguedManifest {
@@ -47,10 +46,7 @@ export class RegistryCatalogue implements Disposable {
   readonly #statements = new Map<string, ReturnType<DatabaseSync['prepare']>>();
 
   constructor(file: string) {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    this.#database = new DatabaseSync(file, { timeout: 5000 });
-    this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL');
-    this.#database.exec(TABLES);
+    this.#database = openDatabase(file, TABLES);
   }
 
   [Symbol.dispose](): void {
@@ -128,7 +124,7 @@ export class RegistryCatalogue implements Disposable {
     manifest: Omit<CataloguedManifest, 'pushedAt'>,
     o: { parts: readonly string[]; tags: readonly string[] },
   ): void {
-    this.#transaction(() => {
+    transaction(this.#database, () => {
       const now = Date.now();
       this.#run('INSERT OR IGNORE INTO repositories VALUES (?)', [repository]);
       this.#run('INSERT OR IGNORE INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?, ?)', [
@@ -150,7 +146,7 @@ export class RegistryCatalogue implements Disposable {
 
   /** With the tags that mean it; false where there is none. */
   deleteManifest(repository: string, digest: string): boolean {
-    return this.#transaction(() => {
+    return transaction(this.#database, () => {
       this.#run('DELETE FROM tags WHERE repository = ? AND digest = ?', [repository, digest]);
       this.#run('DELETE FROM parts WHERE repository = ? AND manifest = ?', [repository, digest]);
       return this.#run('DELETE FROM manifests WHERE repository = ? AND digest = ?', [repository, digest]) > 0;
@@ -259,18 +255,6 @@ export class RegistryCatalogue implements Disposable {
   /** Gives the number of rows changed. */
   #run(sql: string, values: SQLInputValue[]): number {
     return Number(this.#prepared(sql).run(...values).changes);
-  }
-
-  #transaction<T>(work: () => T): T {
-    this.#database.exec('BEGIN IMMEDIATE');
-    try {
-      const result = work();
-      this.#database.exec('COMMIT');
-      return result;
-    } catch (error) {
-      this.#database.exec('ROLLBACK');
-      throw error;
-    }
   }
 }
 

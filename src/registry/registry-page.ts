@@ -3,7 +3,7 @@ import type { CataloguedManifest, CataloguedTag } from './registry-catalogue.ts'
 import { humanBytes, shortDigest } from './transfer-progress.ts';
 
 const STYLE = `
-:root { color-scheme: light dark; --line: #8884; --soft: #8888; --accent: #2563eb; }
+:root { color-scheme: light dark; --line: #8884; --soft: light-dark(#5c6370, #a3aab5); --accent: light-dark(#1d4ed8, #8ab4ff); }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 68rem; padding: 2rem 1.25rem; font: 16px/1.5 system-ui, sans-serif; }
 header { display: flex; align-items: baseline; gap: 1rem; margin-bottom: 1.5rem; }
@@ -14,6 +14,7 @@ nav { color: var(--soft); }
 table { width: 100%; border-collapse: collapse; }
 th { text-align: left; font-size: .8rem; text-transform: uppercase; letter-spacing: .04em; color: var(--soft); }
 th, td { padding: .5rem .75rem .5rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+td:first-child { min-width: 5rem; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 code { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; }
 .empty { color: var(--soft); padding: 2rem 0; }

@@ -308,5 +308,6 @@ test('docker build, the classic client: streams, exit codes, quiet, standard inp
   const id = host.ok('image', 'inspect', '-f', '{{.Id}}', 'classic');
   assert.equal(host.ok('build', '-q', project.path), id);
   assert.equal(host.input('FROM bb\nRUN true\n', 'build', '-q', '-').status, 0);
+  assert.equal(host.input('FROM bb\nRUN exit 7\n', 'build', '-').status, 7);
   assert.match(host.input('FORM bb', 'build', '-').stderr, /Dockerfile:1:1: unknown instruction: FORM/);
 });

@@ -1,6 +1,5 @@
-import { mkdirSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { openDatabase, transaction } from './database-file.ts';
 
 /** The kinds of record an engine keeps, one table each. */
 export type RecordKind =
@@ -11,11 +10,7 @@ export type RecordKind =
   | 'layer'
   | 'network'
   | 'volume'
-  | 'build-cache'
-  | 'registry-repository'
-  | 'registry-manifest'
-  | 'registry-tag'
-  | 'registry-blob';
+  | 'build-cache';
 
 /**
  * The engine's own records: JSON under (kind, key) in one SQLite file.
@@ -31,10 +26,8 @@ export class RecordStore implements Disposable {
   readonly #list: StatementSync;
 
   constructor(file: string) {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o710 });
-    this.#database = new DatabaseSync(file, { timeout: 5000 });
-    this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL');
-    this.#database.exec(
+    this.#database = openDatabase(
+      file,
       'CREATE TABLE IF NOT EXISTS records (kind TEXT, key TEXT, value TEXT NOT NULL, PRIMARY KEY (kind, key)) STRICT, WITHOUT ROWID',
     );
     this.#get = this.#database.prepare('SELECT value FROM records WHERE kind = ? AND key = ?');
@@ -63,15 +56,7 @@ export class RecordStore implements Disposable {
 
   /** Runs `work` (synchronous) so that all of its writes happen or none does. */
   transaction<T>(work: () => T): T {
-    this.#database.exec('BEGIN IMMEDIATE');
-    try {
-      const result = work();
-      this.#database.exec('COMMIT');
-      return result;
-    } catch (error) {
-      this.#database.exec('ROLLBACK');
-      throw error;
-    }
+    return transaction(this.#database, work);
   }
 
   [Symbol.dispose](): void {

@@ -2,7 +2,7 @@ import { DroverError } from '#model/errors.ts';
 
 /** A process that could not be started; `exitCode` is what a shell would say: 126 not executable, 127 not found. */
 export class StartFailure extends DroverError {
-  readonly exitCode: 126 | 127 | 128;
+  override readonly exitCode: 126 | 127 | 128;
 
   constructor(exitCode: 126 | 127 | 128, message: string) {
     super('invalid', message);
