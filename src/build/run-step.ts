@@ -4,6 +4,7 @@ import { type ImageConfig, shellOf } from '#engine/images/image-settings.ts';
 import { resolveInRoot } from '#engine/layers/resolve-in-root.ts';
 import type { MountPoint } from '#model/container.ts';
 import { invalid } from '#model/errors.ts';
+import { agentSocket } from './agent-socket.ts';
 import { cacheKey } from './build-cache.ts';
 import type { StepProgress } from './build-progress.ts';
 import { expandAt } from './build-stages.ts';
@@ -239,7 +240,15 @@ export class RunSteps {
           return undefined;
         }
         const place = target ?? `/run/buildkit/ssh_agent.${[...request.ssh.keys()].indexOf(id)}`;
-        return { mount: bind(socket, place, true), also: `SSH_AUTH_SOCK=${place}` };
+        const path = directory.path('exec', 'ssh');
+        undo.use(
+          await agentSocket(socket, path, {
+            mode: mount.mode ?? 0o600,
+            uid: mount.uid ?? 0,
+            gid: mount.gid ?? 0,
+          }),
+        );
+        return { mount: bind(path, place, true), also: `SSH_AUTH_SOCK=${place}` };
       }
     }
   }

@@ -197,6 +197,19 @@ COPY a.txt sub/
   );
 });
 
+test('a Dockerfile’s own .dockerignore stands in for the one of the context', () => {
+  const project = new BuildProject(host, {
+    a: 'a',
+    b: 'b',
+    '.dockerignore': 'a\n',
+    'other.Dockerfile': 'FROM bb\nCOPY . /all\n',
+    'other.Dockerfile.dockerignore': 'b\n*Dockerfile*\n.dockerignore\n',
+    Dockerfile: 'FROM bb\nCOPY . /all\n',
+  });
+  assert.equal(project.run(['-f', 'other.Dockerfile'], 'ls', '-A', '/all'), 'a');
+  assert.match(project.run([], 'ls', '-A', '/all'), /^\.dockerignore\nDockerfile\nb\n/);
+});
+
 test('COPY does not follow what an image puts in its way out of it', () => {
   const project = new BuildProject(host, {
     x: 'x',

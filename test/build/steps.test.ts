@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { DROVER } from '../support/api-daemon.ts';
@@ -109,6 +110,26 @@ RUN --network=none ip -o link | wc -l > /g
   project.build('--allow', 'security.insecure');
   project.write('Dockerfile', 'FROM bb\nRUN --network=host true\n');
   project.fails(/--allow network.host/);
+});
+
+test('an ssh agent is there for the step that asks for it, with the mode asked for', async () => {
+  const project = new BuildProject(host, {
+    Dockerfile: `FROM bb
+RUN test -z "$SSH_AUTH_SOCK" && mkdir /kept
+RUN --mount=type=ssh,id=key,mode=0660,uid=1000,gid=100 stat -c '%a %u:%g %F' "$SSH_AUTH_SOCK" > /kept/agent
+RUN --mount=type=ssh,id=key,target=/agent stat -c '%n %a %u:%g %F' "$SSH_AUTH_SOCK" >> /kept/agent
+`,
+  });
+  const agent = join(host.directory, 'agent.sock');
+  await using server = createServer().listen(agent);
+  await once(server, 'listening');
+  assert.equal(
+    project.run(['--ssh', `key=${agent}`], 'cat', '/kept/agent'),
+    '660 1000:100 socket\n/agent 600 0:0 socket',
+  );
+  project.write('Dockerfile', 'FROM bb\nRUN --mount=type=ssh,required=true true\n');
+  project.fails(/ssh agent default is not given: build with --ssh default/);
+  project.fails(/no agent's socket/, '--ssh', `default=${project.path}/Dockerfile`);
 });
 
 test('what fails shows its place, its output and its code, and leaves nothing', () => {
