@@ -20,10 +20,14 @@ export function makeWorkDirectory(dataRoot: string): WorkDirectory {
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
+const SPOOLED_AT_ONCE = 4 * 1024 * 1024;
+
 /** Writes a stream from a client into a file of a work directory. */
 export async function spool(source: Readable, file: string, signal?: AbortSignal): Promise<void> {
+  // What comes in while a write is under way goes with the next one, instead of stopping the client for every 64 KiB.
+  const output = createWriteStream(file, { mode: 0o600, highWaterMark: SPOOLED_AT_ONCE });
   try {
-    await pipeline(source, createWriteStream(file, { mode: 0o600 }), signal === undefined ? {} : { signal });
+    await pipeline(source, output, signal === undefined ? {} : { signal });
   } catch (error) {
     throw cancelled('the archive did not arrive completely', { cause: error });
   }
