@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { DroverError, kindOf, messageOf } from '#model/errors.ts';
+import { endAfter } from '#registry/lingering-end.ts';
 import { acceptBareConnections, BARE_UPGRADE, TAKEN_PATH } from './bare-connection.ts';
 import { Call, type TakenConnection } from './call.ts';
 import type { EngineParts } from './engine-parts.ts';
@@ -14,9 +15,6 @@ import { LATEST_API_VERSION, parseVersion, splitVersion } from './version.ts';
 
 /** Room for filters and labels in queries, and no more: larger heads are answered 431. */
 const HEAD_LIMIT_BYTES = 64 * 1024;
-
-/** How long a client may go on sending after it was refused. */
-const LINGER_MS = 2000;
 
 /** Serves Docker's API over the engine. The caller listens, and closes. */
 export function createApiServer(parts: EngineParts): Server {
@@ -116,26 +114,6 @@ function fail({ parts, request, response, connection }: Exchange, error: unknown
   });
   response.write(body);
   endAfter(request, response);
-}
-
-/**
- * Ends an answer that came before its request was read to the end. Closing at once would break the connection under a
- * client that is still sending, and the answer would be lost: what comes is dropped for a moment.
- */
-function endAfter(request: IncomingMessage, response: ServerResponse): void {
-  const end = (): void => {
-    response.end();
-  };
-  if (request.complete || request.destroyed) {
-    end();
-    return;
-  }
-  const timer = setTimeout(end, LINGER_MS).unref();
-  request.once('close', () => {
-    clearTimeout(timer);
-    end();
-  });
-  request.resume();
 }
 
 /** Answers what Node's parser could not make a request of. */

@@ -20,6 +20,7 @@ import {
 } from '#engine/images/image-documents.ts';
 import { DroverError, internal, messageOf } from '#model/errors.ts';
 import { sendFilePart } from './file-response.ts';
+import { endAfter } from './lingering-end.ts';
 import { OWN_REGISTRY_HEADER } from './registries.ts';
 import { type Identity, type RegistryAccess, secretDigest } from './registry-access.ts';
 import type { RegistryAction } from './registry-configuration.ts';
@@ -192,8 +193,8 @@ class RegistryHttp {
       'Content-Type': 'application/json',
       'Content-Length': Buffer.byteLength(body),
     });
-    response.end(request.method === 'HEAD' ? undefined : body);
-    request.resume();
+    if (request.method !== 'HEAD') response.write(body);
+    endAfter(request, response);
   }
 
   #table(): RegistryRoute[] {

@@ -135,7 +135,7 @@ test('push: manifests by tag and digest, with tags beside, with parts that are m
   assert.equal(code(await registry.pushManifest('push/image', 'x', missing)), 'MANIFEST_BLOB_UNKNOWN');
   assert.equal(code(await registry.pushManifest('push/image', 'x', 'nothing')), 'MANIFEST_INVALID');
   assert.equal((await registry.pushManifest('push/image', '.x', String(body))).status, 400);
-  assert.equal((await registry.pushManifest('push/image', 'x', ' '.repeat(5 << 20))).status, 413);
+  assert.equal((await registry.pushManifest('push/image', 'x', ' '.repeat(48 << 20))).status, 413);
   const empty = {
     schemaVersion: 2,
     mediaType: MANIFEST,
