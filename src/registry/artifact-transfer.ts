@@ -6,7 +6,8 @@ import { invalid } from '#model/errors.ts';
 import { checkDigest } from './blob-download.ts';
 import { uploadBlob } from './blob-upload.ts';
 import { credentialsFor, type RegistryCredentials } from './credentials.ts';
-import { fetchManifest, type ImagePuller } from './image-puller.ts';
+import type { ImagePuller } from './image-puller.ts';
+import { fetchManifest, putManifest } from './manifest-transfer.ts';
 import type { Registries } from './registries.ts';
 import type { RegistryClient } from './registry-client.ts';
 
@@ -66,13 +67,7 @@ export class RegistryArtifacts {
           mountFrom: undefined,
           progress: () => undefined,
         });
-      await client.document({
-        method: 'PUT',
-        path: `/v2/${path}/manifests/${tag}`,
-        headers: { 'Content-Type': OCI_MANIFEST },
-        body: () => o.manifest,
-        what: `manifest for ${path}:${tag}`,
-      });
+      await putManifest(client, path, tag, { data: o.manifest, mediaType: OCI_MANIFEST });
     });
   }
 

@@ -9,7 +9,7 @@ import {
 } from '#engine/images/image-documents.ts';
 import { invalid } from '#model/errors.ts';
 import { uploadBlob } from './blob-upload.ts';
-import { MANIFEST_TYPES } from './image-puller.ts';
+import { MANIFEST_TYPES, putManifest } from './manifest-transfer.ts';
 import type { RegistryClient } from './registry-client.ts';
 
 export const IN_TOTO = 'application/vnd.in-toto+json';
@@ -64,14 +64,8 @@ export async function pushAttestation(
     }),
   );
   const digest = digestOf(manifest);
-  const { response } = await client.document({
-    method: 'PUT',
-    path: `/v2/${path}/manifests/${digest}`,
-    headers: { 'Content-Type': OCI_MANIFEST },
-    body: () => manifest,
-    what: `attestation of ${path}`,
-  });
-  if (response.headers['oci-subject'] !== undefined) return;
+  const answer = await putManifest(client, path, digest, { data: manifest, mediaType: OCI_MANIFEST });
+  if (answer['oci-subject'] !== undefined) return;
   await addToReferrersTag(client, path, o.subject.digest, {
     mediaType: OCI_MANIFEST,
     digest,
@@ -90,27 +84,18 @@ async function addToReferrersTag(
 ): Promise<void> {
   const tag = subject.replace(':', '-');
   const what = `referrers of ${subject}`;
-  const found = await client.send({
+  const { response, body } = await client.document({
     method: 'GET',
     path: `/v2/${path}/manifests/${tag}`,
     headers: { Accept: MANIFEST_TYPES },
     what,
     accept: [404],
   });
-  const chunks: Buffer[] = [];
-  for await (const chunk of found) chunks.push(chunk);
-  const known =
-    found.statusCode === 404 ? [] : parseDocument(ImageIndex, Buffer.concat(chunks), what).manifests;
+  const known = response.statusCode === 404 ? [] : parseDocument(ImageIndex, body, what).manifests;
   if (known.length > 10_000) throw invalid(`${what}: there are too many`);
   if (known.some(({ digest }) => digest === descriptor.digest)) return;
   const index = Buffer.from(
     JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests: [...known, descriptor] }),
   );
-  await client.document({
-    method: 'PUT',
-    path: `/v2/${path}/manifests/${tag}`,
-    headers: { 'Content-Type': OCI_INDEX },
-    body: () => index,
-    what,
-  });
+  await putManifest(client, path, tag, { data: index, mediaType: OCI_INDEX });
 }

@@ -1,19 +1,15 @@
 import type { BlobStore, Lease } from '#engine/blobs/blob-store.ts';
-import { digestOf, isDigest } from '#engine/blobs/blob-store.ts';
+import { isDigest } from '#engine/blobs/blob-store.ts';
 import type { EventBus } from '#engine/events/event-bus.ts';
 import {
   ConfigurationShape,
   chooseManifest,
   type Descriptor,
-  DOCKER_LIST,
-  DOCKER_MANIFEST,
   formatPlatform,
   hostPlatform,
   ImageIndex,
   ImageManifest,
   manifestKind,
-  OCI_INDEX,
-  OCI_MANIFEST,
   type Platform,
   parseDocument,
   parsePlatform,
@@ -28,11 +24,11 @@ import type { Image, ProgressLine } from '#model/image.ts';
 import { type BlobDownloads, checkDigest } from './blob-download.ts';
 import { boundedParallel } from './bounded-parallel.ts';
 import type { RegistryCredentials } from './credentials.ts';
+import { type FetchedManifest, fetchManifest } from './manifest-transfer.ts';
 import type { Registries } from './registries.ts';
 import type { RegistryClient } from './registry-client.ts';
 import { shortDigest, TransferProgress } from './transfer-progress.ts';
 
-export const MANIFEST_TYPES: string = [OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST].join(', ');
 /** As deep as anybody nests indexes; one that names itself ends here. */
 const DEEPEST_INDEX = 4;
 /** Docker's --max-concurrent-downloads. */
@@ -48,13 +44,6 @@ export interface PullRequest {
   credentials: RegistryCredentials;
   report: (line: ProgressLine) => void;
   signal: AbortSignal;
-}
-
-/** A manifest as a registry gave it. */
-export interface FetchedManifest {
-  data: Buffer;
-  digest: string;
-  mediaType: string;
 }
 
 /** Pulls images: layers are unpacked while they come, and what is on this machine already is not fetched. */
@@ -322,31 +311,6 @@ export class ImagePuller {
 /** What is wrong with the content itself, as opposed to its way here. */
 function isOwnFault(error: unknown): boolean {
   return error instanceof DroverError && error.kind === 'invalid';
-}
-
-/** A manifest by tag or digest; its digest is that of its bytes, and what was asked for where that was a digest. */
-export async function fetchManifest(
-  client: RegistryClient,
-  path: string,
-  tag: string,
-  expected?: Descriptor,
-): Promise<FetchedManifest> {
-  const what = `manifest for ${path}${tag.includes(':') ? '@' : ':'}${tag}`;
-  const { response, body } = await client.document({
-    method: 'GET',
-    path: `/v2/${path}/manifests/${tag}`,
-    headers: { Accept: MANIFEST_TYPES },
-    what,
-  });
-  const said = response.headers['docker-content-digest'];
-  const digest = tag.includes(':') ? tag : digestOf(body);
-  checkDigest(body, digest, what);
-  if (typeof said === 'string' && said !== digest && said.startsWith('sha256:'))
-    throw invalid(`${what}: the registry says it is ${said}, but it is ${digest}`);
-  if (expected !== undefined && body.length !== expected.size)
-    throw invalid(`${what} has ${body.length} bytes, its index says ${expected.size}`);
-  const mediaType = (response.headers['content-type'] ?? '').split(';', 1)[0]?.trim() ?? '';
-  return { data: body, digest, mediaType };
 }
 
 /** The image manifest in what was fetched; other kinds of artifacts are refused by name. */

@@ -18,6 +18,7 @@ import { inTotoStatement, pushAttestation } from './attestation-push.ts';
 import { uploadBlob } from './blob-upload.ts';
 import { boundedParallel } from './bounded-parallel.ts';
 import type { RegistryCredentials } from './credentials.ts';
+import { putManifest } from './manifest-transfer.ts';
 import { type Registries, splitName } from './registries.ts';
 import type { RegistryClient } from './registry-client.ts';
 import { shortDigest, TransferProgress } from './transfer-progress.ts';
@@ -89,7 +90,7 @@ export class ImagePusher {
       },
       async (client, path) => {
         await this.#upload(client, path, prepared, progress);
-        await putManifest(client, path, tag, prepared);
+        await putManifest(client, path, tag, { data: prepared.manifest, mediaType: prepared.mediaType });
         await this.#pushAttestations(client, path, image, prepared);
       },
     );
@@ -212,22 +213,4 @@ interface PreparedImage {
   mediaType: string;
   configuration: Buffer;
   layers: Descriptor[];
-}
-
-async function putManifest(
-  client: RegistryClient,
-  path: string,
-  tag: string,
-  { manifest, mediaType }: PreparedImage,
-): Promise<void> {
-  const { response } = await client.document({
-    method: 'PUT',
-    path: `/v2/${path}/manifests/${tag}`,
-    headers: { 'Content-Type': mediaType },
-    body: () => manifest,
-    what: `manifest for ${path}:${tag}`,
-  });
-  const said = response.headers['docker-content-digest'];
-  if (typeof said === 'string' && said !== digestOf(manifest))
-    throw internal(`the registry keeps ${path}:${tag} as ${said}, not as ${digestOf(manifest)}`);
 }

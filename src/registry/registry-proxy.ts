@@ -7,7 +7,7 @@ import { ImageIndex, ImageManifest, manifestKind, parseDocument } from '#engine/
 import { FileGrowth } from '#engine/layers/growing-file.ts';
 import { invalid, kindOf, messageOf } from '#model/errors.ts';
 import type { BlobDownloads } from './blob-download.ts';
-import { fetchManifest } from './image-puller.ts';
+import { fetchManifest } from './manifest-transfer.ts';
 import type { Registries } from './registries.ts';
 import type { RegistryClient } from './registry-client.ts';
 import type { RegistryConfiguration } from './registry-configuration.ts';
