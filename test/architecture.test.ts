@@ -9,8 +9,10 @@ const ROOT = join(import.meta.dirname, '..');
 const LAYERS: Record<string, readonly string[]> = {
   // a client of the API like any other: it starts fast because it loads no engine
   cli: ['compose', 'model'],
-  daemon: ['api', 'build', 'registry', 'engine', 'linux', 'control', 'model'],
-  api: ['build', 'registry', 'engine', 'control', 'model'],
+  daemon: ['api', 'cluster', 'build', 'registry', 'engine', 'linux', 'control', 'model'],
+  api: ['cluster', 'build', 'registry', 'engine', 'control', 'model'],
+  // many hosts; the engine is behind ports of its own
+  cluster: ['registry', 'engine', 'linux', 'control', 'model'],
   // Dockerfile to image; where bases come from is a port of its own
   build: ['engine', 'linux', 'control', 'model'],
   registry: ['engine', 'linux', 'control', 'model'],

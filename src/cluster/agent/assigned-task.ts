@@ -1,0 +1,41 @@
+import type { PortConfig } from '#model/service.ts';
+import type { DesiredTaskState, TaskNetwork } from '#model/task.ts';
+import type { FileTarget, TaskSpec } from '#model/task-spec.ts';
+
+/** A file's content for a task. */
+export interface TaskFile {
+  /** The secret's or config's ID. */
+  readonly id: string;
+  readonly target: FileTarget;
+  /** base64 */
+  readonly data: string;
+}
+
+/** A task as its node gets it: all that it takes to run it, and nothing else. */
+export interface AssignedTask {
+  readonly id: string;
+  readonly serviceId: string;
+  readonly serviceName: string;
+  readonly serviceLabels: Readonly<Record<string, string>>;
+  readonly slot: number;
+  readonly nodeId: string;
+  readonly nodeHostname: string;
+  readonly desiredState: DesiredTaskState;
+  readonly spec: TaskSpec;
+  readonly networks: readonly TaskNetwork[];
+  /** Ports in host mode. */
+  readonly hostPorts: readonly PortConfig[];
+  readonly secrets: readonly TaskFile[];
+  readonly configs: readonly TaskFile[];
+  /** RFC 3339: not before. */
+  readonly startAfter?: string;
+  /** Ended first, where it runs on this node. */
+  readonly replaces?: string;
+  /** Never two at once: stopped by its own node when it hears nothing of the managers for the fencing time. */
+  readonly singleWriter: boolean;
+}
+
+/** `NAME.SLOT.TASK`, for tasks of global services `NAME.NODE.TASK`: the container's name, as Swarm's. */
+export function containerNameOf(task: AssignedTask): string {
+  return `${task.serviceName}.${task.slot === 0 ? task.nodeId : task.slot}.${task.id}`;
+}

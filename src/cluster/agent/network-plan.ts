@@ -1,0 +1,58 @@
+import type { PortProtocol } from '#model/service.ts';
+
+/** One task's place on a network, wherever it runs. */
+export interface PlannedEndpoint {
+  readonly taskId: string;
+  readonly nodeId: string;
+  readonly serviceId: string;
+  /** Without a prefix length. */
+  readonly address: string;
+  /** Names besides the service's that lead to this task. */
+  readonly aliases: readonly string[];
+  /** False while it starts, is unhealthy or is about to be ended: it is in no balancing map and no name's answer. */
+  readonly serving: boolean;
+}
+
+/** A service on a network. */
+export interface PlannedService {
+  readonly serviceId: string;
+  readonly name: string;
+  /** Empty for DNS round robin. */
+  readonly virtualIp: string;
+  readonly aliases: readonly string[];
+}
+
+/** All that a node has to know of one network: it has a task there, or serves the routing mesh. */
+export interface PlannedNetwork {
+  readonly id: string;
+  readonly name: string;
+  readonly vni: number;
+  /** CIDR. */
+  readonly subnet: string;
+  readonly internal: boolean;
+  readonly encrypted: boolean;
+  /** 0: what the path allows less VXLAN's 50 bytes (and IPsec's 36 to 70). */
+  readonly mtu: number;
+  /** The node's own address on the network, for health checks and the routing mesh (CIDR). */
+  readonly nodeAddress: string;
+  /** The other nodes that take part, by ID, with the address that their VXLAN packets go to. */
+  readonly peers: readonly { readonly nodeId: string; readonly address: string }[];
+  readonly endpoints: readonly PlannedEndpoint[];
+  readonly services: readonly PlannedService[];
+}
+
+/** A port of every node that leads to a service's tasks. */
+export interface PlannedPort {
+  readonly protocol: PortProtocol;
+  readonly publishedPort: number;
+  readonly targetPort: number;
+  readonly serviceId: string;
+}
+
+/** What a node's kernel and name server are to be: complete, so that it can be compared with what is. */
+export interface NetworkPlan {
+  readonly networks: readonly PlannedNetwork[];
+  readonly ports: readonly PlannedPort[];
+  /** The network that the routing mesh goes over; its endpoints are the published services' tasks. */
+  readonly ingressNetworkId: string | undefined;
+}

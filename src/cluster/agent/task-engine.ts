@@ -1,0 +1,50 @@
+import type { TaskContainerStatus } from '#model/task.ts';
+import type { AssignedTask } from './assigned-task.ts';
+import type { NetworkPlan } from './network-plan.ts';
+
+/** How a task's container ended. */
+export interface TaskExit {
+  readonly exitCode: number;
+  /** RFC 3339. */
+  readonly finishedAt: string;
+  /** `task: non-zero exit (1)`, `OOM killed`, `unhealthy container`; undefined for 0. */
+  readonly error: string | undefined;
+}
+
+/** What there is of a task on this node. */
+export interface TaskContainer {
+  readonly taskId: string;
+  readonly state: 'created' | 'running' | 'exited';
+  /** Without a health check `healthy` as soon as it runs. */
+  readonly health: 'starting' | 'healthy' | 'unhealthy';
+  readonly status: TaskContainerStatus;
+  /** There when it has exited. */
+  readonly exit: TaskExit | undefined;
+}
+
+/**
+ * The engine of one node as the agent needs it. Every call may be repeated, also by a daemon that was started anew: containers are found
+ * by their task's label. Errors that no second try mends (an image that is not there, a mount that cannot be) are `invalid` or
+ * `not-found`; others are `unavailable` or `internal`.
+ */
+export interface TaskEngine {
+  /** Everything of tasks that is here. */
+  list(): Promise<readonly TaskContainer[]>;
+  /** Pulls what is missing, writes secrets and configs, makes the container. One that is there already is left as it is. */
+  prepare(task: AssignedTask, signal: AbortSignal): Promise<void>;
+  /** Starts what was prepared; resolves when it runs (healthy or not). One that runs or has exited is left as it is. */
+  start(task: AssignedTask): Promise<TaskContainer>;
+  /** SIGTERM (or the spec's signal), and SIGKILL after the grace period. What does not run is left as it is. */
+  stop(task: { id: string; graceMs?: number }): Promise<void>;
+  /** Ends it at once and takes everything of it away, secrets too. What is not there is success. */
+  remove(taskId: string): Promise<void>;
+  /** Calls back whenever something of a task's container changed, until `signal` aborts; what it is now, `list` or `inspect` tells. */
+  watch(onChange: (taskId: string) => void, signal: AbortSignal): void;
+  inspect(taskId: string): Promise<TaskContainer | undefined>;
+}
+
+/** The networks of one node as the agent needs them. */
+export interface TaskNetworks {
+  /** Makes the kernel and the name server what the plan says, all of one change together. Safe to repeat. */
+  apply(plan: NetworkPlan): Promise<void>;
+}

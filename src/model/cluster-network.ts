@@ -1,0 +1,18 @@
+import type { ClusterObject } from './cluster-object.ts';
+import type { IpamPool } from './network.ts';
+
+/** A network that spans nodes. Docker's spelling of what a client gave. */
+export interface ClusterNetworkRecord extends ClusterObject {
+  Name: string;
+  Driver: 'overlay';
+  Labels: Record<string, string>;
+  Options: Record<string, string>;
+  Internal: boolean;
+  Attachable: boolean;
+  /** The routing mesh's own. */
+  Ingress: boolean;
+  EncryptedOption: boolean;
+  IPAM: { Driver: string; Options: Record<string, string> | null; Config: IpamPool[] };
+  /** VXLAN network identifier: 4096 to 16777215. */
+  vni: number;
+}

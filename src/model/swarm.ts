@@ -1,0 +1,39 @@
+import type { Annotations, ClusterObject } from './cluster-object.ts';
+
+/** Settings of a cluster as Docker's API names them. Durations are nanoseconds. */
+export interface SwarmSpec extends Annotations {
+  Name: string;
+  Orchestration?: { TaskHistoryRetentionLimit?: number };
+  /** Taken and given back; consensus is etcd's. */
+  Raft?: {
+    SnapshotInterval?: number;
+    KeepOldSnapshots?: number;
+    LogEntriesForSlowFollowers?: number;
+    ElectionTick?: number;
+    HeartbeatTick?: number;
+  };
+  Dispatcher?: { HeartbeatPeriod?: number };
+  CAConfig?: {
+    NodeCertExpiry?: number;
+    ExternalCAs?: { Protocol?: string; URL?: string; Options?: Record<string, string>; CACert?: string }[];
+    SigningCACert?: string;
+    SigningCAKey?: string;
+    ForceRotate?: number;
+  };
+  EncryptionConfig?: { AutoLockManagers?: boolean };
+  TaskDefaults?: { LogDriver?: { Name?: string; Options?: Record<string, string> } };
+}
+
+/** The cluster itself; there is one record, under the ID that it was made with. */
+export interface SwarmRecord extends ClusterObject {
+  Spec: SwarmSpec;
+  /** PEM. The key is sealed with the managers' key-encrypting key. */
+  rootCertificate: string;
+  sealedRootKey: string;
+  joinTokens: { Worker: string; Manager: string };
+  DefaultAddrPool: string[];
+  SubnetSize: number;
+  DataPathPort: number;
+  /** Set while the CA is being replaced: the old root is trusted until every node has a certificate of the new one. */
+  previousRootCertificate?: string;
+}
