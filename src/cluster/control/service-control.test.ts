@@ -196,6 +196,21 @@ test('a write waits for the view, and one on an old view is decided again', asyn
   await assert.rejects(second, { kind: 'conflict' });
 });
 
+test('what a controller writes meanwhile is not written over', async () => {
+  const store = await oneNodeSwarm();
+  const { services } = controlOver(store);
+  const { id } = await services.create({ spec: WEB });
+  store.hold();
+  const { record } = services.inspect(id);
+  await store.write({ table: 'service', put: { ...record, Endpoint: { Spec: { Mode: 'vip' } } } });
+  const removed = services.remove(id);
+  await new Promise((resolve) => setImmediate(resolve));
+  store.release();
+  await removed;
+  const { removing, Endpoint } = store.view.get('service', id) ?? assert.fail();
+  assert.deepEqual([removing, Endpoint], [true, { Spec: { Mode: 'vip' } }]);
+});
+
 test('registry credentials are sealed, stay over updates that bring none, and go back with a rollback', async () => {
   const { services } = controlOver(await oneNodeSwarm());
   await services.create({ spec: WEB, registryAuth: 'one' });
