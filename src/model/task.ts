@@ -69,6 +69,8 @@ export interface TaskRecord extends ClusterObject {
   ServiceID: string;
   /** From 1; 0 for tasks of global services, whose place is their node. */
   Slot: number;
+  /** From 1: the how-manieth task in its place it is. */
+  attempt: number;
   /** Empty until it is placed; of global services' tasks from the beginning. */
   NodeID: string;
   DesiredState: DesiredTaskState;

@@ -1,5 +1,5 @@
 import type { PortConfig } from '#model/service.ts';
-import type { DesiredTaskState, TaskNetwork } from '#model/task.ts';
+import type { DesiredTaskState, TaskNetwork, TaskState } from '#model/task.ts';
 import type { FileTarget, TaskSpec } from '#model/task-spec.ts';
 
 /** A file's content for a task. */
@@ -21,16 +21,14 @@ export interface AssignedTask {
   readonly nodeId: string;
   readonly nodeHostname: string;
   readonly desiredState: DesiredTaskState;
+  /** What the managers know of it. */
+  readonly state: TaskState;
   readonly spec: TaskSpec;
   readonly networks: readonly TaskNetwork[];
   /** Ports in host mode. */
   readonly hostPorts: readonly PortConfig[];
   readonly secrets: readonly TaskFile[];
   readonly configs: readonly TaskFile[];
-  /** RFC 3339: not before. */
-  readonly startAfter?: string;
-  /** Ended first, where it runs on this node. */
-  readonly replaces?: string;
   /** Never two at once: stopped by its own node when it hears nothing of the managers for the fencing time. */
   readonly singleWriter: boolean;
 }

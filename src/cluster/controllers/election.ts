@@ -1,9 +1,9 @@
+import { LEADER_KEY } from '#cluster/state/cluster-view.ts';
 import type { Guard } from '#cluster/state/record-transaction.ts';
 import type { Store, StoreLease } from '#cluster/store/store.ts';
 import { backoffMs } from '#control/backoff.ts';
 import type { Clock } from '#control/clock.ts';
 
-export const LEADER_KEY = 'leader';
 /** A leader that dies is followed by another after at most this, and what the store takes to notice. */
 export const LEADER_TTL_MS = 3000;
 
@@ -15,6 +15,13 @@ export interface Leader {
   readonly nodeId: string;
   /** `host:port` where agents find it. */
   readonly address: string;
+}
+
+/** What stands under the leader's key; undefined for what is none. */
+export function parseLeader(text: string | undefined): Leader | undefined {
+  if (text === undefined) return undefined;
+  const { nodeId, address }: Partial<Leader> = JSON.parse(text);
+  return nodeId === undefined || address === undefined ? undefined : { nodeId, address };
 }
 
 /** What leading gives: a guard for writes, and a signal that is aborted before anybody else can lead. */

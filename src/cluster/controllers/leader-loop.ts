@@ -113,12 +113,13 @@ export class LeaderLoop {
     const nowMs = this.#clock.nowMs();
     // a record may take its name's key as well, and the guard is a check more
     let room = Math.floor((this.#store.maxOperations - 1) / 2);
-    if (this.#failures > 0) room = Math.max(1, room >> Math.min(this.#failures, 20));
+    // after a failure one at a time, so that what cannot be written stops nothing else
+    const most = this.#failures > 0 ? 1 : Number.POSITIVE_INFINITY;
     const written = new Set<string>();
     const round: Proposal[] = [];
     for (const seat of this.#seats) {
       // what becomes dirty again in this round is for the next
-      for (let left = seat.dirty.wake(nowMs); left > 0 && room > 0; left--) {
+      for (let left = seat.dirty.wake(nowMs); left > 0 && room > 0 && round.length < most; left--) {
         const key = seat.dirty.take() ?? '';
         const context = { nowMs, random: this.#random, limit: room };
         const { writes, againAtMs } = seat.controller.reconcile(view, key, context);
@@ -158,11 +159,12 @@ export class LeaderLoop {
     }
   }
 
-  /** The view is behind, or the store away: the same keys once more, fewer at a time, so that one that cannot be written stops no other. */
+  /** The view is behind, or the store away: the same keys once more. One that failed alone waits longer than the others. */
   async #again(round: readonly Proposal[], reason: string, signal: AbortSignal): Promise<void> {
     for (const { seat, key } of round) {
       seat.lastError = reason;
-      seat.dirty.add(key);
+      if (round.length > 1) seat.dirty.add(key);
+      else seat.dirty.addAt(key, this.#clock.nowMs() + LONGEST_RETRY_MS);
     }
     const wait = backoffMs({ attempt: this.#failures++, firstMs: FIRST_RETRY_MS, maxMs: LONGEST_RETRY_MS });
     await this.#clock.sleep(wait, signal).catch(() => undefined);
