@@ -25,7 +25,7 @@ export class ControlPlane {
   readonly #random: Random;
   readonly #self: Leader;
   readonly #times: LivenessTimes;
-  readonly #rules: OrchestratorRules;
+  readonly #rules: Omit<OrchestratorRules, 'fencedInMs'>;
   readonly #sources: AssignmentSources;
   readonly #makeScheduler: () => Controller;
   readonly #report: (message: string, details: object) => void;
@@ -38,7 +38,7 @@ export class ControlPlane {
     transport: Transport;
     self: Leader;
     times: LivenessTimes;
-    rules: OrchestratorRules;
+    rules: Omit<OrchestratorRules, 'fencedInMs'>;
     sources: AssignmentSources;
     makeScheduler: () => Controller;
     report: (message: string, details: object) => void;
@@ -90,15 +90,16 @@ export class ControlPlane {
       managers: () => this.#managers(),
       leads: lost,
     });
+    const fencedInMs = (nodeId: string): number => dispatcher.fencedInMs(nodeId);
     const loop = new LeaderLoop({
       store: this.#store,
       follower: this.follower,
       controllers: [
         dispatcher,
-        new Orchestrator(this.#rules),
+        new Orchestrator({ ...this.#rules, fencedInMs }),
         new Allocator(),
         this.#makeScheduler(),
-        new Reaper({ fencingMs: this.#rules.fencingMs }),
+        new Reaper({ fencedInMs }),
       ],
       clock: this.#clock,
       random: this.#random,

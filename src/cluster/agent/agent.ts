@@ -71,7 +71,7 @@ export class Agent {
     this.#describe = o.describe;
     this.#onManagers = o.onManagers ?? (() => undefined);
     this.#log = o.log;
-    this.#confirmedMs = o.clock.nowMs();
+    this.#confirmedMs = o.clock.monotonicMs();
   }
 
   /** Runs until `signal` aborts; containers run on then. */
@@ -87,7 +87,7 @@ export class Agent {
     while (!signal.aborted) {
       const manager = this.#leader ?? this.#managers[this.#random.below(this.#managers.length)];
       this.#leader = undefined;
-      const beganMs = this.#clock.nowMs();
+      const beganMs = this.#clock.monotonicMs();
       try {
         if (manager === undefined) throw unavailable('no manager is known');
         await this.#session(manager, signal);
@@ -162,9 +162,9 @@ export class Agent {
 
   /** Heartbeats, and the end of a session in which none is answered. */
   async #beat(channel: Channel, heartbeatMs: number, ending: AbortController): Promise<void> {
-    const beganMs = this.#clock.nowMs();
+    const beganMs = this.#clock.monotonicMs();
     while (!ending.signal.aborted) {
-      const now = this.#clock.nowMs();
+      const now = this.#clock.monotonicMs();
       if (now - Math.max(this.#confirmedMs, beganMs) > SILENT_HEARTBEATS * heartbeatMs)
         throw unavailable('the manager is silent');
       await say(channel, { kind: 'heartbeat', sent: now });
@@ -231,9 +231,9 @@ export class Agent {
 
   /** Fences what has to be fenced, and looks now and then whether all is as it should be. */
   async #patrol(signal: AbortSignal): Promise<void> {
-    let resyncMs = this.#clock.nowMs() + RESYNC_MS;
+    let resyncMs = this.#clock.monotonicMs() + RESYNC_MS;
     while (!signal.aborted) {
-      const now = this.#clock.nowMs();
+      const now = this.#clock.monotonicMs();
       if (now - this.#confirmedMs >= this.#fencingMs) this.#fence();
       if (now >= resyncMs) {
         resyncMs = now + RESYNC_MS;

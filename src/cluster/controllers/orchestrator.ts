@@ -18,8 +18,8 @@ export interface OrchestratorRules {
   isSingleWriter(service: ServiceRecord, template: TaskSpec): boolean;
   /** True when a task may be on a node by its constraints and platform, whatever room there is. */
   fits(node: NodeRecord, template: TaskSpec): boolean;
-  /** How long after a node was called lost its single writers may be replaced: it has ended them by then. */
-  readonly fencingMs: number;
+  /** How many milliseconds are left until what ran on a node that is lost or gone as single writer is surely over. */
+  fencedInMs(nodeId: string): number;
 }
 
 /**

@@ -185,10 +185,10 @@ export class PlacePlan {
   #freeAtMs(task: TaskRecord): number {
     if (isOver(task) || isUnplaced(task)) return 0;
     const node = this.view.get('node', task.NodeID);
-    // a node that was removed is not let in again
-    const lostAtMs = node === undefined ? Date.parse(task.UpdatedAt) : Date.parse(node.Status.since);
     if (node !== undefined && node.Status.State !== 'down') return Number.POSITIVE_INFINITY;
-    return this.rules.isSingleWriter(this.service, this.template) ? lostAtMs + this.rules.fencingMs : 0;
+    if (!this.rules.isSingleWriter(this.service, this.template)) return 0;
+    const leftMs = this.rules.fencedInMs(task.NodeID);
+    return leftMs === 0 ? 0 : this.context.nowMs + leftMs;
   }
 
   /** True for a task that has to be elsewhere: its node is lost, gone, drained, or not one for it any more. */

@@ -15,11 +15,11 @@ const ORPHAN_AFTER_MS: number = 24 * 60 * 60 * 1000;
  */
 export class Reaper implements Controller {
   readonly name = 'reaper';
-  readonly #fencingMs: number;
+  readonly #fencedInMs: (nodeId: string) => number;
 
-  /** `fencingMs`: how long what runs on a node that was removed may go on. */
-  constructor(o: { fencingMs: number }) {
-    this.#fencingMs = o.fencingMs;
+  /** `fencedInMs`: how long what runs on a node that was removed may go on. */
+  constructor(o: { fencedInMs: (nodeId: string) => number }) {
+    this.#fencedInMs = o.fencedInMs;
   }
 
   *keysOf(change: ViewChange, view: ClusterView): Iterable<string> {
@@ -61,7 +61,7 @@ export class Reaper implements Controller {
           continue;
         }
         kept.push(task);
-        const orphanAtMs = orphanTimeOf(view, task, this.#fencingMs);
+        const orphanAtMs = this.#orphanTimeOf(view, task, context.nowMs);
         if (orphanAtMs === undefined) continue;
         if (orphanAtMs <= context.nowMs) writes.push(orphan(task, context.nowMs));
         else againAtMs = Math.min(againAtMs ?? orphanAtMs, orphanAtMs);
@@ -74,6 +74,15 @@ export class Reaper implements Controller {
       ...(againAtMs === undefined ? {} : { againAtMs }),
     };
   }
+
+  /** When a task that is not over is given up, because its node is gone; undefined while the node may still tell. */
+  #orphanTimeOf(view: ClusterView, task: TaskRecord, nowMs: number): number | undefined {
+    if (isTerminal(task.Status.State) || isWanted(task) || task.NodeID === '') return undefined;
+    const node = view.get('node', task.NodeID);
+    // a node that was removed has no certificate any more: it is not heard of again, and ends what it runs
+    if (node === undefined) return nowMs + this.#fencedInMs(task.NodeID);
+    return node.Status.State === 'down' ? Date.parse(node.Status.since) + ORPHAN_AFTER_MS : undefined;
+  }
 }
 
 function historyLimitOf(view: ClusterView): number {
@@ -81,15 +90,6 @@ function historyLimitOf(view: ClusterView): number {
     return Spec.Orchestration?.TaskHistoryRetentionLimit ?? DEFAULT_HISTORY_LIMIT;
   }
   return DEFAULT_HISTORY_LIMIT;
-}
-
-/** When a task that is not over is given up, because its node is gone; undefined while the node may still tell. */
-function orphanTimeOf(view: ClusterView, task: TaskRecord, fencingMs: number): number | undefined {
-  if (isTerminal(task.Status.State) || isWanted(task) || task.NodeID === '') return undefined;
-  const node = view.get('node', task.NodeID);
-  // a node that was removed has no certificate any more: it is not heard of again, and ends what it runs
-  if (node === undefined) return Date.parse(task.UpdatedAt) + fencingMs;
-  return node.Status.State === 'down' ? Date.parse(node.Status.since) + ORPHAN_AFTER_MS : undefined;
 }
 
 function orphan(task: TaskRecord, nowMs: number): Write {

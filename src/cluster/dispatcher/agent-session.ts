@@ -178,7 +178,7 @@ export class AgentSession {
     if (isWanted(task) || task.Status.State !== 'running' || !isOnNetworks(task)) return false;
     const held = this.#held.get(task.ID);
     if (held !== undefined) return !this.#isFree(task.ID, held);
-    const made = { revision: this.#view.revision, untilMs: this.#clock.nowMs() + this.#drainMs };
+    const made = { revision: this.#view.revision, untilMs: this.#clock.monotonicMs() + this.#drainMs };
     if (this.#isFree(task.ID, made)) return false;
     this.#held.set(task.ID, made);
     this.#clock.sleep(this.#drainMs, this.#ending.signal).then(
@@ -191,7 +191,7 @@ export class AgentSession {
   #isFree(taskId: string, held: Held): boolean {
     const task = this.#view.get('task', taskId);
     if (task === undefined || isTerminal(task.Status.State)) return true;
-    if (held.untilMs <= this.#clock.nowMs()) return true;
+    if (held.untilMs <= this.#clock.monotonicMs()) return true;
     const networks = task.networks.map(({ networkId }) => networkId);
     return this.#mayEnd(networks, held.revision);
   }

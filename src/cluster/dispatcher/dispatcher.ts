@@ -18,8 +18,10 @@ export interface LivenessTimes {
   readonly heartbeatMs: number;
   /** Without a heartbeat for so long, a node is lost. */
   readonly lostAfterMs: number;
-  /** Without an answered heartbeat for so long, an agent ends its single writers. At most `lostAfterMs`. */
+  /** Without an answered heartbeat for so long, an agent ends its single writers. */
   readonly fencingMs: number;
+  /** The longest that this takes it. */
+  readonly killMs: number;
   /** The longest that the end of a task waits for the others to stop sending to it. */
   readonly drainMs: number;
 }
@@ -45,6 +47,7 @@ export class Dispatcher implements Controller {
   readonly #sources: AssignmentSources;
   readonly #managers: () => readonly string[];
   readonly #leads: AbortSignal;
+  readonly #startedMs: number;
   readonly #presences = new Map<string, Presence>();
   readonly #members = new NetworkMembers();
   /** The newest status that a node told of its task, until the view has it. */
@@ -67,6 +70,7 @@ export class Dispatcher implements Controller {
     this.#sources = o.sources;
     this.#managers = o.managers;
     this.#leads = o.leads;
+    this.#startedMs = o.clock.monotonicMs();
   }
 
   connect(dirty: (key: string) => void): void {
@@ -139,7 +143,7 @@ export class Dispatcher implements Controller {
     for await (const text of session.channel.messages) {
       const message = parseAgentMessage(text);
       if (presence.session !== session || this.#leads.aborted) break;
-      presence.lastHeardMs = this.#clock.nowMs();
+      presence.lastHeardMs = this.#clock.monotonicMs();
       switch (message.kind) {
         case 'heartbeat':
           await session.send({ kind: 'heartbeat', sent: message.sent } satisfies LeaderMessage);
@@ -198,15 +202,12 @@ export class Dispatcher implements Controller {
 
   #writeNode(view: ClusterView, id: string, { nowMs }: DecisionContext): Decision {
     const node = view.get('node', id);
-    if (node === undefined) {
-      this.#presences.delete(id);
-      return NOTHING;
-    }
+    if (node === undefined) return NOTHING;
     const presence = this.#presenceOf(id);
-    const lostAtMs = presence.lastHeardMs + this.#times.lostAfterMs;
-    const isLost = lostAtMs <= nowMs;
+    const leftMs = presence.lastHeardMs + this.#times.lostAfterMs - this.#clock.monotonicMs();
+    const isLost = leftMs <= 0;
     const now = new Date(nowMs).toISOString();
-    const again = isLost ? {} : { againAtMs: lostAtMs };
+    const again = isLost ? {} : { againAtMs: nowMs + leftMs };
     if (isLost) {
       if (node.Status.State === 'down') return NOTHING;
       const Status = { ...node.Status, State: 'down', Message: 'heartbeat failure', since: now } as const;
@@ -229,6 +230,16 @@ export class Dispatcher implements Controller {
     return { writes: [{ table: 'node', put }], ...again };
   }
 
+  /**
+   * How many milliseconds are left until what a node runs as single writer is surely over, if it is not heard of until then: 0 when it is.
+   * Counted by this leader alone, on its own clock; a node that it never heard of may have heard of the one before.
+   */
+  fencedInMs(nodeId: string): number {
+    const lastHeardMs = this.#presences.get(nodeId)?.lastHeardMs ?? this.#startedMs;
+    const safeAtMs = lastHeardMs + this.#times.fencingMs + this.#times.killMs;
+    return Math.max(0, safeAtMs - this.#clock.monotonicMs());
+  }
+
   /** True when no node that takes part in the networks still knows the view of before `revision`, so nobody sends there any more. */
   #isForgotten(networkIds: readonly string[], revision: number): boolean {
     const ingress = this.#members.ingressOf(this.#view)?.ID;
@@ -244,7 +255,7 @@ export class Dispatcher implements Controller {
     const known = this.#presences.get(nodeId);
     if (known !== undefined) return known;
     // who is heard of for the first time, by a new leader above all, has the time to come
-    const lastHeardMs = this.#clock.nowMs();
+    const lastHeardMs = this.#clock.monotonicMs();
     const made = { session: undefined, lastHeardMs, description: undefined, address: undefined };
     this.#presences.set(nodeId, made);
     return made;

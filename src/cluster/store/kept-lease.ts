@@ -51,10 +51,10 @@ async function renewUntilOver(terms: LeaseTerms, over: AbortController): Promise
   let endsMs = terms.grantedMs + ttlMs;
   let pauseMs = ttlMs / RENEWALS;
   while (!over.signal.aborted) {
-    const now = clock.nowMs();
+    const now = clock.monotonicMs();
     if (now >= endsMs) return;
     if (!(await slept(clock, Math.min(pauseMs, endsMs - now), over.signal))) return;
-    const askedMs = clock.nowMs();
+    const askedMs = clock.monotonicMs();
     const answer = await renewedBefore(terms, endsMs - askedMs, over.signal);
     if (answer === 'gone') return;
     if (answer === 'renewed') endsMs = askedMs + ttlMs;
