@@ -10,11 +10,10 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Descriptor } from '#engine/images/image-documents.ts';
 import type { FileGrowth } from '#engine/layers/growing-file.ts';
 import { invalid, kindOf, unavailable } from '#model/errors.ts';
-import { type RegistryClient, retryDelayMs } from './registry-client.ts';
+import type { RegistryClient } from './registry-client.ts';
 
 /** As often as a transfer may break off without a byte gained before it is given up. */
 const ATTEMPTS = 5;
@@ -74,7 +73,7 @@ export class BlobDownloads {
           done = statSync(file).size;
           failures = done > before ? 1 : failures + 1;
           if (kindOf(error) !== 'unavailable' || failures >= ATTEMPTS) throw error;
-          await sleep(retryDelayMs(failures));
+          await client.pause(failures);
         }
       }
       o.growth.complete();
