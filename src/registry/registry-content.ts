@@ -8,12 +8,12 @@ import {
   rmSync,
   statSync,
   truncateSync,
-  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { isDigest } from '#engine/blobs/blob-store.ts';
 import { ImageIndex, ImageManifest, manifestKind, parseDocument } from '#engine/images/image-documents.ts';
+import { writeAll } from '#engine/layers/write-all.ts';
 import { kindOf, messageOf } from '#model/errors.ts';
 import type { BlobStorage } from './blob-storage.ts';
 import type { CataloguedManifest, RegistryCatalogue } from './registry-catalogue.ts';
@@ -140,10 +140,8 @@ export class RegistryContent {
       for await (const chunk of o.source) {
         const bytes: Buffer = chunk;
         this.#checkQuota(repository, undefined, upload.size + bytes.length);
-        for (let written = 0; written < bytes.length; )
-          written += writeSync(fd, bytes, written, bytes.length - written, upload.size + written);
+        upload.size = writeAll(fd, bytes, upload.size);
         upload.hash.update(bytes);
-        upload.size += bytes.length;
       }
     } catch (error) {
       if (kindOf(error) !== 'internal') throw error;
