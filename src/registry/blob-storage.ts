@@ -12,8 +12,8 @@ export interface BlobStorage {
   /** Takes over a file whose digest was checked. */
   adopt(file: string, digest: string): Promise<void>;
   put(data: Buffer): Promise<string>;
-  /** Removes what `kept` does not name. Gives the bytes. */
-  sweep(kept: () => Iterable<string>): Promise<number>;
+  /** Removes what `kept` does not name. */
+  sweep(kept: () => Iterable<string>): Promise<void>;
 }
 
 /** The engine's own blobs: what an image here has, the registry has too. */
@@ -45,7 +45,7 @@ export class SharedBlobStorage implements BlobStorage {
   }
 
   /** What is kept for the registry the store knows already: the registry is one of its referrers. */
-  async sweep(): Promise<number> {
-    return this.#blobs.sweep();
+  async sweep(): Promise<void> {
+    this.#blobs.sweep();
   }
 }

@@ -1,14 +1,5 @@
 import { createHash, type Hash, randomUUID } from 'node:crypto';
-import {
-  closeSync,
-  createReadStream,
-  existsSync,
-  mkdirSync,
-  openSync,
-  rmSync,
-  statSync,
-  truncateSync,
-} from 'node:fs';
+import { closeSync, createReadStream, existsSync, mkdirSync, openSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { isDigest } from '#engine/blobs/blob-store.ts';
@@ -285,8 +276,8 @@ export class RegistryContent {
     return manifest;
   }
 
-  /** By digest the manifest with its tags, by tag the tag alone. Gives the digest. */
-  deleteManifest(repository: string, reference: string): string {
+  /** By digest the manifest with its tags, by tag the tag alone. */
+  deleteManifest(repository: string, reference: string): void {
     this.#checkDelete();
     const { digest } = this.manifest(repository, reference);
     const tags = reference.includes(':')
@@ -295,14 +286,13 @@ export class RegistryContent {
     for (const { name } of tags) this.#checkTagMoves(repository, name, undefined);
     if (reference.includes(':')) this.catalogue.deleteManifest(repository, digest);
     else this.catalogue.deleteTag(repository, reference);
-    return digest;
   }
 
   // -- housekeeping
 
-  /** Gives up old uploads and removes what no manifest names. Safe beside pushes. Gives the bytes. */
-  async collectGarbage(graceMs: number = GRACE_MS): Promise<number> {
-    const before = Date.now() - graceMs;
+  /** Gives up old uploads and removes what no manifest names. Safe beside pushes. */
+  async collectGarbage(): Promise<void> {
+    const before = Date.now() - GRACE_MS;
     for (const id of this.catalogue.uploadsUsedBefore(before)) {
       if (this.#live.get(id)?.isBusy === true) continue;
       this.#live.delete(id);
@@ -311,13 +301,8 @@ export class RegistryContent {
     }
     this.catalogue.unlinkUnused(before);
     const sweep = this.storage.sweep(() => this.catalogue.digests());
-    this.#sweeping = sweep.catch(() => 0);
-    return await sweep;
-  }
-
-  /** Bytes on disk of an upload, for tests of what a broken one leaves. */
-  uploadSize(id: string): number | undefined {
-    return statSync(this.#uploadPath(id), { throwIfNoEntry: false })?.size;
+    this.#sweeping = sweep.catch(() => undefined);
+    await sweep;
   }
 
   #checkDelete(): void {

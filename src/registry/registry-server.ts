@@ -66,8 +66,6 @@ interface RegistryRoute {
   pattern: RegExp;
   /** What the caller has to be allowed, of the repository that the pattern's first group names. */
   action?: RegistryAction;
-  /** Answered by a registry that stands in for another one too. */
-  readOnly?: boolean;
   handler: (exchange: Exchange, ...groups: string[]) => Promise<void> | void;
 }
 
@@ -679,7 +677,7 @@ function html(response: ServerResponse, text: string): void {
   response.end(text);
 }
 
-/** `n` of a list; `limit` by default. */
+/** How many of a list to give: `n` of the query, {@link MOST_IN_PAGE} without it and at the most. */
 function pageSize(url: URL): number {
   const text = url.searchParams.get('n');
   if (text === null) return MOST_IN_PAGE;
