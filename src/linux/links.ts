@@ -201,17 +201,6 @@ function letReflect(route: RouteSocket, port: string): void {
   route.request('RTM_SETLINK', RTM.setLink, 0, Buffer.concat([header, mode]), port);
 }
 
-/** Takes an interface out of a namespace; one that is not there is success. */
-export function detachFromNamespace(o: { namespacePath: string; interfaceName: string }): void {
-  using inside = socketInside(o.namespacePath);
-  try {
-    const payload = Buffer.concat([linkHeader(0, 0, 0), attribute(IFLA.ifname, o.interfaceName)]);
-    inside.request('RTM_DELLINK', RTM.delLink, 0, payload, o.interfaceName);
-  } catch (error) {
-    if (!hasCode(error, 'ENODEV')) throw error;
-  }
-}
-
 export function bringLoopbackUp(namespacePath: string): void {
   using inside = socketInside(namespacePath);
   linkUp(inside, 1);

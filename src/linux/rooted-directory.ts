@@ -1,4 +1,4 @@
-import { closeSync, fchmodSync, fchownSync, fstatSync, readdirSync, readlinkSync } from 'node:fs';
+import { closeSync, fchmodSync, fchownSync, fstatSync, readdirSync } from 'node:fs';
 import { basename, dirname as posixDirname } from 'node:path/posix';
 import * as libc from './libc.ts';
 import { hasCode } from './system-call-error.ts';
@@ -181,10 +181,6 @@ export class RootedDirectory implements Disposable {
     } finally {
       closeSync(fd);
     }
-  }
-
-  readLink(path: string): string {
-    return this.#at(path, (fd, name) => readlinkSync(`/proc/self/fd/${fd}/${name}`));
   }
 
   /** Runs `work` with the parent directory's descriptor and the last name. */
