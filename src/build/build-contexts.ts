@@ -70,7 +70,7 @@ export function ignorePatterns(root: string, dockerfile: string): string[] {
   return [];
 }
 
-export function parseIgnore(text: string): string[] {
+function parseIgnore(text: string): string[] {
   return text
     .replace(/^\uFEFF/, '')
     .split(/\r?\n/)

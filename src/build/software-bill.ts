@@ -24,7 +24,7 @@ const DEEPEST = 24;
 const MOST_PACKAGES = 100_000;
 
 /** The packages that the databases of dpkg, apk and npm in a root file system name. Links are resolved inside. */
-export function findPackages(root: string): FoundPackage[] {
+function findPackages(root: string): FoundPackage[] {
   const found = [...dpkgPackages(root), ...apkPackages(root), ...npmPackages(root)].slice(0, MOST_PACKAGES);
   const unique = new Map(found.map((each) => [`${each.ecosystem}/${each.name}@${each.version}`, each]));
   return [...unique.values()].sort((a, b) => (purlOf(a, undefined) < purlOf(b, undefined) ? -1 : 1));
@@ -126,7 +126,7 @@ function npmPackage(file: string): FoundPackage | undefined {
 }
 
 /** The package URL specification's name of a package. */
-export function purlOf(found: FoundPackage, distribution: string | undefined): string {
+function purlOf(found: FoundPackage, distribution: string | undefined): string {
   const { ecosystem, name, version, architecture } = found;
   if (ecosystem === 'npm') return `pkg:npm/${name.replace(/^@/, '%40')}@${encodeURIComponent(version)}`;
   const vendor = distribution ?? (ecosystem === 'deb' ? 'debian' : 'alpine');
