@@ -58,6 +58,12 @@ export class RegistryContent {
     mkdirSync(this.#uploads, { recursive: true, mode: 0o700 });
   }
 
+  /** `NAME_UNKNOWN` where the registry has nothing under the name. */
+  checkRepository(name: string): void {
+    if (!this.catalogue.hasRepository(name))
+      throw new RegistryProblem('NAME_UNKNOWN', `repository name not known to registry: ${name}`);
+  }
+
   // -- blobs
 
   async blobSize(repository: string, digest: string): Promise<number> {
@@ -224,8 +230,7 @@ export class RegistryContent {
       : this.catalogue.tag(repository, checkedTag(reference))?.digest;
     const found = digest === undefined ? undefined : this.catalogue.manifest(repository, digest);
     if (found !== undefined) return found;
-    if (!this.catalogue.hasRepository(repository))
-      throw new RegistryProblem('NAME_UNKNOWN', `repository name not known to registry: ${repository}`);
+    this.checkRepository(repository);
     throw new RegistryProblem('MANIFEST_UNKNOWN', `manifest unknown: ${repository}:${reference}`);
   }
 

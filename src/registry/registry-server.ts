@@ -360,9 +360,8 @@ class RegistryHttp {
   }
 
   #tags({ response, url }: Exchange, repository: string): void {
+    this.#content.checkRepository(repository);
     const { catalogue } = this.#content;
-    if (!catalogue.hasRepository(repository))
-      throw new RegistryProblem('NAME_UNKNOWN', `repository name not known to registry: ${repository}`);
     const isPaged = url.searchParams.has('n');
     const limit = isPaged ? pageSize(url) : Number.MAX_SAFE_INTEGER;
     const after = url.searchParams.get('last') ?? '';
@@ -609,9 +608,8 @@ class RegistryHttp {
   }
 
   async #repositoryPage({ response }: Exchange, repository: string): Promise<void> {
+    this.#content.checkRepository(repository);
     const { catalogue } = this.#content;
-    if (!catalogue.hasRepository(repository))
-      throw new RegistryProblem('NAME_UNKNOWN', `repository name not known to registry: ${repository}`);
     const rows = await Promise.all(
       catalogue.tags(repository).map(async (tag) => {
         const { data, mediaType } = await this.#document(repository, tag.digest);
