@@ -1,12 +1,13 @@
 import type { Readable } from 'node:stream';
 import type { BlobStore } from '#engine/blobs/blob-store.ts';
+import type { ByteRange } from './byte-range.ts';
 
 /** Where a registry's content is. Digests are `sha256:…`; what is stored is complete and has its digest. */
 export interface BlobStorage {
   /** Bytes; undefined where there is no such blob. */
   size(digest: string): Promise<number | undefined>;
   /** Bytes `start` to `end`, both included; the whole blob without them. */
-  read(digest: string, range?: { start: number; end: number }): Promise<Readable>;
+  read(digest: string, range?: ByteRange): Promise<Readable>;
   /** The file that holds a blob, where it is one on this machine. */
   file(digest: string): string | undefined;
   /** Takes over a file whose digest was checked. */
@@ -28,7 +29,7 @@ export class SharedBlobStorage implements BlobStorage {
     return this.#blobs.size(digest);
   }
 
-  async read(digest: string, range?: { start: number; end: number }): Promise<Readable> {
+  async read(digest: string, range?: ByteRange): Promise<Readable> {
     return this.#blobs.read(digest, range);
   }
 

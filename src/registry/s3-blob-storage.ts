@@ -4,6 +4,7 @@ import { AwsClient } from 'aws4fetch';
 import { digestOf } from '#engine/blobs/blob-store.ts';
 import { unavailable } from '#model/errors.ts';
 import type { BlobStorage } from './blob-storage.ts';
+import type { ByteRange } from './byte-range.ts';
 
 export interface S3Settings {
   /** With scheme: `https://s3.example.org`. */
@@ -39,7 +40,7 @@ export class S3BlobStorage implements BlobStorage {
     return response.status === 404 ? undefined : Number(response.headers.get('content-length'));
   }
 
-  async read(digest: string, range?: { start: number; end: number }): Promise<Readable> {
+  async read(digest: string, range?: ByteRange): Promise<Readable> {
     const headers = range === undefined ? {} : { Range: `bytes=${range.start}-${range.end}` };
     const response = await this.#send('GET', this.#key(digest), { headers });
     if (response.body === null) return Readable.from([]);
