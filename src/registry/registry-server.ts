@@ -32,7 +32,7 @@ const ROUTES: readonly RegistryRoute[] = [
   ...pageRoutes,
 ];
 
-type MatchedRoute = Pick<RegistryRoute, 'name' | 'action' | 'handler'> & { groups: string[] };
+type MatchedRoute = Pick<RegistryRoute, 'name' | 'action' | 'handler'> & { url: URL; groups: string[] };
 
 /** The registry over HTTP: the OCI distribution specification, Docker's tokens and search, metrics, and pages for people. */
 export function createRegistryServer(
@@ -49,8 +49,7 @@ export function createRegistryServer(
 
 function serve(parts: RegistryParts, request: IncomingMessage, response: ServerResponse): void {
   const started = performance.now();
-  const url = new URL(request.url ?? '/', 'http://registry');
-  const route = matchRoute(request.method ?? '', url.pathname);
+  const route = matchRoute(request);
   response.once('close', () =>
     parts.metrics.answered({
       method: request.method ?? '',
@@ -61,31 +60,33 @@ function serve(parts: RegistryParts, request: IncomingMessage, response: ServerR
   );
   response.setHeader('Docker-Distribution-Api-Version', 'registry/2.0');
   response.setHeader('X-Content-Type-Options', 'nosniff');
-  answer({ parts, request, response, url }, route).catch((error: unknown) =>
+  answer({ parts, request, response }, route).catch((error: unknown) =>
     fail({ parts, request, response }, error),
   );
 }
 
-function matchRoute(method: string, path: string): MatchedRoute | undefined {
+function matchRoute({ method, url: target = '/' }: IncomingMessage): MatchedRoute | undefined {
+  const url = URL.parse(target, 'http://registry');
+  if (url === null) return undefined;
   const wanted = method === 'HEAD' ? 'GET' : method;
   let isKnown = false;
   for (const route of ROUTES) {
-    const found = route.pattern.exec(path);
+    const found = route.pattern.exec(url.pathname);
     if (found === null) continue;
     isKnown = true;
-    if (route.method === wanted) return { ...route, groups: found.slice(1) };
+    if (route.method === wanted) return { ...route, url, groups: found.slice(1) };
   }
-  return isKnown ? { name: 'none', handler: refuseMethod, groups: [] } : undefined;
+  return isKnown ? { name: 'none', handler: refuseMethod, url, groups: [] } : undefined;
 }
 
 function refuseMethod(): never {
   throw new RegistryProblem('UNSUPPORTED', 'the operation is unsupported');
 }
 
-async function answer(o: Omit<Exchange, 'identity'>, route: MatchedRoute | undefined): Promise<void> {
+async function answer(o: Omit<Exchange, 'url' | 'identity'>, route: MatchedRoute | undefined): Promise<void> {
   if (route === undefined) throw new RegistryProblem('NAME_UNKNOWN', 'page not found');
   const { parts, request } = o;
-  const { action, groups } = route;
+  const { action, url, groups } = route;
   const [repository] = groups;
   const scope =
     action === undefined || repository === undefined
@@ -111,7 +112,7 @@ async function answer(o: Omit<Exchange, 'identity'>, route: MatchedRoute | undef
     if (parts.proxy !== undefined && action !== 'pull')
       throw new RegistryProblem('UNSUPPORTED', 'this registry stands in for another one: push there');
   }
-  await route.handler({ ...o, identity }, ...groups);
+  await route.handler({ ...o, url, identity }, ...groups);
 }
 
 function fail(
