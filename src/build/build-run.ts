@@ -22,7 +22,7 @@ import type { CacheMounts } from './cache-mounts.ts';
 import type { CacheTransfer } from './cache-transfer.ts';
 import { type Instruction, type ParsedDockerfile, parseDockerfile } from './dockerfile-parser.ts';
 import { StageBuilder } from './stage-builder.ts';
-import type { SourceFiles, StageParts } from './stage-parts.ts';
+import { contextFiles, type SourceFiles, type StageParts } from './stage-parts.ts';
 import { filesKey, type StageState } from './stage-state.ts';
 import type { StepContainers } from './step-container.ts';
 
@@ -257,14 +257,7 @@ export class BuildRun {
   ): Promise<SourceFiles> {
     const named = this.#namedContext(name);
     if (named !== undefined && named.kind !== 'image') {
-      const context = await this.#context(name, named);
-      return {
-        root: () => context.root,
-        ignore: context.ignore,
-        contentKey: undefined,
-        keepsOwners: false,
-        isStable: context.isStable,
-      };
+      return contextFiles(await this.#context(name, named));
     }
     const found = named === undefined ? stageByName(plan, name) : undefined;
     if (found !== undefined) {
