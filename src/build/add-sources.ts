@@ -92,8 +92,7 @@ async function gitSource(
     unpacks: false,
     files: async () => {
       const target = o.directory.path('data', 'git');
-      await checkoutGit(source, target, { commit, keepGitDirectory: o.keepGitDirectory });
-      return join(target, subdirectory);
+      return await checkoutGit(source, target, { commit, keepGitDirectory: o.keepGitDirectory });
     },
   };
 }

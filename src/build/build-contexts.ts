@@ -152,12 +152,7 @@ async function openRemote(
   o: { directory: BuildDirectory; workers: LayerWorkers; signal: AbortSignal },
 ): Promise<string> {
   if (isGitAddress(url)) {
-    const target = o.directory.path('data', 'git');
-    const { subdirectory } = parseGitAddress(url);
-    await checkoutGit(url, target, { keepGitDirectory: false });
-    const root = resolveInRoot(target, subdirectory);
-    if (root === undefined) throw notFound(`${subdirectory} is not in ${url}`);
-    return root;
+    return await checkoutGit(url, o.directory.path('data', 'git'), { keepGitDirectory: false });
   }
   const file = o.directory.path('data', 'download');
   await downloadTo(url, file, { signal: o.signal });
@@ -204,28 +199,33 @@ export async function resolveGit(url: string): Promise<string> {
   return commit;
 }
 
-/** Fetches a git address into a new directory; submodules come with it. */
+/**
+ * Fetches a git address into a new directory, submodules too. Gives the directory that the address names: never one outside of
+ * what was fetched, whatever links there are in it.
+ */
 export async function checkoutGit(
   url: string,
   target: string,
   o: { keepGitDirectory: boolean; commit?: string },
 ): Promise<string> {
-  const { repository, reference } = parseGitAddress(url);
+  const { repository, reference, subdirectory } = parseGitAddress(url);
   mkdirSync(target, { recursive: true, mode: 0o755 });
   const commit = o.commit ?? (await resolveGit(url));
   await git(['-C', target, 'init', '--quiet']);
-  await git(['-C', target, 'remote', 'add', 'origin', repository]);
+  await git(['-C', target, 'remote', 'add', '--', 'origin', repository]);
   const wanted = reference === '' || /^[0-9a-f]{40}$/.test(reference) ? commit : reference;
   try {
     await git(['-C', target, 'fetch', '--quiet', '--depth=1', 'origin', commit]);
   } catch {
     // Servers of old give out names only.
-    await git(['-C', target, 'fetch', '--quiet', '--tags', 'origin', wanted]);
+    await git(['-C', target, 'fetch', '--quiet', '--tags', '--', 'origin', wanted]);
   }
   await git(['-C', target, 'checkout', '--quiet', commit]);
   await git(['-C', target, 'submodule', 'update', '--quiet', '--init', '--recursive', '--depth=1']);
   if (!o.keepGitDirectory) rmSync(join(target, '.git'), { recursive: true, force: true });
-  return commit;
+  const directory = resolveInRoot(target, subdirectory);
+  if (directory === undefined) throw notFound(`${subdirectory} is not in ${url}`);
+  return directory;
 }
 
 async function git(args: readonly string[]): Promise<{ stdout: string }> {
