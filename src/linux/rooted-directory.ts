@@ -19,6 +19,7 @@ const RESOLVE_NO_MAGICLINKS = 2;
 const RESOLVE_IN_ROOT = 16;
 const RESOLVE = RESOLVE_NO_MAGICLINKS | RESOLVE_IN_ROOT;
 const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
 const S_IFDIR = 0o040000;
 const S_IFLNK = 0o120000;
 
@@ -28,6 +29,7 @@ export interface FileStatus {
   uid: number;
   gid: number;
   size: number;
+  isFile: boolean;
   isDirectory: boolean;
   isSymlink: boolean;
 }
@@ -123,6 +125,7 @@ export class RootedDirectory implements Disposable {
           uid,
           gid,
           size,
+          isFile: (mode & S_IFMT) === S_IFREG,
           isDirectory: (mode & S_IFMT) === S_IFDIR,
           isSymlink: (mode & S_IFMT) === S_IFLNK,
         };

@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
@@ -74,6 +82,18 @@ RUN --mount=type=bind,target=/ctx,rw echo changed > /ctx/file
   assert.equal(host.docker('run', '--rm', id, 'ls', '/cache', '/t', '/ctx', '/o2').stdout, '');
   assert.match(host.ok('run', '--rm', id, 'cat', '/df'), / 1024 /);
   assert.equal(readFileSync(join(project.path, 'file'), 'utf8'), 'in the context\n');
+});
+
+test('what a step puts in the place of a mount point is not followed out of its files', () => {
+  const outside = mkdtempSync(join(host.directory, 'outside-'));
+  mkdirSync(join(outside, 'empty'));
+  const project = new BuildProject(host, {
+    Dockerfile: `FROM bb
+RUN --mount=type=tmpfs,target=/a/empty mv /a /b && ln -s ${outside} /a
+`,
+  });
+  assert.equal(project.run([], 'readlink', '/a'), outside);
+  assert.ok(existsSync(join(outside, 'empty')));
 });
 
 test('RUN: users, working directories, shells, exec form, heredocs, networks', () => {
