@@ -1,14 +1,4 @@
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  readSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { completeFile, type LayerWorkers, spool } from '#engine/layers/layer-workers.ts';
 import { resolveInRoot } from '#engine/layers/resolve-in-root.ts';
@@ -61,11 +51,12 @@ export async function openContext(
 
 /** The patterns that keep files out: those beside the Dockerfile, or the context's own. */
 export function ignorePatterns(root: string, dockerfile: string): string[] {
+  using directory = new RootedDirectory(root);
   for (const name of [`${dockerfile}.dockerignore`, '.dockerignore']) {
-    const file = resolveInRoot(root, name);
-    if (file === undefined || !statSync(file).isFile()) continue;
-    if (statSync(file).size > LARGEST_IGNORE) throw invalid(`${name} is larger than 1 MiB`);
-    return parseIgnore(readFileSync(file, 'utf8'));
+    const data = directory.readFile(name, LARGEST_IGNORE);
+    if (data === undefined) continue;
+    if (data.length > LARGEST_IGNORE) throw invalid(`${name} is larger than 1 MiB`);
+    return parseIgnore(data.toString('utf8'));
   }
   return [];
 }
@@ -86,19 +77,10 @@ function parseIgnore(text: string): string[] {
 /** A file of a context as text, links resolved inside; `not-found` names it. */
 export function readContextFile(root: string, path: string, limit: number): string {
   using directory = new RootedDirectory(root);
-  let fd: number;
-  try {
-    fd = directory.openForRead(path);
-  } catch (cause) {
-    throw notFound(`failed to read dockerfile: ${path} is not in the build context`, { cause });
-  }
-  try {
-    const data = readFileSync(fd);
-    if (data.length > limit) throw invalid(`${path} is larger than ${limit} bytes`);
-    return data.toString('utf8');
-  } finally {
-    closeSync(fd);
-  }
+  const data = directory.readFile(path, limit);
+  if (data === undefined) throw notFound(`failed to read dockerfile: ${path} is not in the build context`);
+  if (data.length > limit) throw invalid(`${path} is larger than ${limit} bytes`);
+  return data.toString('utf8');
 }
 
 async function unpackArchive(

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { fileModeChange } from '#engine/layers/file-mode.ts';
 import type { TreeSelection } from '#engine/layers/tree-selection.ts';
-import { resolveUser } from '#engine/runtime/user-lookup.ts';
+import { readUserFiles, resolveUser } from '#engine/runtime/user-lookup.ts';
 import { invalid } from '#model/errors.ts';
 import { type AddedFiles, fetchAddSource, isRemoteSource } from './add-sources.ts';
 import { cacheKey } from './build-cache.ts';
@@ -18,7 +18,6 @@ import {
   writtenIn,
 } from './stage-parts.ts';
 import { filesKey, type StageState } from './stage-state.ts';
-import { readPasswd } from './step-users.ts';
 import { expandKeepingQuotes, type Variables } from './variable-expansion.ts';
 
 /** Carries out COPY and ADD: finds out what is copied, and copies it where nothing has been made of that before. */
@@ -152,7 +151,7 @@ export class CopySteps {
     const files =
       linked && state.diffIds.length === 0
         ? { passwd: '', group: '' }
-        : readPasswd(this.#parts.directory.view(state.diffIds));
+        : readUserFiles(this.#parts.directory.view(state.diffIds));
     const found = resolveUser({ user: chown, groupAdd: [], ...files });
     return {
       uid: found.uid,

@@ -3,6 +3,7 @@ import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { resolveInRoot } from '#engine/layers/resolve-in-root.ts';
+import { RootedDirectory } from '#linux/rooted-directory.ts';
 
 export const SPDX_DOCUMENT = 'https://spdx.dev/Document';
 
@@ -30,10 +31,11 @@ function findPackages(root: string): FoundPackage[] {
   return [...unique.values()].sort((a, b) => (purlOf(a, undefined) < purlOf(b, undefined) ? -1 : 1));
 }
 
+/** Empty where there is no such file, or one that is too large. */
 function readInside(root: string, path: string, limit: number): string {
-  const file = resolveInRoot(root, path);
-  if (file === undefined || !statSync(file).isFile() || statSync(file).size > limit) return '';
-  return readFileSync(file, 'utf8');
+  using directory = new RootedDirectory(root);
+  const data = directory.readFile(path, limit);
+  return data === undefined || data.length > limit ? '' : data.toString('utf8');
 }
 
 function dpkgPackages(root: string): FoundPackage[] {
@@ -106,13 +108,14 @@ function npmPackages(root: string): FoundPackage[] {
 function npmPackage(file: string): FoundPackage | undefined {
   const stats = lstatSync(file, { throwIfNoEntry: false });
   if (stats === undefined || !stats.isFile() || stats.size > LARGEST_MANIFEST) return undefined;
-  let manifest: { name?: unknown; version?: unknown; license?: unknown };
+  let manifest: { name?: unknown; version?: unknown; license?: unknown } | null;
   try {
     manifest = JSON.parse(readFileSync(file, 'utf8'));
   } catch {
     // A test fixture of some package, as a rule.
     return undefined;
   }
+  if (typeof manifest !== 'object' || manifest === null) return undefined;
   const { name, version, license } = manifest;
   if (typeof name !== 'string' || typeof version !== 'string') return undefined;
   return {
