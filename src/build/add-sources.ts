@@ -1,10 +1,10 @@
 import { chmodSync, mkdirSync, renameSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { invalid } from '#model/errors.ts';
-import { type BuildCache, cacheKey } from './build-cache.ts';
+import { cacheKey } from './build-cache.ts';
 import { checkoutGit, isGitAddress, parseGitAddress, resolveGit } from './build-contexts.ts';
 import type { BuildDirectory } from './build-filesystems.ts';
-import { downloadTo } from './remote-files.ts';
+import { downloadTo, nameInAddress } from './remote-files.ts';
 
 /** Files that ADD fetches from elsewhere. */
 export interface AddedFiles {
@@ -27,7 +27,6 @@ export async function fetchAddSource(
   source: string,
   o: {
     directory: BuildDirectory;
-    cache: BuildCache;
     signal: AbortSignal;
     epochNs: bigint | undefined;
     keepGitDirectory: boolean;
@@ -54,7 +53,7 @@ export async function fetchAddSource(
     utimesSync(join(target, own), modified, modified);
     return { digest: fetched.digest, name: own };
   };
-  const name = decodeURIComponent(new URL(source).pathname.split('/').pop() ?? '');
+  const name = nameInAddress(source);
   if (checksum !== undefined && name !== '') {
     return {
       key: checksum,

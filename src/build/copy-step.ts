@@ -55,7 +55,7 @@ export class CopySteps {
 
   async add(state: StageState, instruction: Instruction): Promise<StageState> {
     const o = await this.#copyOptions(state, instruction);
-    const { directory, cache, signal } = this.#parts;
+    const { directory, signal } = this.#parts;
     const checksum = o.flag('checksum');
     const remote = o.sources.filter(isRemoteSource);
     if (checksum !== undefined && (remote.length !== 1 || o.sources.length !== 1))
@@ -65,7 +65,6 @@ export class CopySteps {
       added.push(
         await fetchAddSource(source, {
           directory,
-          cache,
           signal,
           epochNs: this.#parts.epochNs,
           keepGitDirectory: o.isSet('keep-git-dir'),
