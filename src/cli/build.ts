@@ -1,18 +1,22 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  closeSync,
+  createReadStream,
   createWriteStream,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readFileSync,
+  readSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join, relative, resolve } from 'node:path';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { DroverError, invalid } from '#model/errors.ts';
 import type { BuildRecipe } from '#model/image.ts';
@@ -224,7 +228,7 @@ function place(path: string): object {
 async function standardInput(o: BuildFlags, scratch: Scratch): Promise<ChosenContext> {
   const file = join(scratch.path, 'stdin');
   await pipeline(process.stdin, createWriteStream(file));
-  const head = readFileSync(file).subarray(0, 262);
+  const head = headOf(file);
   const isArchive =
     head.toString('latin1', 257, 262) === 'ustar' ||
     [0x1f8b, 0x425a, 0x28b5, 0xfd37].includes(head.length < 2 ? 0 : head.readUInt16BE(0));
@@ -235,8 +239,19 @@ async function standardInput(o: BuildFlags, scratch: Scratch): Promise<ChosenCon
     };
   const directory = join(scratch.path, 'context');
   mkdirSync(directory);
-  await extract(Readable.from([readFileSync(file)]), directory);
+  await extract(createReadStream(file), directory);
   return { context: place(directory), dockerfile: { path: o.file ?? 'Dockerfile' } };
+}
+
+/** As much of a file as tells an archive from a Dockerfile. */
+function headOf(file: string): Buffer {
+  const head = Buffer.alloc(262);
+  const fd = openSync(file, 'r');
+  try {
+    return head.subarray(0, readSync(fd, head));
+  } finally {
+    closeSync(fd);
+  }
 }
 
 async function extract(archive: Readable, directory: string): Promise<void> {
@@ -244,9 +259,15 @@ async function extract(archive: Readable, directory: string): Promise<void> {
     stdio: ['pipe', 'inherit', 'inherit'],
   });
   const closed = once(tar, 'close');
-  await pipeline(archive, tar.stdin).catch(() => undefined);
-  const [code] = await closed;
-  if (code !== 0) throw invalid(`tar could not unpack into ${directory}`);
+  const failure = await pipeline(archive, tar.stdin).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  const [exitCode] = await closed;
+  if (exitCode !== 0) throw invalid(`tar could not unpack into ${directory}`);
+  // An archive that ends early may look complete to tar; but tar may have enough before it has read all.
+  const reason = failure instanceof Error && 'code' in failure ? failure.code : undefined;
+  if (failure !== undefined && reason !== 'EPIPE' && reason !== 'ERR_STREAM_PREMATURE_CLOSE') throw failure;
 }
 
 function namedContext(text: string): [string, object] {
