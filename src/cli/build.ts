@@ -22,8 +22,8 @@ import { DroverError, invalid } from '#model/errors.ts';
 import type { BuildRecipe } from '#model/image.ts';
 import type { ApiClient } from './api-client.ts';
 import { makeBuildView, type WireBuildEvent } from './build-view.ts';
-import { registryAuthHeader, registryConfigHeader, registryOf } from './registry-credentials.ts';
-import { TransferView } from './transfer-view.ts';
+import { push } from './image-transfer.ts';
+import { registryConfigHeader } from './registry-credentials.ts';
 
 /** `drover build`'s flags, as commander gives them. */
 export interface BuildFlags {
@@ -395,28 +395,4 @@ async function dropImage(client: ApiClient, result: BuildResult): Promise<void> 
   await client.call('DELETE', `/images/${result.id}`).catch((error: unknown) => {
     if (!(error instanceof DroverError) || error.kind !== 'conflict') throw error;
   });
-}
-
-/** `drover push`. */
-export async function push(client: ApiClient, image: string): Promise<void> {
-  const colon = image.indexOf(':', image.lastIndexOf('/') + 1);
-  const name = colon < 0 ? image : image.slice(0, colon);
-  const tag = colon < 0 ? 'latest' : image.slice(colon + 1);
-  const view = new TransferView();
-  const headers = { 'X-Registry-Auth': 'e30', ...registryAuthHeader(registryOf(image)) };
-  for await (const line of client.post(`/images/${name}/push?tag=${encodeURIComponent(tag)}`, undefined, {
-    headers,
-  }))
-    view.add(line);
-}
-
-/** `drover pull`. */
-export async function pull(client: ApiClient, image: string, o: { platform?: string }): Promise<void> {
-  const query = new URLSearchParams({
-    fromImage: /[:@]/.test(image.slice(image.lastIndexOf('/') + 1)) ? image : `${image}:latest`,
-  });
-  if (o.platform !== undefined) query.set('platform', o.platform);
-  const view = new TransferView();
-  const headers = registryAuthHeader(registryOf(image));
-  for await (const line of client.post(`/images/create?${query}`, undefined, { headers })) view.add(line);
 }
