@@ -18,6 +18,7 @@ import { tmpdir } from 'node:os';
 import { basename, join, relative, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { parseByteSize } from '#model/byte-size.ts';
 import { DroverError, invalid } from '#model/errors.ts';
 import type { BuildRecipe } from '#model/image.ts';
 import type { ApiClient } from './api-client.ts';
@@ -183,8 +184,8 @@ async function requestBody(context: string, o: BuildFlags, scratch: Scratch): Pr
     cacheTo: o.cacheTo.map(cacheReference),
     extraHosts: o.addHost,
     entitlements: o.allow,
-    ...(o.memory === undefined ? {} : { memory: parseBytes('memory', o.memory) }),
-    ...(o.shmSize === undefined ? {} : { shmSize: parseBytes('shm-size', o.shmSize) }),
+    ...(o.memory === undefined ? {} : { memory: byteSize('memory', o.memory) }),
+    ...(o.shmSize === undefined ? {} : { shmSize: byteSize('shm-size', o.shmSize) }),
     provenance: o.provenance,
     sbom: o.sbom,
   };
@@ -339,12 +340,10 @@ function cacheReference(text: string): object {
   return { type, attributes };
 }
 
-const UNITS: Record<string, number> = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
-
-function parseBytes(name: string, text: string): number {
-  const match = /^(\d+)([bkmg])?b?$/i.exec(text);
-  if (match === null) throw invalid(`--${name}: ${text} is no size such as 512m`);
-  return Number(match[1]) * (UNITS[(match[2] ?? 'b').toLowerCase()] ?? 1);
+function byteSize(name: string, text: string): number {
+  const bytes = parseByteSize(text);
+  if (bytes === undefined) throw invalid(`--${name}: ${text} is no size such as 512m`);
+  return bytes;
 }
 
 interface Output {
