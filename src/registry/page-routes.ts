@@ -1,10 +1,14 @@
 import type { ServerResponse } from 'node:http';
 import { ImageIndex, ImageManifest, manifestKind, parseDocument } from '#engine/images/image-documents.ts';
+import { boundedParallel } from './bounded-parallel.ts';
 import { readManifest } from './manifest-reader.ts';
 import { ANONYMOUS } from './registry-access.ts';
 import { kindName, manifestPage, repositoriesPage, repositoryPage } from './registry-page.ts';
 import { RegistryProblem } from './registry-problem.ts';
 import type { Exchange, RegistryParts, RegistryRoute } from './registry-route.ts';
+
+/** Manifests of a page that are in memory together. */
+const READ_AT_ONCE = 8;
 
 /** The registry for people with a browser. */
 export const pageRoutes: readonly RegistryRoute[] = [
@@ -37,19 +41,16 @@ function showRepositories({ parts, request, response, identity }: Exchange): voi
 
 async function showRepository({ parts, response }: Exchange, repository: string): Promise<void> {
   parts.content.checkRepository(repository);
-  const rows = await Promise.all(
-    parts.content.catalogue.tags(repository).map(async (tag) => {
-      const { data, mediaType } = await storedManifest(parts, repository, tag.digest);
-      const bytes =
-        manifestKind(data, mediaType) === 'index'
-          ? 0
-          : parseDocument(ImageManifest, data, 'the manifest').layers.reduce(
-              (sum, { size }) => sum + size,
-              0,
-            );
-      return { ...tag, bytes, kind: kindName(data, mediaType) };
-    }),
-  );
+  const tags = parts.content.catalogue.tags(repository);
+  const rows: Parameters<typeof repositoryPage>[1][number][] = [];
+  await boundedParallel(tags, READ_AT_ONCE, async (tag, index) => {
+    const { data, mediaType } = await storedManifest(parts, repository, tag.digest);
+    const bytes =
+      manifestKind(data, mediaType) === 'index'
+        ? 0
+        : parseDocument(ImageManifest, data, 'the manifest').layers.reduce((sum, { size }) => sum + size, 0);
+    rows[index] = { ...tag, bytes, kind: kindName(data, mediaType) };
+  });
   sendHtml(response, repositoryPage(repository, rows));
 }
 
