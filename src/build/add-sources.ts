@@ -2,8 +2,8 @@ import { chmodSync, mkdirSync, renameSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { invalid } from '#model/errors.ts';
 import { cacheKey } from './build-cache.ts';
-import { checkoutGit, isGitAddress, parseGitAddress, resolveGit } from './build-contexts.ts';
 import type { BuildDirectory } from './build-filesystems.ts';
+import { checkoutGit, isGitAddress, parseGitAddress, resolveGit } from './git-repository.ts';
 import { downloadTo, nameInAddress } from './remote-files.ts';
 
 /** Files that ADD fetches from elsewhere. */

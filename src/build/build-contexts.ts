@@ -1,12 +1,11 @@
-import { closeSync, existsSync, mkdirSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readSync, renameSync, statSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { completeFile, type LayerWorkers, spool } from '#engine/layers/layer-workers.ts';
-import { resolveInRoot } from '#engine/layers/resolve-in-root.ts';
-import { runCommand } from '#engine/runtime/process-launcher.ts';
 import { RootedDirectory } from '#linux/rooted-directory.ts';
-import { invalid, messageOf, notFound, unavailable } from '#model/errors.ts';
+import { invalid, notFound } from '#model/errors.ts';
 import type { BuildDirectory } from './build-filesystems.ts';
 import type { ContextSource } from './build-request.ts';
+import { checkoutGit, isGitAddress } from './git-repository.ts';
 import { downloadTo } from './remote-files.ts';
 
 /** Files that a build may copy from. */
@@ -118,17 +117,6 @@ function isPlainArchive(head: Buffer): boolean {
   return head.toString('latin1', 257, 262) === 'ustar';
 }
 
-/** Whether an address means a git repository, as docker build takes it. */
-export function isGitAddress(url: string): boolean {
-  return (
-    /^(git|ssh):\/\//.test(url) ||
-    /^[\w.-]+@[\w.-]+:/.test(url) ||
-    /^https?:\/\/[^#?]+\.git(#|$|\?)/.test(url) ||
-    /^(https?:\/\/)?github\.com\/[^/]+\/[^/]+(#|$)/.test(url) ||
-    /^file:\/\/[^#]+\.git(#|$)/.test(url)
-  );
-}
-
 async function openRemote(
   url: string,
   o: { directory: BuildDirectory; workers: LayerWorkers; signal: AbortSignal },
@@ -146,88 +134,4 @@ async function openRemote(
   mkdirSync(root);
   renameSync(file, join(root, 'Dockerfile'));
   return root;
-}
-
-export function parseGitAddress(url: string): {
-  repository: string;
-  reference: string;
-  subdirectory: string;
-} {
-  const [address = '', fragment = ''] = url.split('#');
-  const [reference = '', subdirectory = ''] = fragment.split(':');
-  const repository = /^github\.com\//.test(address) ? `https://${address}` : address;
-  return { repository, reference, subdirectory };
-}
-
-/** The commit that a git address means now. */
-export async function resolveGit(url: string): Promise<string> {
-  const { repository, reference } = parseGitAddress(url);
-  if (/^[0-9a-f]{40}$/.test(reference)) return reference;
-  const wanted = reference === '' ? 'HEAD' : reference;
-  const { stdout } = await git([
-    'ls-remote',
-    '--',
-    repository,
-    wanted,
-    `refs/heads/${wanted}`,
-    `refs/tags/${wanted}^{}`,
-  ]);
-  const lines = stdout.trim().split('\n').filter(Boolean);
-  // A tag's own commit stands on the line with ^{}.
-  const peeled = lines.find((line) => line.endsWith('^{}')) ?? lines[0];
-  const commit = peeled?.split(/\s/)[0];
-  if (commit === undefined || !/^[0-9a-f]{40}$/.test(commit))
-    throw notFound(`${repository} has no branch, tag or commit ${wanted}`);
-  return commit;
-}
-
-/**
- * Fetches a git address into a new directory, submodules too. Gives the directory that the address names: never one outside of
- * what was fetched, whatever links there are in it.
- */
-export async function checkoutGit(
-  url: string,
-  target: string,
-  o: { keepGitDirectory: boolean; commit?: string },
-): Promise<string> {
-  const { repository, reference, subdirectory } = parseGitAddress(url);
-  mkdirSync(target, { recursive: true, mode: 0o755 });
-  const commit = o.commit ?? (await resolveGit(url));
-  await git(['-C', target, 'init', '--quiet']);
-  await git(['-C', target, 'remote', 'add', '--', 'origin', repository]);
-  const wanted = reference === '' || /^[0-9a-f]{40}$/.test(reference) ? commit : reference;
-  try {
-    await git(['-C', target, 'fetch', '--quiet', '--depth=1', 'origin', commit]);
-  } catch {
-    // Servers of old give out names only.
-    await git(['-C', target, 'fetch', '--quiet', '--tags', '--', 'origin', wanted]);
-  }
-  await git(['-C', target, 'checkout', '--quiet', commit]);
-  await git(['-C', target, 'submodule', 'update', '--quiet', '--init', '--recursive', '--depth=1']);
-  if (!o.keepGitDirectory) rmSync(join(target, '.git'), { recursive: true, force: true });
-  const directory = resolveInRoot(target, subdirectory);
-  if (directory === undefined) throw notFound(`${subdirectory} is not in ${url}`);
-  return directory;
-}
-
-async function git(args: readonly string[]): Promise<{ stdout: string }> {
-  let result: Awaited<ReturnType<typeof runCommand>>;
-  try {
-    // No hooks, no helpers of the host's user: what is fetched decides nothing.
-    result = await runCommand('git', [
-      '-c',
-      'core.hooksPath=/dev/null',
-      '-c',
-      'protocol.ext.allow=never',
-      ...args,
-    ]);
-  } catch (cause) {
-    throw unavailable(`git is needed for this build context: ${messageOf(cause)}`, {
-      cause,
-      hint: 'Install it with: apt-get install git',
-    });
-  }
-  if (result.code !== 0)
-    throw invalid(`git ${args.find((arg) => /^[a-z]/.test(arg)) ?? ''}: ${result.stderr.trim()}`);
-  return { stdout: result.stdout };
 }
