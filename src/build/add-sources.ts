@@ -78,9 +78,9 @@ export async function fetchAddSource(
 
 async function gitSource(
   source: string,
-  o: { directory: BuildDirectory; epochNs: bigint | undefined; keepGitDirectory: boolean; checksum?: string },
+  o: { directory: BuildDirectory; signal: AbortSignal; keepGitDirectory: boolean; checksum?: string },
 ): Promise<AddedFiles> {
-  const commit = await resolveGit(source);
+  const commit = await resolveGit(source, o.signal);
   if (o.checksum !== undefined && !commit.startsWith(o.checksum.replace(/^sha1:/, '')))
     throw invalid(`${source} is at commit ${commit}, not ${o.checksum}`);
   const { subdirectory } = parseGitAddress(source);
@@ -91,7 +91,11 @@ async function gitSource(
     unpacks: false,
     files: async () => {
       const target = o.directory.path('data', 'git');
-      return await checkoutGit(source, target, { commit, keepGitDirectory: o.keepGitDirectory });
+      return await checkoutGit(source, target, {
+        commit,
+        keepGitDirectory: o.keepGitDirectory,
+        signal: o.signal,
+      });
     },
   };
 }

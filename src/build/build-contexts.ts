@@ -122,7 +122,10 @@ async function openRemote(
   o: { directory: BuildDirectory; workers: LayerWorkers; signal: AbortSignal },
 ): Promise<string> {
   if (isGitAddress(url)) {
-    return await checkoutGit(url, o.directory.path('data', 'git'), { keepGitDirectory: false });
+    return await checkoutGit(url, o.directory.path('data', 'git'), {
+      keepGitDirectory: false,
+      signal: o.signal,
+    });
   }
   const file = o.directory.path('data', 'download');
   await downloadTo(url, file, { signal: o.signal });

@@ -2,7 +2,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { resolveInRoot } from '#engine/layers/resolve-in-root.ts';
 import { runCommand } from '#engine/runtime/process-launcher.ts';
-import { invalid, messageOf, notFound, unavailable } from '#model/errors.ts';
+import { cancelled, invalid, kindOf, messageOf, notFound, unavailable } from '#model/errors.ts';
 
 /** Whether an address means a git repository, as docker build takes it. */
 export function isGitAddress(url: string): boolean {
@@ -27,18 +27,12 @@ export function parseGitAddress(url: string): {
 }
 
 /** The commit that a git address means now. */
-export async function resolveGit(url: string): Promise<string> {
+export async function resolveGit(url: string, signal: AbortSignal): Promise<string> {
   const { repository, reference } = parseGitAddress(url);
   if (/^[0-9a-f]{40}$/.test(reference)) return reference;
   const wanted = reference === '' ? 'HEAD' : reference;
-  const { stdout } = await git([
-    'ls-remote',
-    '--',
-    repository,
-    wanted,
-    `refs/heads/${wanted}`,
-    `refs/tags/${wanted}^{}`,
-  ]);
+  const names = [wanted, `refs/heads/${wanted}`, `refs/tags/${wanted}^{}`];
+  const { stdout } = await git(['ls-remote', '--', repository, ...names], signal);
   const lines = stdout.trim().split('\n').filter(Boolean);
   // A tag's own commit stands on the line with ^{}.
   const peeled = lines.find((line) => line.endsWith('^{}')) ?? lines[0];
@@ -55,40 +49,38 @@ export async function resolveGit(url: string): Promise<string> {
 export async function checkoutGit(
   url: string,
   target: string,
-  o: { keepGitDirectory: boolean; commit?: string },
+  o: { keepGitDirectory: boolean; commit?: string; signal: AbortSignal },
 ): Promise<string> {
   const { repository, reference, subdirectory } = parseGitAddress(url);
   mkdirSync(target, { recursive: true, mode: 0o755 });
-  const commit = o.commit ?? (await resolveGit(url));
-  await git(['-C', target, 'init', '--quiet']);
-  await git(['-C', target, 'remote', 'add', '--', 'origin', repository]);
+  const commit = o.commit ?? (await resolveGit(url, o.signal));
+  const inside = (...args: string[]): Promise<{ stdout: string }> => git(['-C', target, ...args], o.signal);
+  await inside('init', '--quiet');
+  await inside('remote', 'add', '--', 'origin', repository);
   const wanted = reference === '' || /^[0-9a-f]{40}$/.test(reference) ? commit : reference;
   try {
-    await git(['-C', target, 'fetch', '--quiet', '--depth=1', 'origin', commit]);
-  } catch {
+    await inside('fetch', '--quiet', '--depth=1', 'origin', commit);
+  } catch (error) {
+    if (kindOf(error) === 'cancelled') throw error;
     // Servers of old give out names only.
-    await git(['-C', target, 'fetch', '--quiet', '--tags', '--', 'origin', wanted]);
+    await inside('fetch', '--quiet', '--tags', '--', 'origin', wanted);
   }
-  await git(['-C', target, 'checkout', '--quiet', commit]);
-  await git(['-C', target, 'submodule', 'update', '--quiet', '--init', '--recursive', '--depth=1']);
+  await inside('checkout', '--quiet', commit);
+  await inside('submodule', 'update', '--quiet', '--init', '--recursive', '--depth=1');
   if (!o.keepGitDirectory) rmSync(join(target, '.git'), { recursive: true, force: true });
   const directory = resolveInRoot(target, subdirectory);
   if (directory === undefined) throw notFound(`${subdirectory} is not in ${url}`);
   return directory;
 }
 
-async function git(args: readonly string[]): Promise<{ stdout: string }> {
+async function git(args: readonly string[], signal: AbortSignal): Promise<{ stdout: string }> {
+  // No hooks, and no address that is a command: what is fetched decides nothing.
+  const safely = ['-c', 'core.hooksPath=/dev/null', '-c', 'protocol.ext.allow=never'];
   let result: Awaited<ReturnType<typeof runCommand>>;
   try {
-    // No hooks, no helpers of the host's user: what is fetched decides nothing.
-    result = await runCommand('git', [
-      '-c',
-      'core.hooksPath=/dev/null',
-      '-c',
-      'protocol.ext.allow=never',
-      ...args,
-    ]);
+    result = await runCommand('git', [...safely, ...args], signal);
   } catch (cause) {
+    if (signal.aborted) throw cancelled('the build was cancelled', { cause });
     throw unavailable(`git is needed for this build context: ${messageOf(cause)}`, {
       cause,
       hint: 'Install it with: apt-get install git',

@@ -16,6 +16,7 @@ import { afterEach, test } from 'node:test';
 import { DROVER } from '../support/api-daemon.ts';
 import { BuildProject } from '../support/build-project.ts';
 import { eventually, hostOfFile } from '../support/docker-host.ts';
+import { HostileRegistry } from '../support/hostile-registry.ts';
 
 const host = await hostOfFile();
 const data = join(host.daemon.directory, 'data');
@@ -386,4 +387,16 @@ test('a build that is interrupted ends its commands', async () => {
   await once(child, 'close');
   await eventually(() => !running() && readdirSync(join(data, 'containers')).length === 0, 'it is gone');
   await eventually(() => readdirSync(join(data, 'builds')).length === 0, 'its files are gone');
+});
+
+test('a build that is interrupted does not wait for a git repository that does not answer', async () => {
+  await using silent = await HostileRegistry.open(() => undefined);
+  const address = `http://127.0.0.1:${silent.port}/silent.git`;
+  const child = spawn(DROVER, ['-H', `unix://${host.socket}`, 'build', address], { stdio: 'ignore' });
+  const running = (): boolean =>
+    execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' }).includes(`ls-remote -- ${address}`);
+  await eventually(running, 'git asks');
+  child.kill('SIGINT');
+  await once(child, 'close');
+  await eventually(() => !running(), 'git is gone');
 });
