@@ -115,6 +115,7 @@ export class StepContainers {
     const session = new StreamSession({ tty: false, stdin: false, stdout: true, stderr: true });
     session.connect(runtime.attach(id));
     const kill = (): void => {
+      // One that has just ended by itself is not there to be killed.
       runtime.kill(id, 9, { all: true }).catch(() => undefined);
     };
     command.signal.addEventListener('abort', kill, { once: true });

@@ -18,20 +18,11 @@ const AT_REMOVEDIR = 0x200;
 const RESOLVE_NO_MAGICLINKS = 2;
 const RESOLVE_IN_ROOT = 16;
 const RESOLVE = RESOLVE_NO_MAGICLINKS | RESOLVE_IN_ROOT;
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
-const S_IFDIR = 0o040000;
-const S_IFLNK = 0o120000;
 
 export interface FileStatus {
-  /** Type and permission bits, as in inode(7). */
-  mode: number;
-  uid: number;
-  gid: number;
   size: number;
   isFile: boolean;
   isDirectory: boolean;
-  isSymlink: boolean;
 }
 
 /**
@@ -139,16 +130,8 @@ export class RootedDirectory implements Disposable {
   stat(path: string): FileStatus | undefined {
     try {
       return this.#withPath(path, (fd) => {
-        const { mode, uid, gid, size } = fstatSync(fd);
-        return {
-          mode,
-          uid,
-          gid,
-          size,
-          isFile: (mode & S_IFMT) === S_IFREG,
-          isDirectory: (mode & S_IFMT) === S_IFDIR,
-          isSymlink: (mode & S_IFMT) === S_IFLNK,
-        };
+        const stats = fstatSync(fd);
+        return { size: stats.size, isFile: stats.isFile(), isDirectory: stats.isDirectory() };
       });
     } catch (error) {
       if (hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined;
