@@ -54,6 +54,12 @@ export class ImageStore {
     return image;
   }
 
+  /** The image of an ID that is known to be one; undefined where it has been removed. */
+  withId(id: string): Image | undefined {
+    const record = this.#records.get<ImageRecord>('image', id);
+    return record === undefined ? undefined : this.#imageOf(record);
+  }
+
   /** The image that bears this very name here: a tag, or a repository's digest. */
   named(reference: ImageReference): Image | undefined {
     const { name, digest } = reference;
@@ -61,8 +67,7 @@ export class ImageStore {
       digest === undefined
         ? this.#records.get<ReferenceRecord>('reference', referenceKey(reference))
         : this.#records.get<ReferenceRecord>('repository-digest', `${name}@${digest}`);
-    const record = known === undefined ? undefined : this.#records.get<ImageRecord>('image', known.imageId);
-    return record === undefined ? undefined : this.#imageOf(record);
+    return known === undefined ? undefined : this.withId(known.imageId);
   }
 
   list(): Image[] {
@@ -295,8 +300,8 @@ export class ImageStore {
 
   #find(reference: string): Image | undefined {
     const hex = reference.replace(/^sha256:/, '');
-    const exact = hex.length === 64 ? this.#records.get<ImageRecord>('image', `sha256:${hex}`) : undefined;
-    if (exact !== undefined) return this.#imageOf(exact);
+    const exact = hex.length === 64 ? this.withId(`sha256:${hex}`) : undefined;
+    if (exact !== undefined) return exact;
     if (!reference.startsWith('sha256:')) {
       const parsed = parseReference(reference);
       const { digest } = parsed;
