@@ -74,7 +74,7 @@ function imageNames(parts: EngineParts): (record: ContainerRecord) => string {
 
 async function sizesOf(record: ContainerRecord, parts: EngineParts): Promise<Sizes> {
   const writable = await parts.filesystems.writableSize(record.id);
-  const image = parts.images.list().find((candidate) => candidate.id === record.imageId);
+  const image = parts.images.withId(record.imageId);
   return { SizeRw: writable, SizeRootFs: writable + (image?.size ?? 0) };
 }
 

@@ -128,14 +128,14 @@ Examples:
     .description('pull an image from its registry')
     .option('--platform <os/arch>', 'one of the platforms that it is there for')
     .action(async (image: string, o: { platform?: string }) => {
-      const { pull } = await import('./build.ts');
+      const { pull } = await import('./image-transfer.ts');
       await pull(await connect(root), image, o);
     });
   root
     .command('push <image>')
     .description('push an image to its registry')
     .action(async (image: string) => {
-      const { push } = await import('./build.ts');
+      const { push } = await import('./image-transfer.ts');
       await push(await connect(root), image);
     });
   const image = root.command('image').description('what images are made of');

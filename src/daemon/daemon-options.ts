@@ -6,7 +6,7 @@ import type { Ulimit } from '#model/container.ts';
 import { invalid, messageOf, notImplemented } from '#model/errors.ts';
 import { type AddressPool, configFileSettings, type Settings } from './config-file.ts';
 
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'fatal'] as const;
+const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'fatal'] as const;
 
 /** What the daemon was asked to be, after flags, configuration file and defaults were put together. */
 export interface DaemonOptions {

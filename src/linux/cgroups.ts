@@ -19,12 +19,6 @@ function hierarchies(): string[] {
     .map((entry) => join(ROOT, entry.name));
 }
 
-/** Controllers in use, such as `memory` and `pids`. */
-export function cgroupControllers(): string[] {
-  if (cgroupMode() === 'v2') return readFileSync(join(ROOT, 'cgroup.controllers'), 'utf8').trim().split(' ');
-  return hierarchies().map((path) => path.slice(ROOT.length + 1));
-}
-
 /** Processes in a cgroup such as `/drover/ID`, in any hierarchy; empty where it is not there. */
 export function cgroupProcesses(path: string): number[] {
   const found = new Set<number>();

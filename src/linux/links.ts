@@ -33,35 +33,20 @@ const ENODEV = 19;
 
 /** A network interface (rtnetlink(7), ifinfomsg). */
 export interface Link {
-  index: number;
   name: string;
   mac: string;
-  up: boolean;
-  /** `bridge`, `veth`, …; empty for hardware. */
-  kind: string;
-  /** Index of the bridge it is a port of, or 0. */
-  masterIndex: number;
 }
 
 /** The interfaces of the current network namespace. */
 export function listLinks(): Link[] {
   using route = new RouteSocket();
-  return dumpLinks(route);
-}
-
-function dumpLinks(route: RouteSocket): Link[] {
   return route.dump('RTM_GETLINK', RTM.getLink, linkHeader(0, 0, 0)).map((body) => {
     const attributes = parseAttributes(body, 16);
-    const info = attributes.get(IFLA.linkInfo);
     return {
-      index: body.readInt32LE(4),
       name: attributeText(attributes.get(IFLA.ifname)),
       mac: [...(attributes.get(IFLA.address) ?? [])]
         .map((byte) => byte.toString(16).padStart(2, '0'))
         .join(':'),
-      up: (body.readUInt32LE(8) & IFF_UP) !== 0,
-      kind: info === undefined ? '' : attributeText(parseAttributes(info, 0).get(IFLA_INFO_KIND)),
-      masterIndex: attributes.get(IFLA.master)?.readUInt32LE(0) ?? 0,
     };
   });
 }
@@ -109,29 +94,25 @@ export function addAddress(o: { link: string; address: string }): void {
   assignAddress(route, linkIndex(route, o.link), o.address);
 }
 
-export function listAddresses(): { linkIndex: number; address: string }[] {
+/** The addresses of all interfaces, in CIDR notation. */
+export function listAddresses(): string[] {
   using route = new RouteSocket();
   return route.dump('RTM_GETADDR', RTM.getAddress, Buffer.alloc(8)).map((body) => {
     const attributes = parseAttributes(body, 8);
     const bytes = attributes.get(2) ?? attributes.get(1) ?? Buffer.alloc(4);
-    return { linkIndex: body.readUInt32LE(4), address: `${formatAddress(bytes)}/${body.readUInt8(1)}` };
+    return `${formatAddress(bytes)}/${body.readUInt8(1)}`;
   });
 }
 
-/** Routes of the main table that name an interface; the default route is `0.0.0.0/0`. */
-export function listRoutes(): { destination: string; linkIndex: number }[] {
+/** Where the routes of the main table lead, in CIDR notation; the default route is `0.0.0.0/0`. */
+export function listRoutes(): string[] {
   using route = new RouteSocket();
   const MAIN_TABLE = 254;
   return route.dump('RTM_GETROUTE', RTM.getRoute, Buffer.alloc(12)).flatMap((body) => {
     if (body.readUInt8(4) !== MAIN_TABLE) return [];
     const attributes = parseAttributes(body, 12);
     const bytes = attributes.get(1) ?? Buffer.alloc(body.readUInt8(0) === AF_INET6 ? 16 : 4);
-    return [
-      {
-        destination: `${formatAddress(bytes)}/${body.readUInt8(1)}`,
-        linkIndex: attributes.get(4)?.readUInt32LE(0) ?? 0,
-      },
-    ];
+    return [`${formatAddress(bytes)}/${body.readUInt8(1)}`];
   });
 }
 
@@ -199,17 +180,6 @@ function letReflect(route: RouteSocket, port: string): void {
   header.writeUInt8(AF_BRIDGE, 0);
   const mode = nested(NLA_F_NESTED | IFLA.protocolInfo, attribute(IFLA_BRPORT_MODE, Buffer.from([1])));
   route.request('RTM_SETLINK', RTM.setLink, 0, Buffer.concat([header, mode]), port);
-}
-
-/** Takes an interface out of a namespace; one that is not there is success. */
-export function detachFromNamespace(o: { namespacePath: string; interfaceName: string }): void {
-  using inside = socketInside(o.namespacePath);
-  try {
-    const payload = Buffer.concat([linkHeader(0, 0, 0), attribute(IFLA.ifname, o.interfaceName)]);
-    inside.request('RTM_DELLINK', RTM.delLink, 0, payload, o.interfaceName);
-  } catch (error) {
-    if (!hasCode(error, 'ENODEV')) throw error;
-  }
 }
 
 export function bringLoopbackUp(namespacePath: string): void {

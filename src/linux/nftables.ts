@@ -3,7 +3,7 @@ import koffi from 'koffi';
 const JSON_OUTPUT = 1 << 4;
 
 /** nft's own words about what it refused. */
-export class NftablesError extends Error {
+class NftablesError extends Error {
   constructor(message: string) {
     super(message);
     this.name = 'NftablesError';

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { MASKED_PATHS, READONLY_PATHS } from '#engine/runtime/oci-specification.ts';
+import { parseByteSize } from '#model/byte-size.ts';
 import type { ContainerConfig, HostConfig, LogConfig } from '#model/container.ts';
 import { invalid, notImplemented } from '#model/errors.ts';
 import { expandPorts } from './container-config.ts';
@@ -99,8 +100,6 @@ function completeLogConfig(asked: LogConfig | undefined): LogConfig {
   return config;
 }
 
-const SIZE_UNITS: Readonly<Record<string, number>> = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
-
 /** False for `--log-driver none`. */
 export function keepsLog({ LogConfig }: Pick<HostConfig, 'LogConfig'>): boolean {
   return LogConfig.Type !== 'none';
@@ -110,9 +109,8 @@ export function keepsLog({ LogConfig }: Pick<HostConfig, 'LogConfig'>): boolean 
 export function logMaximumBytes(config: LogConfig): number | undefined {
   const text = config.Config['max-size'];
   if (text === undefined || text === '' || text === '-1') return undefined;
-  const [, count, unit = 'b'] = /^(\d+)([bkmg])?b?$/i.exec(text) ?? [];
-  const bytes = Number(count) * (SIZE_UNITS[unit.toLowerCase()] ?? Number.NaN);
-  if (!(bytes > 0)) throw invalid(`invalid size: '${text}' in log option max-size`);
+  const bytes = parseByteSize(text);
+  if (bytes === undefined || bytes === 0) throw invalid(`invalid size: '${text}' in log option max-size`);
   return bytes;
 }
 

@@ -412,10 +412,7 @@ export class NetworkStore {
     const networks = this.#bridges().flatMap(({ IPAM }) =>
       IPAM.Config.map(({ Subnet }) => parseSubnet(Subnet)),
     );
-    const known = [
-      ...listRoutes().map(({ destination }) => destination),
-      ...listAddresses().map(({ address }) => address),
-    ];
+    const known = [...listRoutes(), ...listAddresses()];
     const routes = known.filter((cidr) => !cidr.includes(':') && !cidr.endsWith('/0')).map(parseSubnet);
     return { networks, routes };
   }

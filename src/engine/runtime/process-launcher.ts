@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { PassThrough, type Readable } from 'node:stream';
-import { unavailable } from '#model/errors.ts';
+import { cancelled, unavailable } from '#model/errors.ts';
 
 export interface CommandResult {
   /** Exit code, or 128 + the signal's number. */
@@ -11,10 +11,17 @@ export interface CommandResult {
 
 const SIGKILL_CODE = 137;
 
-/** Runs a program to its end and collects what it prints; `unavailable` where it cannot be started. */
-export function runCommand(program: string, args: readonly string[]): Promise<CommandResult> {
+/** Runs a program to its end, or the signal's, and collects what it prints; `unavailable` where it cannot be started. */
+export function runCommand(
+  program: string,
+  args: readonly string[],
+  signal?: AbortSignal,
+): Promise<CommandResult> {
   const { promise, resolve, reject } = Promise.withResolvers<CommandResult>();
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(program, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...(signal === undefined ? {} : { signal }),
+  });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -23,7 +30,10 @@ export function runCommand(program: string, args: readonly string[]): Promise<Co
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
   });
-  child.once('error', (cause) => reject(unavailable(`cannot run ${program}: ${cause.message}`, { cause })));
+  child.once('error', (cause) => {
+    const message = `cannot run ${program}: ${cause.message}`;
+    reject(signal?.aborted === true ? cancelled(message, { cause }) : unavailable(message, { cause }));
+  });
   child.once('close', (code) => resolve({ code: code ?? SIGKILL_CODE, stdout, stderr }));
   return promise;
 }
