@@ -26,7 +26,7 @@ export interface SimulatedContainer {
  * is killed; the containers go on, and a later daemon finds them.
  */
 export class SimulatedEngine {
-  readonly containers = new Map<string, SimulatedContainer>();
+  readonly containers: Map<string, SimulatedContainer> = new Map();
   readonly #clock: Clock;
   readonly #random: SeededRandom;
   readonly #onStart: (task: AssignedTask) => void;
@@ -195,7 +195,11 @@ function viewOf(container: SimulatedContainer): TaskContainer {
     taskId: task.id,
     state,
     health,
-    status: { ContainerID: `container-of-${task.id}`, PID: state === 'running' ? 4242 : 0, ExitCode: exitCode },
+    status: {
+      ContainerID: `container-of-${task.id}`,
+      PID: state === 'running' ? 4242 : 0,
+      ExitCode: exitCode,
+    },
     exit: state === 'exited' ? { exitCode, finishedAt: '2030-01-01T00:00:00.000Z', error } : undefined,
   };
 }
