@@ -1,11 +1,11 @@
 import { Agent } from '#cluster/agent/agent.ts';
 import type { NetworkPlan } from '#cluster/agent/network-plan.ts';
 import { ControlPlane } from '#cluster/control-plane.ts';
-import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
+import { NodeEligibility } from '#cluster/scheduler/eligibility.ts';
 import { Scheduler } from '#cluster/scheduler/scheduler.ts';
-import { fitsNode } from '#cluster/scheduler/task-requirements.ts';
-import { MemoryStore } from '#cluster/store/memory-store.ts';
+import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
 import type { MemoryDatabase } from '#cluster/store/memory-database.ts';
+import { MemoryStore } from '#cluster/store/memory-store.ts';
 import type { Clock } from '#control/clock.ts';
 import type { ManualClock } from '#control/manual-clock.ts';
 import type { NodeDescription } from '#model/node.ts';
@@ -113,6 +113,7 @@ export class SimulatedNode {
           delay: () => clock.sleep(random.between(0, random.chance(1) ? 300 : 4), killed.signal),
         })
       : undefined;
+    const eligibility = new NodeEligibility();
     const plane =
       store === undefined
         ? undefined
@@ -123,14 +124,16 @@ export class SimulatedNode {
             transport,
             self: { nodeId: this.id, address: this.id },
             times: TIMES,
-            rules: { isSingleWriter, fits: fitsNode },
+            rules: { isSingleWriter, fits: (machine, template) => eligibility.fits(machine, template) },
             sources: { openSecret: (secret) => secret.sealed, isSingleWriter },
             makeScheduler: () => new Scheduler(),
             report: (message, details) => this.#trace(`${message} ${JSON.stringify(details)}`),
           });
-    const ended = Promise.all([agent.run(killed.signal), plane?.run(killed.signal)]).catch((error: unknown) => {
-      if (!killed.signal.aborted) this.#trace(`daemon failed: ${String(error)}`);
-    });
+    const ended = Promise.all([agent.run(killed.signal), plane?.run(killed.signal)]).catch(
+      (error: unknown) => {
+        if (!killed.signal.aborted) this.#trace(`daemon failed: ${String(error)}`);
+      },
+    );
     this.#process = { killed, store, ended, plane };
   }
 

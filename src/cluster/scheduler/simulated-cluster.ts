@@ -138,6 +138,7 @@ export class SimulatedCluster {
         CreatedAt: this.now,
         UpdatedAt: this.now,
         ServiceID: serviceId,
+        attempt: 1,
         Slot: this.#tasks,
         NodeID: '',
         DesiredState: 'running',
