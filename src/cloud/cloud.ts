@@ -1,6 +1,6 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { removeCgroup } from '#linux/cgroups.ts';
+import { cgroupTreeProcesses, removeCgroup } from '#linux/cgroups.ts';
 import { listMounts, mountTmpfs, unmount } from '#linux/mount.ts';
 import { conflict, forbidden, invalid } from '#model/errors.ts';
 import { lockClouds } from './cloud-lock.ts';
@@ -52,17 +52,21 @@ export async function raiseCloud(root: CloudRoot, name: string, request: CloudRe
   });
 }
 
-/** Takes a cloud away: processes, namespaces, links, rules, mounts, cgroups, directories. One that is half made or half gone, too. */
+/**
+ * Takes a cloud away: processes, namespaces, links, rules, mounts, cgroups, directories. One that is half made or half gone, too, and
+ * all but its data of one whose record is lost. `not-found` where there is nothing of it.
+ */
 export async function removeCloud(root: CloudRoot, name: string): Promise<void> {
   refuseOthersThanRoot();
   const place = cloudPlace(root, name);
   using _lock = lockClouds(place);
-  const state = readCloud(place);
-  await Promise.all(state.nodes.map((node) => powerOff(place, node)));
+  const isThere = existsSync(place.run) || cgroupTreeProcesses(place.cgroup).length > 0;
+  const state = isThere ? findCloud(place) : readCloud(place);
+  await Promise.all((state?.nodes ?? []).map((node) => powerOff(place, node)));
   await endProcesses(place.cgroup);
   removeNetwork(place);
-  if (state.memoryRoot) unmount(state.dataRoot);
-  rmSync(state.dataRoot, { recursive: true, force: true });
+  if (state?.memoryRoot === true) unmount(state.dataRoot);
+  if (state !== undefined) rmSync(state.dataRoot, { recursive: true, force: true });
   rmSync(place.run, { recursive: true, force: true });
   removeCgroup(place.cgroup);
   // last of all: until here it is found by its record

@@ -5,7 +5,7 @@ import { onNode } from './node-machine.ts';
 import { runInForeground } from './process-launcher.ts';
 import { isRunning } from './process-record.ts';
 
-/** Runs a command on a node as somebody would who is logged in there; resolves with its exit code. `conflict` where the node is off. */
+/** Runs a command on a node as somebody would who is logged in there, `docker` included; resolves with its exit code. `conflict` where the node is off. */
 export async function runOnNode(
   root: CloudRoot,
   name: string,
@@ -15,7 +15,9 @@ export async function runOnNode(
   const { init } = nodeOf(readCloud(cloudPlace(root, name)), node);
   if (!isRunning(init))
     throw conflict(`node ${node} is off`, { hint: `Start it with: drover cloud start ${name} ${node}` });
-  return await runInForeground('nsenter', onNode(init, command));
+  // whichever node the caller's shell talks to: here it is this one
+  const environment = { DOCKER_HOST: 'unix:///run/drover.sock' };
+  return await runInForeground('nsenter', onNode(init, command), environment);
 }
 
 /** Prints what the daemons of a node wrote, or the last `tail` lines; resolves with the exit code of tail(1), which does it. */

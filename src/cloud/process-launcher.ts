@@ -35,8 +35,12 @@ export async function runCommand(program: string, args: readonly string[]): Prom
 }
 
 /** Runs a program with this one's input and output; resolves with its exit code, or 128 and more after a signal. */
-export async function runInForeground(program: string, args: readonly string[]): Promise<number> {
-  const child = spawn(program, args, { stdio: 'inherit' });
+export async function runInForeground(
+  program: string,
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<number> {
+  const child = spawn(program, args, { stdio: 'inherit', env: { ...process.env, ...environment } });
   // Ctrl-C is for the program, which the terminal tells as well.
   const ignore = (): void => undefined;
   for (const signal of ['SIGINT', 'SIGQUIT'] as const) process.on(signal, ignore);

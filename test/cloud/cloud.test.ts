@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { cgroupTreeProcesses } from '#linux/cgroups.ts';
@@ -35,6 +35,7 @@ test('each node is a machine of its own, and reaches the others by their names',
   }
   assert.equal(cloud.run('exec', 'c', 'node2', '--', 'sh', '-c', 'exit 7').status, 7);
   assert.equal(cloud.run('exec', 'c', 'node2', 'uname', '-n').stdout, 'node2\n');
+  assert.equal(cloud.ok('exec', 'c', 'node3', '--', 'docker', 'info', '-f', '{{.Name}}'), 'node3');
   assert.deepEqual(
     listMounts().filter(({ target }) => target.startsWith(cloud.root) && !target.endsWith('/lib/c/data')),
     [],
@@ -146,7 +147,7 @@ test('up finishes what is not there, and refuses to make another cloud of the sa
   assert.match(cloud.run('crash', 'c', 'node4').stderr, /No such node in cloud c: node4/);
 });
 
-test('an up that is interrupted is taken away by down, and down leaves nothing', async () => {
+test('an up and a down that are interrupted are finished by down, which leaves nothing', async () => {
   await using half = new TestCloud();
   const cgroup = cgroupOf(half);
   await half.interrupted(
@@ -154,12 +155,17 @@ test('an up that is interrupted is taken away by down, and down leaves nothing',
     ...['up', 'c', '--nodes', '2', '--managers', '1', '--no-swarm'],
   );
   const links = listLinks().length;
+  await half.interrupted(() => cgroupTreeProcesses(cgroup).length === 0, 'down', 'c');
   half.ok('down', 'c');
   assert.ok(listLinks().length < links);
   assert.deepEqual(cgroupTreeProcesses(cgroup), []);
   assert.deepEqual(readdirSync(join(half.root, 'lib')), []);
   assert.deepEqual(readdirSync(join(half.root, 'run')), ['lock']);
   assert.match(half.run('down', 'c').stderr, /No such cloud: c/);
+  half.ok('up', 'c', '--nodes', '1', '--no-swarm');
+  rmSync(join(half.root, 'lib'), { recursive: true });
+  half.ok('down', 'c');
+  assert.deepEqual(cgroupTreeProcesses(cgroup), [], 'also without its record');
 });
 
 test('a daemon that does not start is told by its own words, and data is kept where it is asked to be', async () => {
