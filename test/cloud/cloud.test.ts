@@ -4,8 +4,16 @@ import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { cgroupTreeProcesses } from '#linux/cgroups.ts';
-import { listLinks } from '#linux/links.ts';
+import {
+  addAddress,
+  attachToNamespace,
+  createBridge,
+  deleteLink,
+  listLinks,
+  setLinkUp,
+} from '#linux/links.ts';
 import { listMounts } from '#linux/mount.ts';
+import { createNetworkNamespace, removeNetworkNamespace } from '#linux/network-namespace.ts';
 import { processStartTime } from '#linux/process-identity.ts';
 import { BUSYBOX, eventually } from '../support/docker-host.ts';
 import { TestCloud } from '../support/test-cloud.ts';
@@ -166,6 +174,30 @@ test('an up and a down that are interrupted are finished by down, which leaves n
   rmSync(join(half.root, 'lib'), { recursive: true });
   half.ok('down', 'c');
   assert.deepEqual(cgroupTreeProcesses(cgroup), [], 'also without its record');
+});
+
+test('nodes get out by the addresses of this machine, if they are let', async () => {
+  await using stack = new AsyncDisposableStack();
+  const open = stack.use(await TestCloud.up('--nodes', '1', '--internet', '--no-swarm'));
+  // Another network, which knows no way to the nodes.
+  const outside = join(open.root, 'outside');
+  stack.defer(() => removeNetworkNamespace(outside));
+  createNetworkNamespace(outside);
+  stack.defer(() => deleteLink('dcoutside'));
+  createBridge({ name: 'dcoutside' });
+  addAddress({ link: 'dcoutside', address: '198.51.100.1/24' });
+  setLinkUp('dcoutside');
+  const names = { bridge: 'dcoutside', hostName: 'dcoutside-1', interfaceName: 'eth0' };
+  stack.defer(() => deleteLink('dcoutside-1'));
+  attachToNamespace({
+    ...names,
+    namespacePath: outside,
+    mac: '02:00:00:00:00:09',
+    addresses: ['198.51.100.2/24'],
+  });
+  const ping = ['node1', '--', 'busybox', 'ping', '-c', '1', '-W', '5', '198.51.100.2'];
+  open.ok('exec', 'c', ...ping);
+  assert.match(cloud.run('exec', 'c', ...ping).stderr, /Network is unreachable/);
 });
 
 test('a daemon that does not start is told by its own words, and data is kept where it is asked to be', async () => {
