@@ -16,22 +16,23 @@ export async function joinSwarm(cloud: CloudView): Promise<void> {
   if (first === undefined) return;
   try {
     const client = clientOf(first);
-    if (!(await isMember(first)))
+    if ((await localState(first)) === 'inactive')
       await client.call('POST', '/swarm/init', { ListenAddr: LISTEN, AdvertiseAddr: first.address });
     const { JoinTokens: tokens } = await client.call<{ JoinTokens: { Manager: string; Worker: string } }>(
       'GET',
       '/swarm',
     );
     const join = async (node: NodeView): Promise<void> => {
-      if (await isMember(node)) return;
-      await clientOf(node).call('POST', '/swarm/join', {
-        ListenAddr: LISTEN,
-        AdvertiseAddr: node.address,
-        RemoteAddrs: [`${first.address}:${SWARM_PORT}`],
-        JoinToken: node.role === 'manager' ? tokens.Manager : tokens.Worker,
-      });
+      // `pending` is one that an earlier call has asked
+      if ((await localState(node)) === 'inactive')
+        await clientOf(node).call('POST', '/swarm/join', {
+          ListenAddr: LISTEN,
+          AdvertiseAddr: node.address,
+          RemoteAddrs: [`${first.address}:${SWARM_PORT}`],
+          JoinToken: node.role === 'manager' ? tokens.Manager : tokens.Worker,
+        });
       const limit = { what: `${node.name} is a member of the swarm`, limitMs: JOIN_LIMIT_MS };
-      await waitFor(async () => ((await isMember(node)) ? true : undefined), limit);
+      await waitFor(async () => ((await localState(node)) === 'active' ? true : undefined), limit);
     };
     // One after the other: each manager changes what the managers have to agree on.
     for (const node of others.filter(({ role }) => role === 'manager')) await join(node);
@@ -45,9 +46,10 @@ export async function joinSwarm(cloud: CloudView): Promise<void> {
   }
 }
 
-async function isMember(node: NodeView): Promise<boolean> {
+/** `inactive`, `pending`, `active`, `locked` or `error`: whether a node is a member of a swarm. */
+async function localState(node: NodeView): Promise<string> {
   const { Swarm } = await clientOf(node).call<{ Swarm: { LocalNodeState: string } }>('GET', '/info');
-  return Swarm.LocalNodeState === 'active';
+  return Swarm.LocalNodeState;
 }
 
 function clientOf({ socket }: NodeView): ApiClient {
