@@ -3,6 +3,7 @@ import { styleText } from 'node:util';
 import { Command, Option } from 'commander';
 import { DroverError, invalid, kindOf, messageOf } from '#model/errors.ts';
 import type { BuildFlags } from './build.ts';
+import { addCloudCommands } from './cloud.ts';
 import type { LoginFlags } from './login.ts';
 import type { ProjectFlags } from './project-files.ts';
 import type { ListedContainer } from './project-state.ts';
@@ -30,7 +31,8 @@ Examples:
   drover build -t app .                   build an image of a Dockerfile
   drover up -d                            run the compose.yaml of this directory
   drover ps --format json                 what runs, for programs
-  drover down -v                          stop it all, volumes too`,
+  drover down -v                          stop it all, volumes too
+  drover cloud up demo --nodes 3          a cluster of three daemons on this machine`,
     );
   root.command('daemon').description('run the daemon (see drover daemon --help)');
   root.command('registry').description('serve a registry on its own (see drover registry --help)');
@@ -49,6 +51,7 @@ Examples:
     });
   addImageCommands(root);
   addProjectCommands(root);
+  addCloudCommands(root);
   root
     .command('version')
     .description("the versions of this program and of the daemon's API")

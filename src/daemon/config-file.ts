@@ -23,6 +23,7 @@ export interface Settings {
   dns?: string[] | undefined;
   group?: string | undefined;
   'default-runtime'?: string | undefined;
+  'cgroup-parent'?: string | undefined;
   'default-ulimits'?: Ulimit[] | undefined;
   labels?: string[] | undefined;
   'registry-mirrors'?: string[] | undefined;
@@ -48,6 +49,7 @@ const fields = {
   dns: list.optional(),
   group: z.string().optional(),
   'default-runtime': z.string().optional(),
+  'cgroup-parent': z.string().optional(),
   'default-ulimits': z
     .record(z.string(), z.strictObject({ Name: z.string().optional(), Soft: z.int(), Hard: z.int() }))
     .transform((limits): Ulimit[] =>

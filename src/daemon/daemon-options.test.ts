@@ -37,6 +37,7 @@ test('defaults', () => {
     group: 'docker',
     groupAsked: false,
     runtime: undefined,
+    cgroupParent: undefined,
     defaultUlimits: [],
     labels: [],
     registryMirrors: [],
@@ -44,6 +45,13 @@ test('defaults', () => {
     registryAddress: undefined,
     registryConfig: undefined,
   });
+});
+
+test('a cgroup parent is a path below the root', () => {
+  assert.equal(options(['--cgroup-parent', '/a/b.slice']).cgroupParent, '/a/b.slice');
+  assert.equal(options([], '{"cgroup-parent": "/a"}').cgroupParent, '/a');
+  for (const wrong of ['a', '/', '/a/', '/a/../b', '/..'])
+    assert.throws(() => options(['--cgroup-parent', wrong]), /not a cgroup's path/, wrong);
 });
 
 test('registries', () => {

@@ -26,6 +26,8 @@ export interface DaemonOptions {
   /** False when `group` is only the default, and need not be there. */
   groupAsked: boolean;
   runtime: string | undefined;
+  /** Where containers are in the cgroup tree, such as `/drover`; undefined is a place named after the exec root. */
+  cgroupParent: string | undefined;
   defaultUlimits: Ulimit[];
   labels: string[];
   registryMirrors: string[];
@@ -56,6 +58,7 @@ const FLAGS = {
   dns: { type: 'string', multiple: true },
   group: { type: 'string', short: 'G' },
   'default-runtime': { type: 'string' },
+  'cgroup-parent': { type: 'string' },
   'default-ulimit': { type: 'string', multiple: true },
   label: { type: 'string', multiple: true },
   'registry-mirror': { type: 'string', multiple: true },
@@ -85,6 +88,7 @@ A container engine that speaks Docker's API. Its flags are dockerd's.
       --dns IP                  name server for containers, may be repeated (default: the host's)
   -G, --group NAME              group that may use the socket (default docker, if there)
       --default-runtime NAME    crun or runc (default: the first that works here)
+      --cgroup-parent PATH      cgroup that containers are in (default: one named after EXEC-ROOT)
       --default-ulimit NAME=SOFT[:HARD]
                                 limit of containers that set none, may be repeated
       --registry-addr ADDRESS   serve a registry of the images here, such as 127.0.0.1:5000
@@ -121,6 +125,7 @@ export function parseCommand(argv: readonly string[]): Command {
     dns: flags.dns,
     group: flags.group,
     'default-runtime': flags['default-runtime'],
+    'cgroup-parent': flags['cgroup-parent'],
     'default-ulimits': flags['default-ulimit']?.map(parseUlimit),
     labels: flags.label,
     'registry-mirrors': flags['registry-mirror'],
@@ -192,6 +197,12 @@ function checked(settings: Settings): DaemonOptions {
   if (runtime !== undefined && runtime !== 'crun' && runtime !== 'runc') {
     throw invalid(`default-runtime ${runtime} is neither crun nor runc`);
   }
+  const cgroupParent = settings['cgroup-parent'];
+  if (
+    cgroupParent !== undefined &&
+    (!/^(\/[^/]+)+$/.test(cgroupParent) || /\/\.\.?(\/|$)/.test(cgroupParent))
+  )
+    throw invalid(`cgroup-parent ${cgroupParent} is not a cgroup's path such as /drover`);
   return {
     dataRoot,
     execRoot,
@@ -205,6 +216,7 @@ function checked(settings: Settings): DaemonOptions {
     group: settings.group ?? 'docker',
     groupAsked: settings.group !== undefined,
     runtime,
+    cgroupParent,
     defaultUlimits: settings['default-ulimits'] ?? [],
     labels: (settings.labels ?? []).map(checkLabel),
     registryMirrors: (settings['registry-mirrors'] ?? []).map(checkMirror),

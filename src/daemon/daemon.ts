@@ -131,6 +131,7 @@ async function startEngine(
       dataRoot,
       log,
       ...(options.runtime === undefined ? {} : { preferred: options.runtime }),
+      ...(options.cgroupParent === undefined ? {} : { cgroupParent: options.cgroupParent }),
     }),
   );
   const networks = new NetworkStore({
