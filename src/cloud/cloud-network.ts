@@ -17,11 +17,7 @@ import { addressOf, chooseSubnet } from './subnet.ts';
 
 /** A subnet that nothing on this host has, nor a cloud that is stopped. */
 export function freeSubnet(place: CloudPlace, ofClouds: readonly string[]): string {
-  const taken = [
-    ...listAddresses().map(({ address }) => address),
-    ...listRoutes().map(({ destination }) => destination),
-    ...ofClouds,
-  ];
+  const taken = [...listAddresses(), ...listRoutes(), ...ofClouds];
   return chooseSubnet({ seed: Number.parseInt(place.id, 16), taken });
 }
 

@@ -24,9 +24,14 @@ function* unsettledService(cluster: SimulatedCluster, service: ServiceRecord): G
   const mode = modeOf(service.Spec);
   if (mode === 'replicated-job') {
     const { TotalCompletions = 0 } = service.Spec.Mode?.ReplicatedJob ?? {};
-    const done = tasks.filter(
-      (task) => task.Status.State === 'complete' && task.JobIteration === service.JobStatus?.JobIteration,
-    ).length;
+    // one that was given up with its node may complete after all: what counts is that each place has
+    const done = new Set(
+      tasks
+        .filter(
+          (task) => task.Status.State === 'complete' && task.JobIteration === service.JobStatus?.JobIteration,
+        )
+        .map(({ Slot }) => Slot),
+    ).size;
     if (done !== TotalCompletions) yield `${name} completed ${done} of ${TotalCompletions}`;
     return;
   }

@@ -16,6 +16,8 @@ import { SimulatedNode } from './simulated-node.ts';
 export const OVERLAY = 'overlay';
 export const INGRESS = 'ingress';
 const GIB = 2 ** 30;
+/** How long a node that is back may take to end what was given to others. */
+const RETURN_MS = 10_000;
 
 /** Something that must never be was seen. */
 export class InvariantBroken extends Error {}
@@ -39,6 +41,8 @@ export class SimulatedCluster implements Disposable {
   readonly truth: ClusterView = new ClusterView();
   readonly #onTrace: (text: string) => void;
   readonly #broken: InvariantBroken[] = [];
+  /** Until when each node was lost; infinity for those that are. */
+  readonly #lostMs = new Map<string, number>();
   #ids = 0;
 
   constructor(seed: number, size: ClusterSize, onTrace: (text: string) => void) {
@@ -124,6 +128,13 @@ export class SimulatedCluster implements Disposable {
 
   #tell(change: ViewChange): void {
     const { table, id, before, after } = change;
+    if (table === 'node' && after?.Status.State === 'down') this.#lostMs.set(id, Number.POSITIVE_INFINITY);
+    if (
+      table === 'node' &&
+      after?.Status.State === 'ready' &&
+      this.#lostMs.get(id) === Number.POSITIVE_INFINITY
+    )
+      this.#lostMs.set(id, this.clock.nowMs());
     if (table === 'task') {
       const text = (task: typeof after): string =>
         task === undefined ? '–' : `${task.Status.State}/${task.DesiredState}@${task.NodeID}`;
@@ -176,8 +187,9 @@ export class SimulatedCluster implements Disposable {
       this.break(`single writer ${task.serviceName} runs twice: ${task.id} and ${other.id} on ${node.id}`);
       return;
     }
-    const record = this.truth.get('node', node.id);
-    if (record === undefined || record.Status.State === 'down' || this.#overlaps(task)) return;
+    // a node that was given up and is back ends what was given to others as soon as it hears of it
+    const lostMs = this.#lostMs.get(node.id) ?? Number.NEGATIVE_INFINITY;
+    if (lostMs + RETURN_MS > this.clock.nowMs() || this.#overlaps(task)) return;
     this.break(`${task.serviceName}.${task.slot} runs twice: ${task.id} and ${other.id} on ${node.id}`);
   }
 

@@ -6,7 +6,16 @@ import type { TaskSpec } from '#model/task-spec.ts';
 import type { Decision, DecisionContext } from './controller.ts';
 import type { OrchestratorRules } from './orchestrator.ts';
 import { restartRulesOf } from './service-defaults.ts';
-import { createTask, desire, isOver, isRunning, newestOf, type Place, placesOf } from './task-places.ts';
+import {
+  createTask,
+  desire,
+  isOver,
+  isRunning,
+  isWanted,
+  newestOf,
+  type Place,
+  placesOf,
+} from './task-places.ts';
 
 /**
  * A decision about one service while it is made: the view's tasks in their places, and the writes so far. Each task is written
@@ -103,7 +112,7 @@ export class PlacePlan {
     if (o.startFirst !== true) this.wish(place, before, 'shutdown');
     this.#touched.add(place);
     const final = o.jobIteration === undefined ? 'running' : 'complete';
-    const isFree = this.#freeAtMs(before) <= this.context.nowMs && o.startAfterMs === undefined;
+    const isFree = this.#freeAtMs(place.tasks) <= this.context.nowMs && o.startAfterMs === undefined;
     const startsNow = o.startFirst === true || isFree;
     this.#writes.push(
       createTask(
@@ -175,17 +184,23 @@ export class PlacePlan {
       this.again(startAtMs);
       return;
     }
-    const before = task.replaces === undefined ? undefined : this.view.get('task', task.replaces);
-    const freeAtMs = before === undefined ? 0 : this.#freeAtMs(before);
+    const others = place.tasks.filter((other) => other.ID === task.replaces || !isWanted(other));
+    const freeAtMs = this.#freeAtMs(others);
     if (freeAtMs <= nowMs) this.wish(place, task, task.JobIteration === undefined ? 'running' : 'complete');
     else if (freeAtMs !== Number.POSITIVE_INFINITY) this.again(freeAtMs);
   }
 
-  /** From when on a task cannot run any more: 0 for one that is over, infinity while its node says that it runs. */
-  #freeAtMs(task: TaskRecord): number {
+  /** From when on none of these tasks can run any more: 0 when they are over, infinity while a node says that one runs. */
+  #freeAtMs(tasks: readonly TaskRecord[]): number {
+    return Math.max(0, ...tasks.map((task) => this.#overAtMs(task)));
+  }
+
+  #overAtMs(task: TaskRecord): number {
     if (isOver(task) || isUnplaced(task)) return 0;
     const node = this.view.get('node', task.NodeID);
-    if (node !== undefined && node.Status.State !== 'down') return Number.POSITIVE_INFINITY;
+    // where both have to be on one node, it tells when it is back
+    if (node !== undefined && (node.Status.State !== 'down' || task.Slot === 0))
+      return Number.POSITIVE_INFINITY;
     if (!this.rules.isSingleWriter(this.service, this.template)) return 0;
     const leftMs = this.rules.fencedInMs(task.NodeID);
     return leftMs === 0 ? 0 : this.context.nowMs + leftMs;
