@@ -156,6 +156,7 @@ async function startEngine(
     networks,
     volumes,
     runtime,
+    defaultUlimits: options.defaultUlimits,
     log,
   });
   stack.defer(() => containers.stop());
@@ -191,7 +192,6 @@ async function startEngine(
     operatingSystem: system.name,
     operatingSystemVersion: system.version,
     defaultAddressPools: options.defaultAddressPools,
-    defaultUlimits: options.defaultUlimits,
     debug: options.logLevel === 'debug',
   };
   return {

@@ -9,7 +9,7 @@ import type { RecordStore } from '#engine/records/record-store.ts';
 import type { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
 import { type LogRecord, readLog } from '#engine/runtime/log-reader.ts';
 import type { VolumeStore } from '#engine/volumes/volume-store.ts';
-import type { ContainerRecord, EndpointSettings, HostConfig } from '#model/container.ts';
+import type { ContainerRecord, EndpointSettings, HostConfig, Ulimit } from '#model/container.ts';
 import { conflict, invalid, notImplemented } from '#model/errors.ts';
 import type { Filters } from '#model/filters.ts';
 import { type AttachSession, StreamSession } from './attach-session.ts';
@@ -67,14 +67,17 @@ export class ContainerEngine {
     networks: NetworkStore;
     volumes: VolumeStore;
     runtime: ContainerRuntime;
+    /** Of containers that set none of that name; nobody is limited without it. */
+    defaultUlimits?: readonly Ulimit[];
     log: Logger;
     clock?: Clock;
   }) {
-    const { records, clock = systemClock, ...rest } = o;
+    const { records, clock = systemClock, defaultUlimits = [], ...rest } = o;
     const living = new Map<string, LiveContainer>();
     this.#parts = {
       ...rest,
       clock,
+      defaultUlimits,
       table: new ContainerTable(records),
       mutex: new KeyedMutex(),
       live: (id) => {
