@@ -19,6 +19,7 @@ import { ContainerLifecycle } from './container-lifecycle.ts';
 import { listContainers } from './container-list.ts';
 import type { ContainerParts } from './container-parts.ts';
 import { pruneContainers } from './container-prune.ts';
+import { cgroupPath } from './container-start.ts';
 import { hasProcess } from './container-state.ts';
 import {
   checkStoppable,
@@ -116,6 +117,11 @@ export class ContainerEngine {
   /** Where a running container's root file system is mounted. */
   rootPath(id: string): string {
     return this.#parts.filesystems.mergedPath(id);
+  }
+
+  /** Where a container's processes are in the cgroup tree, whether it runs or not. */
+  cgroupPath(reference: string): string {
+    return cgroupPath(this.#parts, this.#parts.table.resolve(reference));
   }
 
   list(o: { all: boolean; limit: number; filters: Filters }): ContainerRecord[] {

@@ -1,0 +1,78 @@
+import { ContainerTaskEngine } from '#cluster/agent/container-task-engine.ts';
+import type { TaskContainer } from '#cluster/agent/task-engine.ts';
+import { notFound } from '#model/errors.ts';
+import type { Image } from '#model/image.ts';
+import { EngineFixture, type Roots } from '../containers/engine-fixture.ts';
+
+/** An engine that runs tasks, and knows no registry. */
+export class TaskEngineFixture {
+  readonly engine: EngineFixture;
+  readonly tasks: ContainerTaskEngine;
+  readonly changed: string[] = [];
+  readonly #closed = new AbortController();
+
+  private constructor(engine: EngineFixture) {
+    this.engine = engine;
+    this.tasks = new ContainerTaskEngine({
+      containers: engine.containers,
+      images: engine.images,
+      events: engine.events,
+      execRoot: engine.roots.execRoot,
+      puller: { pull: ({ reference }) => this.pull(reference.familiar) },
+    });
+    this.tasks.watch((taskId) => this.changed.push(taskId), this.#closed.signal);
+  }
+
+  /** What a registry would do; a test puts its own in place. */
+  pull: (name: string) => Promise<Image> = async (name) => {
+    throw notFound(`pull access denied for ${name}`);
+  };
+
+  static async make(): Promise<TaskEngineFixture> {
+    return new TaskEngineFixture(await EngineFixture.make('dvc5'));
+  }
+
+  static async takeOver(roots: Roots): Promise<TaskEngineFixture> {
+    return new TaskEngineFixture(await EngineFixture.takeOver(roots));
+  }
+
+  /** What a killed daemon leaves. */
+  async die(): Promise<Roots> {
+    this.#close();
+    return await this.engine.die();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { taskId } of await this.tasks.list()) await this.tasks.remove(taskId);
+    this.#close();
+    await this.engine[Symbol.asyncDispose]();
+  }
+
+  #close(): void {
+    this.#closed.abort();
+    this.tasks[Symbol.dispose]();
+  }
+
+  /** The task as soon as `holds` does of it, told by the engine's own announcements. */
+  async until(
+    taskId: string,
+    holds: (task: TaskContainer | undefined) => boolean,
+  ): Promise<TaskContainer | undefined> {
+    using stop = new DisposableStack();
+    const { promise, resolve, reject } = Promise.withResolvers<TaskContainer | undefined>();
+    const look = (): void => {
+      this.tasks.inspect(taskId).then((task) => {
+        if (holds(task)) resolve(task);
+      }, reject);
+    };
+    const watching = new AbortController();
+    stop.defer(() => watching.abort());
+    this.tasks.watch((changed) => {
+      if (changed === taskId) look();
+    }, watching.signal);
+    const limit = setTimeout(() => reject(new Error(`task ${taskId} did not come to it`)), 20_000);
+    stop.defer(() => clearTimeout(limit));
+    look();
+    return await promise;
+  }
+}
