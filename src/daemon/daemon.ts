@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { createApiServer } from '#api/api-server.ts';
@@ -77,6 +77,8 @@ export async function tearDown(options: DaemonOptions, log: Logger): Promise<und
   parts.filesystems.unmountAll();
   await parts.networks.stop();
   parts.networks.teardown();
+  // what ends single writers has nothing left to end, and goes
+  rmSync(join(options.execRoot, 'fence'), { recursive: true, force: true });
   log.info({ containers: running.length }, 'torn down');
 }
 

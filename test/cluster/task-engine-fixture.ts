@@ -1,5 +1,10 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ContainerTaskEngine } from '#cluster/agent/container-task-engine.ts';
+import { Fence } from '#cluster/agent/fence.ts';
 import type { TaskContainer } from '#cluster/agent/task-engine.ts';
+import { processStartTime } from '#linux/process-identity.ts';
 import { notFound } from '#model/errors.ts';
 import type { Image } from '#model/image.ts';
 import { EngineFixture, type Roots } from '../containers/engine-fixture.ts';
@@ -8,16 +13,19 @@ import { EngineFixture, type Roots } from '../containers/engine-fixture.ts';
 export class TaskEngineFixture {
   readonly engine: EngineFixture;
   readonly tasks: ContainerTaskEngine;
+  readonly fence: Fence;
   readonly changed: string[] = [];
   readonly #closed = new AbortController();
 
   private constructor(engine: EngineFixture) {
     this.engine = engine;
+    this.fence = new Fence(engine.roots);
     this.tasks = new ContainerTaskEngine({
       containers: engine.containers,
       images: engine.images,
       events: engine.events,
       execRoot: engine.roots.execRoot,
+      fence: this.fence,
       puller: { pull: ({ reference }) => this.pull(reference.familiar) },
     });
     this.tasks.watch((taskId) => this.changed.push(taskId), this.#closed.signal);
@@ -28,8 +36,8 @@ export class TaskEngineFixture {
     throw notFound(`pull access denied for ${name}`);
   };
 
-  static async make(): Promise<TaskEngineFixture> {
-    return new TaskEngineFixture(await EngineFixture.make('dvc5'));
+  static async make(bridge: 'dvc5' | 'dvc6' = 'dvc5'): Promise<TaskEngineFixture> {
+    return new TaskEngineFixture(await EngineFixture.make(bridge));
   }
 
   static async takeOver(roots: Roots): Promise<TaskEngineFixture> {
@@ -45,7 +53,9 @@ export class TaskEngineFixture {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { taskId } of await this.tasks.list()) await this.tasks.remove(taskId);
     this.#close();
+    const keeper = keeperOf(this.engine.roots);
     await this.engine[Symbol.asyncDispose]();
+    while (keeper !== undefined && processStartTime(keeper) !== undefined) await delay(10);
   }
 
   #close(): void {
@@ -75,4 +85,10 @@ export class TaskEngineFixture {
     look();
     return await promise;
   }
+}
+
+/** The process that ends single writers; undefined where there is none. */
+export function keeperOf({ execRoot }: Roots): number | undefined {
+  const file = join(execRoot, 'fence/keeper');
+  return existsSync(file) ? Number.parseInt(readFileSync(file, 'utf8'), 10) : undefined;
 }

@@ -7,6 +7,7 @@ import type { ContainerRecord, MountSpec } from '#model/container.ts';
 import { cancelled, DroverError, internal, kindOf, notFound } from '#model/errors.ts';
 import type { ImagePuller } from '#registry/image-puller.ts';
 import type { AssignedTask } from './assigned-task.ts';
+import type { TaskFence } from './fence.ts';
 import { type FetchImage, ImageSupply } from './image-supply.ts';
 import { containerRequestOf, NODE_ID_LABEL, SERVICE_ID_LABEL } from './task-container.ts';
 import type { TaskContainer, TaskEngine } from './task-engine.ts';
@@ -19,15 +20,6 @@ export interface TaskLogRecord extends LogRecord {
   readonly taskId: string;
   readonly serviceId: string;
   readonly nodeId: string;
-}
-
-/** Ends single writers when nobody keeps their lease; see `fence.ts`. */
-export interface TaskFence {
-  /** From now on the task's processes end when the lease does. Before they start. */
-  guard(task: { taskId: string; cgroup: string }): Promise<void>;
-  /** The task's processes are over. Not guarded is success. */
-  release(taskId: string): void;
-  guarded(): readonly string[];
 }
 
 /**
@@ -148,13 +140,14 @@ export class ContainerTaskEngine implements TaskEngine, Disposable {
   async #start(task: AssignedTask): Promise<TaskContainer> {
     const record = this.#find(task.id);
     if (record === undefined) throw notFound(`No such container: task ${task.id} is not prepared`);
-    if (record.state.Status === 'created') {
+    const isNew = record.state.Status === 'created';
+    if (task.singleWriter && (isNew || record.state.Running)) {
+      const cgroup = this.#containers.cgroupPath(record.id);
+      await this.#fence?.guard({ taskId: task.id, cgroup });
+    }
+    if (isNew) {
       // the machine may have been restarted since it was prepared
       this.#files.write(task);
-      if (task.singleWriter) {
-        const cgroup = this.#containers.cgroupPath(record.id);
-        await this.#fence?.guard({ taskId: task.id, cgroup });
-      }
       await unless('not-modified', this.#containers.startContainer(record.id));
     }
     const started = this.#look(task.id);
