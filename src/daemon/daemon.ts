@@ -194,6 +194,7 @@ async function startEngine(
     operatingSystem: system.name,
     operatingSystemVersion: system.version,
     defaultAddressPools: options.defaultAddressPools,
+    genericResources: options.genericResources,
     debug: options.logLevel === 'debug',
   };
   return {
