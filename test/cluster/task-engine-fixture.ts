@@ -90,5 +90,5 @@ export class TaskEngineFixture {
 /** The process that ends single writers; undefined where there is none. */
 export function keeperOf({ execRoot }: Roots): number | undefined {
   const file = join(execRoot, 'fence/keeper');
-  return existsSync(file) ? Number.parseInt(readFileSync(file, 'utf8'), 10) : undefined;
+  return existsSync(file) ? Number(readFileSync(file, 'utf8').split(' ')[1]) : undefined;
 }

@@ -1,12 +1,13 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { processStartTime } from '#linux/process-identity.ts';
+import { bootId, processStartTime } from '#linux/process-identity.ts';
 import { hasCode } from '#linux/system-call-error.ts';
 
 /**
  * What a daemon and its fence keeper tell each other, in `EXEC/fence`: `tasks/<task ID>` holds the cgroup of each task that has to end
  * with the lease, `lease` until when that is good, `keeper` which process looks after it. Everything is written in whole or not at
- * all, by whoever owns it, and either of them may die at any moment.
+ * all, by whoever owns it, and either of them may die at any moment. What was written before the machine's restart counts as not
+ * there: its uptime and its processes began anew.
  */
 export class FenceDirectory {
   readonly #path: string;
@@ -19,13 +20,14 @@ export class FenceDirectory {
     mkdirSync(join(this.#path, 'tasks'), { recursive: true, mode: 0o700 });
   }
 
-  /** In milliseconds of the machine's uptime; 0 where there never was one. */
+  /** In milliseconds of the machine's uptime; 0 where there is no lease. */
   validUntilMs(): number {
-    return Number(this.#read('lease') ?? 0);
+    const [boot, until = ''] = this.#words('lease');
+    return boot === bootId() ? Number(until) : 0;
   }
 
   extendTo(validUntilMs: number): void {
-    this.#write('lease', String(validUntilMs));
+    this.#write('lease', `${bootId()} ${validUntilMs}`);
   }
 
   /** The tasks with their cgroups; undefined when the directory is gone. */
@@ -50,18 +52,22 @@ export class FenceDirectory {
 
   /** Whether a keeper lives that has not taken its leave. */
   hasKeeper(): boolean {
-    const [pid = '', startTime] = this.#read('keeper')?.split(' ') ?? [];
-    return startTime !== undefined && processStartTime(Number(pid)) === startTime;
+    const [boot, pid = '', startTime] = this.#words('keeper');
+    return boot === bootId() && processStartTime(Number(pid)) === startTime;
   }
 
   /** This process is the keeper from now on. */
   enter(): void {
-    this.#write('keeper', `${process.pid} ${processStartTime(process.pid)}`);
+    this.#write('keeper', `${bootId()} ${process.pid} ${processStartTime(process.pid)}`);
   }
 
   /** This process is not the keeper any more. */
   leave(): void {
     rmSync(join(this.#path, 'keeper'), { force: true });
+  }
+
+  #words(name: string): string[] {
+    return this.#read(name)?.split(' ') ?? [];
   }
 
   #read(name: string): string | undefined {
