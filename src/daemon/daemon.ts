@@ -5,6 +5,7 @@ import { createApiServer } from '#api/api-server.ts';
 import type { EngineParts } from '#api/engine-parts.ts';
 import { PRODUCT_VERSION } from '#api/product.ts';
 import { ImageBuilder } from '#build/image-builder.ts';
+import { TaskFiles } from '#cluster/agent/task-files.ts';
 import { BlobStore } from '#engine/blobs/blob-store.ts';
 import { ContainerEngine } from '#engine/containers/container-engine.ts';
 import { EventBus } from '#engine/events/event-bus.ts';
@@ -77,6 +78,8 @@ export async function tearDown(options: DaemonOptions, log: Logger): Promise<und
   parts.filesystems.unmountAll();
   await parts.networks.stop();
   parts.networks.teardown();
+  const files = new TaskFiles(options);
+  for (const taskId of files.tasks()) files.remove(taskId);
   // what ends single writers has nothing left to end, and goes
   rmSync(join(options.execRoot, 'fence'), { recursive: true, force: true });
   log.info({ containers: running.length }, 'torn down');

@@ -4,7 +4,11 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { pino } from 'pino';
 import { assignedTask } from '#cluster/agent/task-builder.ts';
+import { tearDown } from '#daemon/daemon.ts';
+import { parseCommand } from '#daemon/daemon-options.ts';
+import { listMounts } from '#linux/mount.ts';
 import { processStartTime } from '#linux/process-identity.ts';
 import type { Roots } from '../containers/engine-fixture.ts';
 import { keeperOf, TaskEngineFixture } from './task-engine-fixture.ts';
@@ -100,4 +104,23 @@ test('a single writer that cannot be started is not guarded', async () => {
   await fixture.tasks.prepare(task, never);
   await assert.rejects(fixture.tasks.start(task));
   assert.deepEqual(fixture.fence.guarded(), []);
+});
+
+test('a tear-down takes secrets and the keeper with it', async () => {
+  const before = await TaskEngineFixture.make('dvc6');
+  await before.fence.renew(LONG_MS);
+  const secrets = [{ id: 's', target: { Name: 's', UID: '0', GID: '0', Mode: 0o400 }, data: 'eA==' }];
+  const task = { ...singleWriter('writer'), secrets };
+  await before.tasks.prepare(task, never);
+  await before.tasks.start(task);
+  const roots = await before.die();
+  const keeper = keeperOf(roots);
+  assert.ok(lives(keeper));
+  const places = ['--data-root', roots.dataRoot, '--exec-root', roots.execRoot, '--bridge', roots.bridge];
+  const command = parseCommand([...places, '--teardown']);
+  assert.ok(command.kind === 'teardown');
+  await tearDown(command.options, pino({ level: 'silent' }));
+  assert.ok(!listMounts().some(({ target }) => target.startsWith(roots.execRoot)));
+  await until(() => !lives(keeper));
+  await using _after = await TaskEngineFixture.takeOver(roots);
 });

@@ -58,6 +58,8 @@ function ownerOf(kind: string, name: string, id: string): number {
   return Number(id);
 }
 
+const TASK_ID = /^[0-9A-Za-z]{1,64}$/;
+
 /**
  * The secrets and configs of this node's tasks: `EXEC/tasks/<task ID>`, one file system in memory each, that never goes to swap.
  * They are gone with the machine's restart, and written again before their task starts. All calls are synchronous.
@@ -100,11 +102,11 @@ export class TaskFiles {
 
   /** The tasks that there are files of. */
   tasks(): string[] {
-    return readdirSync(this.#root);
+    return readdirSync(this.#root).filter((name) => TASK_ID.test(name));
   }
 
   #path(taskId: string): string {
-    if (!/^[0-9A-Za-z]{1,64}$/.test(taskId)) throw invalid(`invalid task ID: ${JSON.stringify(taskId)}`);
+    if (!TASK_ID.test(taskId)) throw invalid(`invalid task ID: ${JSON.stringify(taskId)}`);
     return join(this.#root, taskId);
   }
 }
