@@ -6,7 +6,7 @@ import { Fence } from '#cluster/agent/fence.ts';
 import type { TaskContainer } from '#cluster/agent/task-engine.ts';
 import { processStartTime } from '#linux/process-identity.ts';
 import { notFound } from '#model/errors.ts';
-import type { Image } from '#model/image.ts';
+import type { ImagePuller } from '#registry/image-puller.ts';
 import { EngineFixture, type Roots } from '../containers/engine-fixture.ts';
 
 /** An engine that runs tasks, and knows no registry. */
@@ -16,6 +16,11 @@ export class TaskEngineFixture {
   readonly fence: Fence;
   readonly changed: string[] = [];
   readonly #closed = new AbortController();
+  #puller: Pick<ImagePuller, 'pull'> = {
+    pull: async ({ reference }) => {
+      throw notFound(`pull access denied for ${reference.familiar}`);
+    },
+  };
 
   private constructor(engine: EngineFixture) {
     this.engine = engine;
@@ -26,15 +31,15 @@ export class TaskEngineFixture {
       events: engine.events,
       execRoot: engine.roots.execRoot,
       fence: this.fence,
-      puller: { pull: ({ reference }) => this.pull(reference.familiar) },
+      puller: { pull: (request) => this.#puller.pull(request) },
     });
     this.tasks.watch((taskId) => this.changed.push(taskId), this.#closed.signal);
   }
 
-  /** What a registry would do; a test puts its own in place. */
-  pull: (name: string) => Promise<Image> = async (name) => {
-    throw notFound(`pull access denied for ${name}`);
-  };
+  /** Pulls by this from now on; before, there is no registry. */
+  usePuller(puller: Pick<ImagePuller, 'pull'>): void {
+    this.#puller = puller;
+  }
 
   static async make(bridge: 'dvc5' | 'dvc6' = 'dvc5'): Promise<TaskEngineFixture> {
     return new TaskEngineFixture(await EngineFixture.make(bridge));

@@ -6,6 +6,8 @@ import { test } from 'node:test';
 import { assignedTask } from '#cluster/agent/task-builder.ts';
 import { TaskFiles } from '#cluster/agent/task-files.ts';
 import { listMounts } from '#linux/mount.ts';
+import type { Image } from '#model/image.ts';
+import type { PullRequest } from '#registry/image-puller.ts';
 import { TaskEngineFixture } from './task-engine-fixture.ts';
 
 const never = new AbortController().signal;
@@ -20,8 +22,11 @@ function obeying(code: number): { Command: string[] } {
 async function outputOf(fixture: TaskEngineFixture, taskId: string, enough?: string): Promise<string> {
   const o = { follow: true, stdout: true, stderr: true, tail: 'all' as const, signal: never };
   let text = '';
-  for await (const { data } of fixture.tasks.taskLogs(taskId, o)) {
-    text += data.toString();
+  for await (const line of fixture.tasks.taskLogs(taskId, o)) {
+    assert.equal(line.taskId, taskId);
+    assert.equal(line.serviceId, 'service000000000000000000');
+    assert.equal(line.nodeId, 'node000000000000000000000');
+    text += line.data.toString();
     if (enough !== undefined && text.includes(enough)) break;
   }
   return text;
@@ -238,12 +243,13 @@ test('one image is pulled once for several tasks, and not at all where it is the
   const { tasks, engine } = fixture;
   const pulled: string[] = [];
   const gate = Promise.withResolvers<void>();
-  fixture.pull = async (name) => {
-    pulled.push(name);
+  const pull = async ({ reference }: PullRequest): Promise<Image> => {
+    pulled.push(reference.familiar);
     await gate.promise;
-    engine.images.tag('busybox', name);
-    return engine.images.resolve(name);
+    engine.images.tag('busybox', reference.familiar);
+    return engine.images.resolve(reference.familiar);
   };
+  fixture.usePuller({ pull });
   const image = { container: { ...SLEEP, Image: 'example.org/app' } };
   const both = ['one', 'two'].map((id, index) =>
     tasks.prepare(assignedTask({ id, slot: index + 1, ...image }), never),
@@ -298,7 +304,7 @@ test('what cannot be prepared is said in Docker’s words, and leaves nothing', 
 test('preparing can be called off, by the caller and by removing the task', async () => {
   await using fixture = await TaskEngineFixture.make();
   const slow = Promise.withResolvers<never>();
-  fixture.pull = () => slow.promise;
+  fixture.usePuller({ pull: () => slow.promise });
   const task = assignedTask({ container: { Image: 'slow' } });
   const stop = new AbortController();
   const first = fixture.tasks.prepare(task, stop.signal);

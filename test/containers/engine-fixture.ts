@@ -53,6 +53,7 @@ export class EngineFixture {
   readonly records: RecordStore;
   readonly networks: NetworkStore;
   readonly images: ImageStore;
+  readonly layers: LayerStore;
   readonly seen: EngineEvent[] = [];
   readonly #archives: ImageArchives;
   readonly #workers = new LayerWorkers();
@@ -70,7 +71,8 @@ export class EngineFixture {
     this.events.subscribe((event) => this.seen.push(event));
     const { events } = this;
     const blobs = new BlobStore(dataRoot);
-    const layers = new LayerStore({ dataRoot, records, blobs, workers: this.#workers, log });
+    this.layers = new LayerStore({ dataRoot, records, blobs, workers: this.#workers, log });
+    const { layers } = this;
     this.images = new ImageStore({ records, layers, events });
     this.#archives = new ImageArchives({ dataRoot, images: this.images, layers, events });
     this.filesystems = new ContainerFilesystems({ dataRoot, execRoot, layers });

@@ -206,14 +206,8 @@ export class ContainerTaskEngine implements TaskEngine, Disposable {
 
   #find(taskId: string): ContainerRecord | undefined {
     const id = this.#index.containerOf(taskId);
-    if (id === undefined) return undefined;
-    try {
-      return this.#containers.resolve(id);
-    } catch (error) {
-      // it is gone, and about to be announced so
-      if (kindOf(error) === 'not-found') return undefined;
-      throw error;
-    }
+    // one that is gone may be about to be announced so
+    return id !== undefined && this.#containers.has(id) ? this.#containers.resolve(id) : undefined;
   }
 }
 

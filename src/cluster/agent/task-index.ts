@@ -13,9 +13,11 @@ const CHANGES: readonly string[] = [
 export class TaskIndex implements Disposable {
   readonly #containerOfTask = new Map<string, string>();
   readonly #listeners = new Set<(taskId: string) => void>();
+  readonly #containers: Pick<ContainerEngine, 'has'>;
   readonly #subscription: Disposable;
 
   constructor(o: { containers: ContainerEngine; events: EventBus }) {
+    this.#containers = o.containers;
     this.#subscription = o.events.subscribe((event) => this.#apply(event));
     for (const { id, config } of o.containers.list({ all: true, limit: 0, filters: {} })) {
       const taskId = config.Labels[TASK_ID_LABEL];
@@ -47,12 +49,17 @@ export class TaskIndex implements Disposable {
   #apply({ Type, Action, Actor }: EngineEvent): void {
     const taskId = Type === 'container' ? Actor.Attributes[TASK_ID_LABEL] : undefined;
     if (taskId === undefined) return;
-    const known = this.#containerOfTask.get(taskId);
     // a container that somebody gave the label of a task that has one is not it
-    if (known !== undefined && known !== Actor.ID) return;
-    if (Action === 'create') this.#containerOfTask.set(taskId, Actor.ID);
+    if (Action === 'create' && !this.#hasContainer(taskId)) this.#containerOfTask.set(taskId, Actor.ID);
+    if (this.#containerOfTask.get(taskId) !== Actor.ID) return;
     if (Action === 'destroy') this.#containerOfTask.delete(taskId);
     if (!CHANGES.includes(Action) && !Action.startsWith('health_status')) return;
     for (const listener of [...this.#listeners]) listener(taskId);
+  }
+
+  /** False also for one that is gone, and about to be announced so. */
+  #hasContainer(taskId: string): boolean {
+    const known = this.#containerOfTask.get(taskId);
+    return known !== undefined && this.#containers.has(known);
   }
 }

@@ -114,6 +114,11 @@ export class ContainerEngine {
     return this.#parts.table.resolve(reference);
   }
 
+  /** Whether there is a container of this ID. */
+  has(id: string): boolean {
+    return this.#parts.table.has(id);
+  }
+
   /** Where a running container's root file system is mounted. */
   rootPath(id: string): string {
     return this.#parts.filesystems.mergedPath(id);
