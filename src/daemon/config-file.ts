@@ -30,6 +30,7 @@ export interface Settings {
   'registry-addr'?: string | undefined;
   'registry-config'?: string | undefined;
   'insecure-registries'?: string[] | undefined;
+  'node-generic-resources'?: string[] | undefined;
 }
 
 const list = z.array(z.string());
@@ -61,6 +62,7 @@ const fields = {
   'registry-addr': z.string().optional(),
   'registry-config': z.string().optional(),
   'insecure-registries': list.optional(),
+  'node-generic-resources': list.optional(),
 };
 
 const schema: z.ZodType<Settings> = z.object(fields);

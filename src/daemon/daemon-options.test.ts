@@ -42,6 +42,7 @@ test('defaults', () => {
     labels: [],
     registryMirrors: [],
     insecureRegistries: [],
+    genericResources: [],
     registryAddress: undefined,
     registryConfig: undefined,
   });
@@ -78,6 +79,7 @@ test('flags', () => {
     '--default-ulimit=nofile=10:20',
     '--default-ulimit=core=0',
     '--label=a=b',
+    '--node-generic-resource=SSD=3',
   ]);
   assert.deepEqual(read.sockets, ['/b.sock', '/a.sock'].reverse());
   assert.equal(read.pidfile, '/x/drover.pid');
@@ -88,6 +90,7 @@ test('flags', () => {
     { Name: 'nofile', Soft: 10, Hard: 20 },
     { Name: 'core', Soft: 0, Hard: 0 },
   ]);
+  assert.deepEqual(read.genericResources, [{ DiscreteResourceSpec: { Kind: 'SSD', Value: 3 } }]);
 });
 
 test('what is wrong is named', () => {
@@ -105,6 +108,7 @@ test('what is wrong is named', () => {
     ['--default-runtime=kata', /default-runtime kata/],
     ['--default-address-pool=10.0.0.0/8', /default-address-pool/],
     ['--label=a', /label a/],
+    ['--node-generic-resource=GPU', /node-generic-resource GPU/],
   ] as const) {
     assert.throws(() => options([flag]), message);
   }

@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Ulimit } from '#model/container.ts';
 import { invalid, messageOf, notImplemented } from '#model/errors.ts';
+import type { GenericResource } from '#model/task-spec.ts';
 import { type AddressPool, configFileSettings, type Settings } from './config-file.ts';
+import { parseGenericResources } from './generic-resources.ts';
 
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'fatal'] as const;
 
@@ -35,6 +37,8 @@ export interface DaemonOptions {
   registryAddress: string | undefined;
   registryConfig: string | undefined;
   insecureRegistries: string[];
+  /** What the node has that services can reserve. */
+  genericResources: GenericResource[];
 }
 
 export type Command =
@@ -65,6 +69,7 @@ const FLAGS = {
   'registry-addr': { type: 'string' },
   'registry-config': { type: 'string' },
   'insecure-registry': { type: 'string', multiple: true },
+  'node-generic-resource': { type: 'string', multiple: true },
   teardown: { type: 'boolean' },
   version: { type: 'boolean', short: 'v' },
   help: { type: 'boolean', short: 'h' },
@@ -96,6 +101,8 @@ A container engine that speaks Docker's API. Its flags are dockerd's.
       --registry-mirror URL     stands in for docker.io when pulling, may be repeated
       --insecure-registry HOST  host[:port] or CIDR whose registry need not have verified TLS, may be repeated
       --label KEY=VALUE         label of the daemon, may be repeated
+      --node-generic-resource NAME=VALUE
+                                what services can reserve here: a number (SSD=3) or a name (GPU=UUID1), may be repeated
       --teardown                instead of serving: kill the containers of this data root, remove its networks,
                                 mounts and processes, and end; images, volumes and containers stay on disk
   -v, --version
@@ -132,6 +139,7 @@ export function parseCommand(argv: readonly string[]): Command {
     'registry-addr': flags['registry-addr'],
     'registry-config': flags['registry-config'],
     'insecure-registries': flags['insecure-registry'],
+    'node-generic-resources': flags['node-generic-resource'],
   };
   const settings = merge(asked, readConfigFile(flags['config-file']));
   return { kind: flags.teardown === true ? 'teardown' : 'run', options: checked(settings) };
@@ -223,6 +231,7 @@ function checked(settings: Settings): DaemonOptions {
     registryAddress: settings['registry-addr'],
     registryConfig: settings['registry-config'],
     insecureRegistries: settings['insecure-registries'] ?? [],
+    genericResources: parseGenericResources(settings['node-generic-resources'] ?? []),
   };
 }
 

@@ -60,6 +60,14 @@ export function mountTmpfs(o: { target: string; options?: string; noExec?: boole
   mount(o.target, 'tmpfs', o.target, 'tmpfs', flags, o.options ?? null);
 }
 
+/**
+ * Mounts a ramfs, nosuid, nodev and noexec: a tmpfs that is never written to swap, and that nothing but its writers bounds.
+ * `options` is `mode=…`.
+ */
+export function mountMemory(o: { target: string; options: string }): void {
+  mount(o.target, 'ramfs', o.target, 'ramfs', MS_NOSUID | MS_NODEV | MS_NOEXEC, o.options);
+}
+
 /** Any other file system by mount(2), for volumes with driver options. */
 export function mountFilesystem(o: { source: string; target: string; type: string; options?: string }): void {
   mount(o.target, o.source, o.target, o.type, 0, o.options ?? null);

@@ -1,6 +1,6 @@
 import type { PortConfig } from '#model/service.ts';
 import type { DesiredTaskState, TaskNetwork, TaskState } from '#model/task.ts';
-import type { FileTarget, TaskSpec } from '#model/task-spec.ts';
+import type { FileTarget, GenericResource, TaskSpec } from '#model/task-spec.ts';
 
 /** A file's content for a task. */
 export interface TaskFile {
@@ -29,6 +29,10 @@ export interface AssignedTask {
   readonly hostPorts: readonly PortConfig[];
   readonly secrets: readonly TaskFile[];
   readonly configs: readonly TaskFile[];
+  /** The node's resources that the scheduler gave to it. */
+  readonly genericResources?: readonly GenericResource[];
+  /** Who to be at the image's registry: `X-Registry-Auth`, base64url. */
+  readonly registryAuth?: string;
   /** Never two at once: stopped by its own node when it hears nothing of the managers for the fencing time. */
   readonly singleWriter: boolean;
 }

@@ -41,6 +41,7 @@ export async function createContainer(
     cpus: availableParallelism(),
     cgroupVersion: cgroupMode() === 'v2' ? 2 : 1,
     runtimeName: parts.runtime.name,
+    defaultUlimits: parts.defaultUlimits,
   });
   checkConflicts(request.config, hostConfig);
   pinSharedNamespaces(parts, hostConfig);

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { PassThrough, type Readable } from 'node:stream';
-import { cancelled, unavailable } from '#model/errors.ts';
+import { startDetached } from '#linux/detached-process.ts';
+import { cancelled, messageOf, unavailable } from '#model/errors.ts';
 
 export interface CommandResult {
   /** Exit code, or 128 + the signal's number. */
@@ -60,4 +61,24 @@ export function filterThrough(program: string, args: readonly string[], input: R
   input.once('error', (error) => output.destroy(error));
   input.pipe(child.stdin);
   return output;
+}
+
+/**
+ * Starts a Node program of ours that outlives this process, and resolves when it is ready: when it has written to descriptor 3.
+ * `unavailable` where it cannot be started, or ended before.
+ */
+export async function startLasting(file: string, args: readonly string[]): Promise<void> {
+  // setsid(1) leaves it behind at once, so that it is no child of ours
+  const node = [process.execPath, '--disable-warning=ExperimentalWarning', '--max-semi-space-size=1'];
+  const { PATH = '/usr/sbin:/usr/bin:/sbin:/bin' } = process.env;
+  try {
+    const [said] = await startDetached({
+      ...{ program: 'setsid', args: ['--fork', ...node, file, ...args], cwd: '/', pipes: 1 },
+      environment: { PATH },
+    });
+    for await (const _ready of said ?? []) return;
+  } catch (cause) {
+    throw unavailable(`cannot run ${file}: ${messageOf(cause)}`, { cause });
+  }
+  throw unavailable(`cannot run ${file}: it ended at once`);
 }
