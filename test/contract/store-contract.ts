@@ -302,8 +302,11 @@ export function testStore(name: string, open: () => Promise<StoreUnderTest>): vo
       assert.ok(entries.every(({ revision }) => revision === result.revision));
       assert.equal((await store.commit(write({ deletes: keys }))).committed, true);
       assert.equal((await store.list('large/')).entries.length, 0);
-      const over = [...keys, 'large/over'];
-      await assert.rejects(store.commit(write({ deletes: over })), (error) => kindOf(error) === 'invalid');
+      const over = [
+        write({ deletes: keys, puts: [{ key: 'large/over', value: '' }] }),
+        write({ checks: [...keys, 'large/over'].map((key) => ({ key, revision: 0 })) }),
+      ];
+      for (const one of over) await assert.rejects(store.commit(one), (error) => kindOf(error) === 'invalid');
     });
 
     test('takes a value of the limit and refuses more, and what is no key', async () => {

@@ -7,7 +7,9 @@ import {
 } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { DroverError, invalid, kindOf, messageOf, unavailable } from '#model/errors.ts';
-import { failureOf, isJson, type Json, objectIn } from './etcd-wire.ts';
+import { failureOf } from './etcd-wire.ts';
+import { linesOf } from './json-lines.ts';
+import { isJson, type Json, objectIn } from './json-object.ts';
 
 /** More than etcd's own limit for a request, which is 7 s. */
 const TIMEOUT_MS = 10_000;
@@ -102,7 +104,8 @@ export class EtcdClient implements Disposable {
         if (opened.statusCode === 200) return [at, opened] as const;
         throw failureOf(at, parsed(at, await bodyOf(opened, this.#maxBytes)));
       });
-      for await (const line of linesOf(response, this.#maxBytes)) {
+      for await (const line of linesOf(response, this.#lines)) {
+        if (line.length === 0) continue;
         const message = parsed(endpoint, line);
         if ('error' in message) throw failureOf(endpoint, objectIn(message, 'error'));
         yield objectIn(message, 'result');
@@ -123,6 +126,11 @@ export class EtcdClient implements Disposable {
 
   get #maxBytes(): number {
     return this.#options.maxResponseBytes ?? MAX_RESPONSE_BYTES;
+  }
+
+  get #lines(): { maxBytes: number; tooLong: () => Error } {
+    const maxBytes = this.#maxBytes;
+    return { maxBytes, tooLong: () => invalid(`a message of etcd has more than ${maxBytes} bytes`) };
   }
 
   #until(...signals: (AbortSignal | undefined)[]): AbortSignal {
@@ -218,25 +226,6 @@ async function bodyOf(response: IncomingMessage, maxBytes: number): Promise<Buff
   }
   return Buffer.concat(chunks);
 }
-
-async function* linesOf(response: IncomingMessage, maxBytes: number): AsyncGenerator<Buffer> {
-  let parts: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of response) {
-    let rest: Buffer = chunk;
-    for (let end = rest.indexOf(NEWLINE); end >= 0; end = rest.indexOf(NEWLINE)) {
-      const line = Buffer.concat([...parts, rest.subarray(0, end)]);
-      [parts, size] = [[], 0];
-      rest = rest.subarray(end + 1);
-      if (line.length > 0) yield line;
-    }
-    size += rest.length;
-    if (size > maxBytes) throw invalid(`a message of etcd has more than ${maxBytes} bytes`);
-    if (rest.length > 0) parts.push(rest);
-  }
-}
-
-const NEWLINE = 10;
 
 function parsed(endpoint: string, body: Buffer): Json {
   const text = body.toString();

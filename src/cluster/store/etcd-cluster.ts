@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { kindOf, messageOf, unavailable } from '#model/errors.ts';
 import type { EtcdClient } from './etcd-client.ts';
-import { type Json, numberIn, objectIn, objectsIn, textIn, textsIn } from './etcd-wire.ts';
+import { type Json, numberIn, objectIn, objectsIn, textIn, textsIn } from './json-object.ts';
 import { writePrivately } from './private-file.ts';
 
 export interface EtcdMemberInfo {

@@ -4,7 +4,8 @@ import { pause } from '#control/pause.ts';
 import { kindOf, unavailable } from '#model/errors.ts';
 import { ahead, forgotten } from './change-log.ts';
 import type { EtcdClient } from './etcd-client.ts';
-import { type EtcdKeys, type Json, numberIn, objectsIn, revisionIn, textIn } from './etcd-wire.ts';
+import { type EtcdKeys, revisionIn } from './etcd-wire.ts';
+import { type Json, numberIn, objectsIn, textIn } from './json-object.ts';
 import type { Change, ChangeBatch } from './store.ts';
 
 /** For so long a watch looks for an endpoint that serves it before the store counts as lost: more than an election takes. */
