@@ -13,8 +13,8 @@ export interface StoreUnderTest extends AsyncDisposable {
   readonly other: Store;
   /** Makes the store forget what changed up to now. */
   forget(): Promise<void>;
-  /** Resolves when a lease of this time would be over that nobody keeps. */
-  outlast(ttlMs: number): Promise<void>;
+  /** Resolves when a lease of this time would be over that nobody keeps, with the number of commits that finding it out took. */
+  outlast(ttlMs: number): Promise<number>;
 }
 
 const signal = (): AbortSignal => new AbortController().signal;
@@ -276,10 +276,10 @@ export function testStore(name: string, open: () => Promise<StoreUnderTest>): vo
       const lease = await store.lease(TTL_MS, end.signal);
       await store.commit(write({ puts: [{ key: 'kept/a', value: 'x', lease: lease.id }] }));
       const { revision } = await store.list('');
-      await under.outlast(TTL_MS);
+      const commits = await under.outlast(TTL_MS);
       assert.equal(lease.lost.aborted, false);
       assert.equal((await other.get('kept/a'))?.value, 'x');
-      assert.equal((await store.list('')).revision, revision);
+      assert.equal((await store.list('')).revision, revision + commits);
       const watching = changesUntil(other.watch('kept/', revision, signal()), ({ length }) => length > 0);
       end.abort();
       assert.equal((await watching)[0]?.kind, 'delete');
@@ -302,8 +302,11 @@ export function testStore(name: string, open: () => Promise<StoreUnderTest>): vo
       assert.ok(entries.every(({ revision }) => revision === result.revision));
       assert.equal((await store.commit(write({ deletes: keys }))).committed, true);
       assert.equal((await store.list('large/')).entries.length, 0);
-      const over = [...keys, 'large/over'];
-      await assert.rejects(store.commit(write({ deletes: over })), (error) => kindOf(error) === 'invalid');
+      const over = [
+        write({ deletes: keys, puts: [{ key: 'large/over', value: '' }] }),
+        write({ checks: [...keys, 'large/over'].map((key) => ({ key, revision: 0 })) }),
+      ];
+      for (const one of over) await assert.rejects(store.commit(one), (error) => kindOf(error) === 'invalid');
     });
 
     test('takes a value of the limit and refuses more, and what is no key', async () => {

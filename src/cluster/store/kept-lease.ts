@@ -1,4 +1,5 @@
 import type { Clock } from '#control/clock.ts';
+import { pause } from '#control/pause.ts';
 import { kindOf } from '#model/errors.ts';
 import type { StoreLease } from './store.ts';
 
@@ -53,7 +54,7 @@ async function renewUntilOver(terms: LeaseTerms, over: AbortController): Promise
   while (!over.signal.aborted) {
     const now = clock.monotonicMs();
     if (now >= endsMs) return;
-    if (!(await slept(clock, Math.min(pauseMs, endsMs - now), over.signal))) return;
+    if (!(await pause(clock, Math.min(pauseMs, endsMs - now), over.signal))) return;
     const askedMs = clock.monotonicMs();
     const answer = await renewedBefore(terms, endsMs - askedMs, over.signal);
     if (answer === 'gone') return;
@@ -76,20 +77,9 @@ async function renewedBefore(
       .renew(ended)
       .then((known) => (known ? 'renewed' : 'gone') as 'renewed' | 'gone')
       .catch((error: unknown) => (kindOf(error) === 'not-found' ? 'gone' : 'unanswered'));
-    const late = slept(terms.clock, limitMs, ended).then(() => 'unanswered' as const);
+    const late = pause(terms.clock, limitMs, ended).then(() => 'unanswered' as const);
     return await Promise.race([renewed, late]);
   } finally {
     enough.abort();
-  }
-}
-
-/** False where the sleep was cut off. */
-async function slept(clock: Clock, ms: number, signal: AbortSignal): Promise<boolean> {
-  try {
-    await clock.sleep(Math.max(1, ms), signal);
-    return true;
-  } catch (error) {
-    if (signal.aborted) return false;
-    throw error;
   }
 }

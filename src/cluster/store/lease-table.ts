@@ -1,4 +1,5 @@
 import type { Clock } from '#control/clock.ts';
+import { pause } from '#control/pause.ts';
 
 interface HeldLease {
   readonly ttlMs: number;
@@ -86,11 +87,7 @@ export class LeaseTable implements Disposable {
         this.#expire(id, keys);
         return;
       }
-      try {
-        await this.#clock.sleep(left, signal);
-      } catch (error) {
-        if (!signal.aborted) throw error;
-      }
+      await pause(this.#clock, left, signal);
     }
   }
 }

@@ -1,4 +1,5 @@
 import { type Clock, systemClock } from '#control/clock.ts';
+import { pause } from '#control/pause.ts';
 import { kindOf, messageOf, notFound, unavailable } from '#model/errors.ts';
 import { ahead, batchBelow } from './change-log.ts';
 import { CommitSignal } from './commit-signal.ts';
@@ -58,7 +59,8 @@ export class SqliteStore implements Store, Disposable {
   }
 
   /**
-   * Ends every lease and refuses commits from now on, also after a restart, naming `successor`. `conflict` when it is sealed for another.
+   * Ends every lease and refuses commits from now on, also after a restart, naming `successor`. `unavailable` when it is sealed for
+   * another one.
    */
   seal(successor: string): void {
     const before = this.successor;
@@ -152,7 +154,7 @@ export class SqliteStore implements Store, Disposable {
         return;
       } catch (error) {
         if (kindOf(error) !== 'unavailable') throw error;
-        await this.#clock.sleep(RETRY_MS, this.#closed.signal).catch(() => undefined);
+        await pause(this.#clock, RETRY_MS, this.#closed.signal);
       }
     }
   }

@@ -45,7 +45,7 @@ export interface StoreLease {
  * `not-found` for a put with a lease that is over.
  *
  * Keys are ASCII without control characters, at most 512 bytes; values at most 1.5 MiB; a transaction has at most
- * {@link Store.maxOperations} checks, puts and deletes each.
+ * {@link Store.maxOperations} checks, and as many puts and deletes together.
  */
 export interface Store {
   readonly maxOperations: number;

@@ -8,13 +8,11 @@ const PRINTABLE = /^[\x20-\x7e]+$/;
 /** What every store refuses alike, before anything is written: `invalid`, naming what is wrong. */
 export function checkTransaction(transaction: Transaction, maxOperations: number): void {
   const { checks, puts, deletes } = transaction;
-  for (const [name, count] of Object.entries({
-    checks: checks.length,
-    puts: puts.length,
-    deletes: deletes.length,
-  }))
-    if (count > maxOperations)
-      throw invalid(`a transaction of ${count} ${name} is too large: this store takes ${maxOperations}`);
+  const writes = puts.length + deletes.length;
+  if (checks.length > maxOperations || writes > maxOperations)
+    throw invalid(
+      `a transaction of ${checks.length} checks and ${writes} writes is too large: this store takes ${maxOperations} of each`,
+    );
   for (const { key } of checks) checkKey(key);
   const written = new Set<string>();
   for (const { key, value } of puts) {

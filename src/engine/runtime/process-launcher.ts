@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
 import { PassThrough, type Readable } from 'node:stream';
 import { startDetached } from '#linux/detached-process.ts';
 import { cancelled, messageOf, unavailable } from '#model/errors.ts';
@@ -81,4 +82,41 @@ export async function startLasting(file: string, args: readonly string[]): Promi
     throw unavailable(`cannot run ${file}: ${messageOf(cause)}`, { cause });
   }
   throw unavailable(`cannot run ${file}: it ended at once`);
+}
+
+export interface StartedService {
+  readonly pid: number;
+  /** Resolves with how it ended, while this process lives. */
+  readonly exited: Promise<string>;
+}
+
+/**
+ * Starts a program that goes on when this process ends: in a session of its own, so that no signal meant for us reaches it. What it prints
+ * is added to `logFile`. `unavailable` where it cannot be started.
+ */
+export async function startService(o: {
+  program: string;
+  args: readonly string[];
+  environment: Readonly<Record<string, string>>;
+  cwd: string;
+  logFile: string;
+}): Promise<StartedService> {
+  const log = openSync(o.logFile, 'a', 0o600);
+  try {
+    const child = spawn(o.program, o.args, {
+      ...{ cwd: o.cwd, env: { ...o.environment }, detached: true, stdio: ['ignore', log, log] },
+    });
+    const started = Promise.withResolvers<void>();
+    child.once('spawn', () => started.resolve());
+    child.on('error', (cause) =>
+      started.reject(unavailable(`cannot run ${o.program}: ${cause.message}`, { cause })),
+    );
+    const exited = Promise.withResolvers<string>();
+    child.once('exit', (code, signal) => exited.resolve(signal ?? `exit code ${code}`));
+    await started.promise;
+    child.unref();
+    return { pid: child.pid ?? 0, exited: exited.promise };
+  } finally {
+    closeSync(log);
+  }
 }

@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { EtcdClient } from '#cluster/store/etcd-client.ts';
+import { listMembers, memberHealth, saveSnapshot } from '#cluster/store/etcd-cluster.ts';
+import { joinEtcd, leaveEtcd } from '#cluster/store/etcd-join.ts';
+import { EtcdMember } from '#cluster/store/etcd-member.ts';
+import type { Change, Store } from '#cluster/store/store.ts';
+import { processStartTime } from '#linux/process-identity.ts';
+import { kindOf } from '#model/errors.ts';
+import { changesUntil, put, write } from '../contract/store-contract.ts';
+import { EtcdMachines, limit } from '../support/etcd-machines.ts';
+
+const isUnavailable = (error: unknown): boolean => kindOf(error) === 'unavailable';
+
+/** Repeats a write until a quorum took it. */
+async function putEventually(store: Store, key: string, value: string): Promise<void> {
+  const until = limit();
+  for (;;) {
+    try {
+      await put(store, key, value);
+      return;
+    } catch (error) {
+      if (!isUnavailable(error) || until.aborted) throw error;
+    }
+  }
+}
+
+async function three(machines: EtcdMachines): Promise<EtcdMember[]> {
+  const first = await machines.found('one');
+  const members = [first];
+  for (const name of ['two', 'three']) {
+    const how = { through: first.client, signal: limit(), report: machines.report };
+    members.push(machines.kept(await joinEtcd(await machines.machine(name), how)));
+  }
+  return members;
+}
+
+const keys = (changes: readonly Change[]): string[] =>
+  changes.map((change) => (change.kind === 'put' ? change.entry.key : change.key));
+
+test('a member outlives who started it, is adopted, and is started again when it dies', async () => {
+  await using machines = new EtcdMachines();
+  const first = await machines.found('one');
+  using store = machines.store(['one']);
+  await put(store, 'a', '1');
+  const { pid } = first;
+  await first[Symbol.asyncDispose]();
+  assert.ok(processStartTime(pid));
+  const options = await machines.machine('one');
+  const second = machines.kept(await EtcdMember.open(options, { report: machines.report }));
+  assert.equal(second.pid, pid);
+  const revision = await put(store, 'b', '2');
+
+  const watching = changesUntil(store.watch('', revision - 1, limit()), ({ length }) => length >= 2);
+  process.kill(pid, 'SIGKILL');
+  await second.ready(limit());
+  await putEventually(store, 'c', '3');
+  assert.deepEqual(keys(await watching).slice(0, 2), ['b', 'c']);
+  assert.notEqual(second.pid, pid);
+  assert.match(machines.reports.join('\n'), /starts again/);
+  await second.stop();
+  assert.equal(processStartTime(second.pid), undefined);
+  await assert.rejects(put(store, 'd', '4'), isUnavailable);
+  await assert.rejects(store.list(''), isUnavailable);
+});
+
+test('three members: one dies and a watch goes on; the quorum dies and the last one is made the only one', async () => {
+  await using machines = new EtcdMachines();
+  const members = await three(machines);
+  const [first, second, third] = members;
+  assert.ok(first && second && third);
+  const names = ['one', 'two', 'three'];
+  using store = machines.store(names);
+  assert.deepEqual(
+    (await memberHealth(store.client))
+      .map(({ name, problem, isLearner }) => [name, problem, isLearner])
+      .sort(),
+    [...names].sort().map((name) => [name, undefined, false]),
+  );
+  const lease = await store.lease(20_000, limit());
+  await store.commit(write({ puts: [{ key: 'leader', value: 'we', lease: lease.id }] }));
+  const { revision } = await store.list('');
+  const watching = changesUntil(store.watch('k/', revision, limit()), ({ length }) => length >= 20);
+  for (let index = 0; index < 10; index += 1) await put(store, `k/${index}`, '');
+  await first.stop();
+  for (let index = 10; index < 20; index += 1) await putEventually(store, `k/${index}`, '');
+  assert.deepEqual(
+    keys(await watching).slice(0, 20),
+    Array.from({ length: 20 }, (_, index) => `k/${index}`),
+  );
+  assert.equal(lease.lost.aborted, false);
+  const health = await memberHealth(store.client);
+  assert.deepEqual(
+    health.filter(({ problem }) => problem !== undefined).map(({ name }) => name),
+    ['one'],
+  );
+
+  await second.stop();
+  using alone = machines.store(['three'], { timeoutMs: 1000 });
+  await assert.rejects(put(alone, 'lost', ''), isUnavailable);
+  await assert.rejects(alone.get('k/0'), isUnavailable);
+  await third.stop();
+  const how = { report: machines.report, signal: limit() };
+  const revived = machines.kept(await EtcdMember.recover(await machines.machine('three'), how));
+  assert.deepEqual(
+    (await listMembers(revived.client)).map(({ name }) => name),
+    ['three'],
+  );
+  assert.equal((await alone.list('k/')).entries.length, 20);
+  await put(alone, 'found', '');
+  // the flag is used once: what comes after is an ordinary member, which others can join
+  await first.remove();
+  await machines.machine('one');
+  const again = { through: revived.client, signal: limit(), report: machines.report };
+  machines.kept(await joinEtcd(await machines.machine('one'), again));
+  using joined = machines.store(['one']);
+  assert.ok(await joined.get('found'));
+});
+
+test('a member that is removed is gone, and its data are refused until they are removed too', async () => {
+  await using machines = new EtcdMachines();
+  const first = await machines.found('one');
+  const options = await machines.machine('two');
+  const how = { through: first.client, signal: limit(), report: machines.report };
+  const second = machines.kept(await joinEtcd(options, how));
+  await leaveEtcd(options.peerUrl, how);
+  await leaveEtcd(options.peerUrl, how);
+  await second.stop();
+  await assert.rejects(joinEtcd(options, how), (error) => kindOf(error) === 'conflict');
+  assert.deepEqual(
+    (await listMembers(first.client)).map(({ name }) => name),
+    ['one'],
+  );
+});
+
+test('a joining that was cut off goes on when it is repeated', async () => {
+  await using machines = new EtcdMachines();
+  const first = await machines.found('one');
+  const options = await machines.machine('two');
+  const request = { peerURLs: [options.peerUrl], isLearner: true };
+  await first.client.call('cluster/member/add', request, { repeatable: false });
+  const how = { through: first.client, signal: limit(), report: machines.report };
+  machines.kept(await joinEtcd(options, how));
+  const members = await listMembers(first.client);
+  assert.deepEqual(members.map(({ name, isLearner }) => [name, isLearner]).sort(), [
+    ['one', false],
+    ['two', false],
+  ]);
+});
+
+test('a snapshot is saved whole and private', async () => {
+  await using machines = new EtcdMachines();
+  const first = await machines.found('one');
+  using store = machines.store(['one']);
+  await put(store, 'a', 'x'.repeat(100_000));
+  const file = join(machines.directory, 'snapshot.db');
+  await saveSnapshot(first.client, { file, signal: limit() });
+  assert.equal(statSync(file).mode & 0o777, 0o600);
+  assert.ok(readFileSync(file).includes('x'.repeat(1000)));
+  using nobody = new EtcdClient({ endpoints: ['http://127.0.0.1:1'] });
+  const none = join(machines.directory, 'none.db');
+  await assert.rejects(saveSnapshot(nobody, { file: none, signal: limit() }), isUnavailable);
+  assert.throws(() => statSync(none));
+});
