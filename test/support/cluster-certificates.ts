@@ -22,7 +22,7 @@ export class TestAuthority {
   }
 
   static async create(clusterId: string = idFor('cluster')): Promise<TestAuthority> {
-    return new TestAuthority(clusterId, await createRoot(clusterId, Date.now()));
+    return new TestAuthority(clusterId, await createRoot(clusterId, Date.now() - 24 * HOUR_MS));
   }
 
   /** Credentials of a node; `ageMs` ago issued, for an hour; `clusterId` is what its certificate says. */

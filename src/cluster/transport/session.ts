@@ -32,7 +32,7 @@ export function sessionOptions(limits: TransportLimits): {
     maxOutstandingPings: 4,
     maxSettings: 16,
     // MiB; what is to be sent counts too
-    maxSessionMemory: 128,
+    maxSessionMemory: 256,
   };
 }
 

@@ -9,7 +9,7 @@ import {
 import { createServer, type SecureContextOptions, type Server, type TLSSocket } from 'node:tls';
 import type { CheckedCredentials } from '#cluster/ca/certificate-files.ts';
 import type { Clock } from '#control/clock.ts';
-import { forbidden, notFound } from '#model/errors.ts';
+import { forbidden, notFound, unavailable } from '#model/errors.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { handlerFor, type Report, serveChannel } from './channel-service.ts';
 import { encodeLine } from './message-lines.ts';
@@ -197,6 +197,7 @@ export class TlsListener {
     const method = path.slice(1);
     try {
       if ('stranger' in admission && admission.stranger !== 'no certificate') throw admission.stranger;
+      if (session.admitted !== undefined) this.#checkStanding(session, session.admitted);
       if (headers[':method'] !== 'POST') throw notFound('channels are opened by POST');
       const handler = handlerFor(this.#options.methods, method, session.admitted?.peer);
       stream.respond({ ':status': 200 });
@@ -207,6 +208,15 @@ export class TlsListener {
     } catch (error) {
       refuse(stream, error);
     }
+  }
+
+  /** Throws when a node is not any more what it was when it connected: `forbidden`, or `unavailable` when it may be again. */
+  #checkStanding(session: Session, admitted: AdmittedPeer): void {
+    const { isAllowed, clock } = this.#options;
+    if (isStillAdmitted(admitted, isAllowed, clock.nowMs())) return;
+    session.retire();
+    admitPeer(admitted.certificate, admitted.identity.clusterId, isAllowed, clock.nowMs());
+    throw unavailable(`the role of node ${admitted.peer.nodeId} has changed: it has to connect again`);
   }
 }
 
