@@ -201,7 +201,7 @@ function faultHappens(cluster: SimulatedCluster, random: SeededRandom): void {
   else if (fault < 25) node.crash();
   else if (fault < 50) startOne(cluster, random);
   else if (fault < 65) cutOff(cluster, node, random);
-  else if (fault < 75) cluster.network.heal();
+  else if (fault < 75) cluster.network.healAll();
   else if (fault < 85) failStore(cluster, node, random);
   else if (fault < 90) node.skewMs += random.between(-60_000, 60_000);
   else healStores(cluster);
@@ -217,7 +217,7 @@ function cutOff(cluster: SimulatedCluster, node: SimulatedNode, random: SeededRa
   const isWhole = random.chance(60);
   cluster.trace(`${node.id} is cut off${isWhole ? '' : ' from some'}`);
   for (const other of cluster.nodes) {
-    if (other !== node && (isWhole || random.chance(50))) cluster.network.cut(node.id, other.id);
+    if (other !== node && (isWhole || random.chance(50))) cluster.network.partition([node.id], [other.id]);
   }
   if (isWhole) node.store?.fail('unreachable');
 }
@@ -236,7 +236,7 @@ function healStores(cluster: SimulatedCluster): void {
 /** The end of all faults. */
 function mend(cluster: SimulatedCluster): void {
   cluster.trace('everything is mended');
-  cluster.network.heal();
+  cluster.network.healAll();
   healStores(cluster);
   for (const node of cluster.nodes) {
     node.start();

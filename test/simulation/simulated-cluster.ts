@@ -4,13 +4,13 @@ import { ClusterView } from '#cluster/state/cluster-view.ts';
 import { transactionOf } from '#cluster/state/record-transaction.ts';
 import type { ViewChange, Write } from '#cluster/state/tables.ts';
 import { MemoryDatabase } from '#cluster/store/memory-database.ts';
+import { MemoryNetwork } from '#cluster/transport/memory-network.ts';
 import { ManualClock } from '#control/manual-clock.ts';
 import { idOf } from '#control/random.ts';
 import type { NodeRecord } from '#model/node.ts';
 import { checkStore } from './invariants.ts';
 import { SeededRandom } from './seeded-random.ts';
 import { SimulatedEngine } from './simulated-engine.ts';
-import { SimulatedNetwork } from './simulated-network.ts';
 import { SimulatedNode } from './simulated-node.ts';
 
 export const OVERLAY = 'overlay';
@@ -34,7 +34,7 @@ export interface ClusterSize {
 export class SimulatedCluster implements Disposable {
   readonly random: SeededRandom;
   readonly clock: ManualClock = new ManualClock();
-  readonly network: SimulatedNetwork;
+  readonly network: MemoryNetwork;
   readonly database: MemoryDatabase;
   readonly nodes: readonly SimulatedNode[];
   /** The store as it is, without delay: what a client that asks would be told. */
@@ -48,7 +48,12 @@ export class SimulatedCluster implements Disposable {
   constructor(seed: number, size: ClusterSize, onTrace: (text: string) => void) {
     this.random = new SeededRandom(seed);
     this.#onTrace = onTrace;
-    this.network = new SimulatedNetwork({ clock: this.clock, random: this.random.fork() });
+    this.network = new MemoryNetwork({
+      clock: this.clock,
+      random: this.random.fork(),
+      report: (error) => this.trace(`a handler failed: ${String(error)}`),
+      delayMs: { least: 0, most: 20 },
+    });
     this.database = new MemoryDatabase({ clock: this.clock, historyLimit: 500 });
     const managers = Array.from({ length: size.managers }, (_, i) => `manager${i + 1}`);
     const workers = Array.from({ length: size.workers }, (_, i) => `worker${i + 1}`);

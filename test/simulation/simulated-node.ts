@@ -6,12 +6,12 @@ import { Scheduler } from '#cluster/scheduler/scheduler.ts';
 import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
 import type { MemoryDatabase } from '#cluster/store/memory-database.ts';
 import { MemoryStore } from '#cluster/store/memory-store.ts';
+import type { MemoryNetwork } from '#cluster/transport/memory-network.ts';
 import type { Clock } from '#control/clock.ts';
 import type { ManualClock } from '#control/manual-clock.ts';
 import type { NodeDescription } from '#model/node.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import type { SimulatedEngine } from './simulated-engine.ts';
-import type { SimulatedNetwork } from './simulated-network.ts';
 
 export const TIMES = { heartbeatMs: 1000, lostAfterMs: 5000, fencingMs: 5000, killMs: 2000, drainMs: 3000 };
 
@@ -33,7 +33,7 @@ export class SimulatedNode {
   skewMs = 0;
   readonly #clock: ManualClock;
   readonly #random: SeededRandom;
-  readonly #network: SimulatedNetwork;
+  readonly #network: MemoryNetwork;
   readonly #database: MemoryDatabase;
   readonly #managers: readonly string[];
   readonly #description: NodeDescription;
@@ -47,7 +47,7 @@ export class SimulatedNode {
     engine: SimulatedEngine;
     clock: ManualClock;
     random: SeededRandom;
-    network: SimulatedNetwork;
+    network: MemoryNetwork;
     database: MemoryDatabase;
     managers: readonly string[];
     description: NodeDescription;
@@ -89,7 +89,7 @@ export class SimulatedNode {
     };
     const random = this.#random.fork();
     const role = this.isManager ? ('manager' as const) : ('worker' as const);
-    const transport = this.#network.transport({ nodeId: this.id, role }, killed.signal);
+    const transport = this.#network.node(this.id, { nodeId: this.id, role });
     const agent = new Agent({
       transport,
       engine: this.engine.handle(killed.signal),
@@ -144,6 +144,7 @@ export class SimulatedNode {
     this.#trace('daemon is killed');
     this.#process = undefined;
     process.store?.fail('unreachable');
+    this.#network.crash(this.id);
     process.killed.abort();
     const fencing = new AbortController();
     this.#fencing = fencing;

@@ -32,7 +32,7 @@ export class TestAuthority {
     { ageMs = 0, clusterId = this.clusterId }: { ageMs?: number; clusterId?: string } = {},
   ): Promise<CheckedCredentials> {
     const atMs = Date.now() - ageMs;
-    const clock = { nowMs: () => atMs, sleep: () => Promise.resolve() };
+    const clock = { nowMs: () => atMs, monotonicMs: () => atMs, sleep: () => Promise.resolve() };
     const authority = createAuthority({ clusterId, root: this.root, lifeMs: HOUR_MS, clock });
     const { key, csr } = await createRequest();
     const issued = await authority.issue(csr, idFor(name), role);

@@ -18,7 +18,7 @@ const CLUSTER = 'c'.repeat(25);
 const NODE = 'n'.repeat(25);
 const NOW = Date.UTC(2030, 0, 1);
 const DAY = 24 * 3600 * 1000;
-const clock = { nowMs: () => NOW, sleep: () => Promise.resolve() };
+const clock = { nowMs: () => NOW, monotonicMs: () => NOW, sleep: () => Promise.resolve() };
 const root = await createRoot(CLUSTER, NOW);
 
 async function credentials(
@@ -198,7 +198,7 @@ async function node(id: string, own: NodeCredentials): Promise<NodeRecord> {
     CreatedAt: '',
     UpdatedAt: '',
     Spec: { Name: '', Labels: {}, Role: 'worker', Availability: 'active' },
-    Status: { State: 'ready', Addr: '' },
+    Status: { State: 'ready', Addr: '', since: '' },
     address: '',
     Description: {
       Hostname: '',

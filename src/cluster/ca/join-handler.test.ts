@@ -21,6 +21,9 @@ class SteppedClock {
   nowMs(): number {
     return this.now;
   }
+  monotonicMs(): number {
+    return this.now;
+  }
   sleep(): Promise<void> {
     return Promise.resolve();
   }
