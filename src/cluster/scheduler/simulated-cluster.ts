@@ -139,6 +139,7 @@ export class SimulatedCluster {
         UpdatedAt: this.now,
         ServiceID: serviceId,
         Slot: this.#tasks,
+        attempt: 1,
         NodeID: '',
         DesiredState: 'running',
         Status: { Timestamp: this.now, State: 'pending', Message: 'pending task scheduling' },
