@@ -46,17 +46,6 @@ export function refresh(candidate: Candidate, placed: number, strategy: Placemen
   candidate.load = loadOf(candidate.node, strategy);
 }
 
-/** What two candidates are compared by, in this order; the first that tells them apart decides, less is better. */
-export const CRITERIA: readonly { readonly name: CriterionName; readonly of: (c: Candidate) => number }[] = [
-  { name: 'failures', of: ({ failures }) => failures },
-  { name: 'service-tasks', of: ({ serviceTasks }) => serviceTasks },
-  { name: 'missing-volumes', of: ({ missingVolumes }) => missingVolumes },
-  { name: 'load', of: ({ load }) => load },
-  { name: 'image', of: ({ hasImage }) => (hasImage ? 0 : 1) },
-];
-
-export type CriterionName = 'failures' | 'service-tasks' | 'missing-volumes' | 'load' | 'image';
-
 /** Negative where `a` suits better. Never 0 for two nodes: at last the ID decides, so that the same cluster gives the same places. */
 export function compareCandidates(a: Candidate, b: Candidate): number {
   // written out: it is what placing spends its time on

@@ -1,3 +1,4 @@
+import type { NodeRecord } from '#model/node.ts';
 import { bytesText, countText, cpusText } from './amounts.ts';
 import { type Constraint, nodeLabelOf } from './constraint.ts';
 import type { NodeLoad } from './node-load.ts';
@@ -56,10 +57,7 @@ const platform: Filter = {
   name: 'platform',
   isStatic: true,
   concerns: ({ platforms }) => platforms.length > 0,
-  passes: ({ record }, { platforms }) => {
-    const own = record?.Description?.Platform;
-    return own !== undefined && platforms.some((asked) => runsOn(asked, own));
-  },
+  passes: ({ record }, need) => record !== undefined && meetsPlatforms(record, need),
   refusal: ({ record }, { platforms }) => {
     const own = platformText(record?.Description?.Platform ?? {});
     const asked = platforms.map(platformText).join(', ');
@@ -72,8 +70,7 @@ const constraints: Filter = {
   name: 'constraints',
   isStatic: true,
   concerns: ({ constraints }) => constraints.length > 0,
-  passes: ({ record }, { constraints }) =>
-    record !== undefined && constraints.every((constraint) => constraint.holds(record)),
+  passes: ({ record }, need) => record !== undefined && meetsConstraints(record, need),
   refusal: (node, { constraints }) => {
     const { record } = node;
     const unmet = constraints.filter((constraint) => record === undefined || !constraint.holds(record));
@@ -176,6 +173,16 @@ export function refusalSummary(counts: readonly number[]): string {
     .sort((a, b) => b.count - a.count)
     .map(({ filter, count }) => filter.summary(count));
   return parts.length === 0 ? 'no suitable node' : `no suitable node (${parts.join('; ')})`;
+}
+
+/** True where the node's platform is one that the image is for. */
+export function meetsPlatforms(node: NodeRecord, { platforms }: TaskRequirements): boolean {
+  const own = node.Description?.Platform;
+  return platforms.length === 0 || (own !== undefined && platforms.some((asked) => runsOn(asked, own)));
+}
+
+export function meetsConstraints(node: NodeRecord, { constraints }: TaskRequirements): boolean {
+  return constraints.every((constraint) => constraint.holds(node));
 }
 
 function shortage(

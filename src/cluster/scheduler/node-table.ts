@@ -1,3 +1,4 @@
+import { hasFailed, isWanted } from '#cluster/controllers/task-places.ts';
 import type { ViewChange } from '#cluster/state/tables.ts';
 import type { NodeRecord } from '#model/node.ts';
 import type { ServiceRevision } from '#model/service.ts';
@@ -77,7 +78,8 @@ export class NodeTable {
   }
 
   #observeTask(before: TaskRecord | undefined, after: TaskRecord | undefined): void {
-    if (after !== undefined && after.NodeID !== '' && hasFailed(after) && !hasFailed(before)) {
+    const failedBefore = before !== undefined && hasFailed(before);
+    if (after !== undefined && after.NodeID !== '' && hasFailed(after) && !failedBefore) {
       const atMs = Date.parse(after.Status.Timestamp);
       this.failures.note({ atMs, revisionId: revisionIdOf(after), nodeId: after.NodeID });
     }
@@ -172,11 +174,6 @@ export function revisionIdOf(task: Pick<TaskRecord, 'ServiceID' | 'revision'>): 
   return `${task.ServiceID}.${task.revision}`;
 }
 
-/** True for what controllers want to run: a task that is being ended is none, whatever it still holds. */
-export function isWanted({ DesiredState }: Pick<TaskRecord, 'DesiredState'>): boolean {
-  return DesiredState === 'ready' || DesiredState === 'running' || DesiredState === 'complete';
-}
-
 /** What a task takes of its node. */
 export function footprintOf(task: TaskRecord, requirements: TaskRequirements | undefined): Footprint {
   return {
@@ -198,8 +195,4 @@ function hasSameShare(a: TaskRecord, b: TaskRecord): boolean {
   const [before, after] = [a.AssignedGenericResources ?? [], b.AssignedGenericResources ?? []];
   if (before.length === 0 && after.length === 0) return true;
   return JSON.stringify(before) === JSON.stringify(after);
-}
-
-function hasFailed(task: TaskRecord | undefined): boolean {
-  return task?.Status.State === 'failed' || task?.Status.State === 'rejected';
 }

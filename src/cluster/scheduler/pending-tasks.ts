@@ -1,5 +1,6 @@
+import { isWanted } from '#cluster/controllers/task-places.ts';
 import type { TaskRecord } from '#model/task.ts';
-import { isWanted, revisionIdOf } from './node-table.ts';
+import { revisionIdOf } from './node-table.ts';
 import type { RefusedNodes } from './refused-nodes.ts';
 
 /** Tasks of one revision of a service that wait for a node: what one of them needs, all do. */

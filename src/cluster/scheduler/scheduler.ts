@@ -3,15 +3,15 @@ import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { ViewChange, Write } from '#cluster/state/tables.ts';
 import type { TaskRecord } from '#model/task.ts';
 import { type Candidate, candidateOf, type PlacementStrategy, refresh } from './candidate.ts';
+import { candidatesWithData } from './data-nodes.ts';
+import { explainPlacement, type PlacementExplanation } from './explain.ts';
 import { FILTERS, refusalSummary } from './filters.ts';
-import { lastNodeOf } from './last-node.ts';
 import { NodeFilter, PASSES } from './node-filter.ts';
 import type { NodeLoad } from './node-load.ts';
 import { NodeTable, revisionIdOf } from './node-table.ts';
 import { awaitsPlacement, type PendingGroup, PendingTasks } from './pending-tasks.ts';
 import { PlacementRound } from './placement-round.ts';
 import { RefusedNodes } from './refused-nodes.ts';
-import { isSingleWriter } from './single-writer.ts';
 import { SpreadTree } from './spread-tree.ts';
 import type { TaskRequirements } from './task-requirements.ts';
 
@@ -88,6 +88,12 @@ export class Scheduler implements Controller {
     return { writes: round.writes, more: round.isFull };
   }
 
+  /** Why a task is where it is, or nowhere, and what would change that; `not-found` for one that there is not. O(nodes). */
+  explain(view: ClusterView, taskId: string, o: PlacementOptions): PlacementExplanation {
+    this.table.failures.advance(o.nowMs);
+    return explainPlacement(view, this.table, taskId, o.strategy);
+  }
+
   /** What was decided and did not come to be leaves room where groups were told that there is none. */
   #giveUpUnconfirmed(): void {
     for (const nodeId of this.#unconfirmed.values()) {
@@ -146,7 +152,7 @@ export class Scheduler implements Controller {
         candidates.push(candidateOf(node, tasks, { need, strategy, failures }));
     }
     const waiting = this.#waitingOf(group, round);
-    const tree = new SpreadTree(this.#suitable(candidates, group, need, round), need.spread, serviceTasks);
+    const tree = new SpreadTree(candidatesFor(group, candidates, need, round), need.spread, serviceTasks);
     for (const task of waiting) {
       if (round.isFull) return;
       const candidate = tree.next();
@@ -168,32 +174,6 @@ export class Scheduler implements Controller {
     }
   }
 
-  /**
-   * For a single writer only the candidates where its data is, if there are any: the node where it ran last, else those that have most
-   * of its volumes. That comes before everything else: elsewhere it would begin with empty volumes.
-   */
-  #suitable(
-    candidates: readonly Candidate[],
-    group: PendingGroup,
-    need: TaskRequirements,
-    round: PlacementRound,
-  ): readonly Candidate[] {
-    if (group.tasks.size !== 1) return candidates;
-    const [id = ''] = group.tasks;
-    const task = round.view.get('task', id);
-    if (task === undefined) return candidates;
-    if (need.volumes.length === 0 && !need.hasTemplatedVolumes) return candidates;
-    const service = round.view.get('service', group.serviceId);
-    const revision = round.view.get('revision', group.revisionId);
-    if (service === undefined || revision === undefined || !isSingleWriter(service, revision.template))
-      return candidates;
-    const last = lastNodeOf(round.view, task);
-    const there = candidates.filter(({ node }) => node.id === last);
-    if (there.length > 0) return there;
-    const least = Math.min(...candidates.map(({ missingVolumes }) => missingVolumes));
-    return candidates.filter(({ missingVolumes }) => missingVolumes === least);
-  }
-
   /** No node takes any more: notes which filter refuses which. */
   #refuse(
     group: PendingGroup,
@@ -207,6 +187,18 @@ export class Scheduler implements Controller {
     refused.readUntil = this.table.touched.end;
     group.refused = refused;
   }
+}
+
+/** A task that is alone may be bound to its data; several of one revision cannot want the same. */
+function candidatesFor(
+  group: PendingGroup,
+  candidates: readonly Candidate[],
+  need: TaskRequirements,
+  round: PlacementRound,
+): readonly Candidate[] {
+  const [id = ''] = group.tasks.size === 1 ? group.tasks : [];
+  const task = round.view.get('task', id);
+  return task === undefined ? candidates : candidatesWithData(round.view, task, need, candidates);
 }
 
 function explainGroup(group: PendingGroup, round: PlacementRound): void {

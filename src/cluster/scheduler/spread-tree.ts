@@ -1,7 +1,7 @@
 import { BinaryHeap } from './binary-heap.ts';
 import { type Candidate, compareCandidates } from './candidate.ts';
-import type { AttributeReader } from './constraint.ts';
 import type { NodeLoad } from './node-load.ts';
+import type { SpreadLevel } from './task-requirements.ts';
 
 /** Nodes with the same value, and how many tasks of the service they have together. */
 interface Branch {
@@ -25,7 +25,7 @@ export class SpreadTree {
   /** `serviceTasks` counts also on nodes that are no candidates: what they have is spread, too. */
   constructor(
     candidates: readonly Candidate[],
-    spread: readonly AttributeReader[],
+    spread: readonly SpreadLevel[],
     serviceTasks: ReadonlyMap<NodeLoad, number>,
   ) {
     this.#root = branch('');
@@ -65,9 +65,9 @@ function branch(value: string): Branch {
   return { value, tasks: 0, children: new Map(), candidates: [], branches: undefined, leaf: undefined };
 }
 
-function leafOf(root: Branch, { record }: NodeLoad, spread: readonly AttributeReader[]): Branch {
+function leafOf(root: Branch, { record }: NodeLoad, spread: readonly SpreadLevel[]): Branch {
   let at = root;
-  for (const read of spread) {
+  for (const { read } of spread) {
     const value = record === undefined ? '' : read(record);
     let next = at.children.get(value);
     if (next === undefined) {
@@ -79,10 +79,10 @@ function leafOf(root: Branch, { record }: NodeLoad, spread: readonly AttributeRe
   return at;
 }
 
-function count(root: Branch, { record }: NodeLoad, tasks: number, spread: readonly AttributeReader[]): void {
+function count(root: Branch, { record }: NodeLoad, tasks: number, spread: readonly SpreadLevel[]): void {
   if (record === undefined) return;
   let at: Branch | undefined = root;
-  for (const read of spread) {
+  for (const { read } of spread) {
     at = at.children.get(read(record));
     // no candidate has this value: nothing is placed there
     if (at === undefined) return;

@@ -4,6 +4,13 @@ import type { TaskMount, TaskSpec } from '#model/task-spec.ts';
 import { type AttributeReader, attributeReader, type Constraint, parseConstraints } from './constraint.ts';
 import { type GenericDemand, genericDemands } from './generic-resources.ts';
 
+/** One placement preference: what nodes are told apart by. */
+export interface SpreadLevel {
+  /** Such as `node.labels.zone`. */
+  readonly key: string;
+  readonly read: AttributeReader;
+}
+
 /** What the tasks of one revision need of a node, read once for all of them. */
 export interface TaskRequirements {
   readonly nanoCpus: number;
@@ -16,7 +23,7 @@ export interface TaskRequirements {
   /** Of the service on one node; 0 is no limit. */
   readonly maxReplicas: number;
   /** What the tasks are to be spread over, the coarsest first. */
-  readonly spread: readonly AttributeReader[];
+  readonly spread: readonly SpreadLevel[];
   /** Named volumes whose data is on the nodes themselves. */
   readonly volumes: readonly string[];
   /** True where a volume's name depends on the task, so that only where the task ran tells where its data is. */
@@ -83,8 +90,11 @@ function hostPort({ PublishMode, PublishedPort = 0, Protocol = 'tcp' }: PortConf
 
 function spreadOf(
   preferences: readonly { readonly Spread: { readonly SpreadDescriptor: string } }[],
-): AttributeReader[] {
-  return preferences.flatMap(({ Spread }) => attributeReader(Spread.SpreadDescriptor) ?? []);
+): SpreadLevel[] {
+  return preferences.flatMap(({ Spread }) => {
+    const read = attributeReader(Spread.SpreadDescriptor);
+    return read === undefined ? [] : [{ key: Spread.SpreadDescriptor, read }];
+  });
 }
 
 function localVolumes({ ContainerSpec }: TaskSpec): string[] {
