@@ -11,6 +11,8 @@ import { createNetworkNamespace, removeNetworkNamespace } from '#linux/network-n
 import type { NodeCall } from './overlay-node.ts';
 
 const PROGRAM = fileURLToPath(new URL('overlay-node.ts', import.meta.url));
+const SERVER = fileURLToPath(new URL('naming-server.ts', import.meta.url));
+const CLIENT = fileURLToPath(new URL('asking-client.ts', import.meta.url));
 const COMMAND_LIMIT_MS = 20_000;
 
 /** One machine of a test: a network namespace, and the program that is its daemon. */
@@ -134,6 +136,32 @@ export class OverlayCluster implements AsyncDisposable {
     child.stderr.pipe(process.stderr);
     this.#processes.push(child);
     return child;
+  }
+
+  /** Runs a server there that answers with its name and the peer's address; resolves when it listens. */
+  async serve(path: string, name: string, port: number): Promise<void> {
+    const server = this.leave(path, process.execPath, SERVER, name, String(port));
+    await once(server.stdout, 'data');
+  }
+
+  /** What connections from there are answered, or the codes of their errors. */
+  connect(path: string, address: string, port: number, times = 1, mode: 'once' | 'udp' = 'once'): string[] {
+    const argv = [process.execPath, CLIENT, mode, address, String(port), String(times)];
+    return this.ok(path, ...argv)
+      .trim()
+      .split('\n');
+  }
+
+  /** A connection from there that stays open. */
+  hold(path: string, address: string, port: number): { ask(): Promise<string> } {
+    const client = this.leave(path, process.execPath, CLIENT, 'hold', address, String(port));
+    return {
+      ask: async () => {
+        client.stdin.write('?\n');
+        const [data] = await once(client.stdout, 'data', { signal: AbortSignal.timeout(COMMAND_LIMIT_MS) });
+        return String(data).trim();
+      },
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
