@@ -152,6 +152,29 @@ export class OverlayCluster implements AsyncDisposable {
       .split('\n');
   }
 
+  /** What a name server answers there, sorted; empty where it knows nothing. */
+  resolve(path: string, server: string, name: string, type: string): string[] {
+    const { stdout } = this.run(path, 'busybox', 'nslookup', `-type=${type}`, name, server);
+    const [, answer = ''] = stdout.split(/\n\n/, 2);
+    return [...answer.matchAll(/(?:^Address(?: \d+)?: |name = )(\S+)$/gm)]
+      .map(([, found = '']) => found)
+      .sort();
+  }
+
+  /** Each different answer, sorted. */
+  names(answers: readonly string[]): string[] {
+    return [...new Set(answers)].sort();
+  }
+
+  /** Ends a server. */
+  async end(name: string): Promise<void> {
+    const server = this.#processes.find((child) => child.spawnargs.includes(name));
+    assert.ok(server !== undefined);
+    const ended = once(server, 'exit');
+    server.kill('SIGKILL');
+    await ended;
+  }
+
   /** A connection from there that stays open. */
   hold(path: string, address: string, port: number): { ask(): Promise<string> } {
     const client = this.leave(path, process.execPath, CLIENT, 'hold', address, String(port));

@@ -15,6 +15,8 @@ export class PublishedServices implements Disposable {
   readonly #log: Logger;
   /** By key of the table; undefined for a protocol that has no sockets here. */
   readonly #reservations = new Map<string, PortReservation | undefined>();
+  /** Keys of ports that other programs have, each logged once. */
+  readonly #taken = new Set<string>();
   /** What an earlier daemon left is found by it. */
   #mayBeThere = true;
   #current: { bridge: string; balancer: Balancer } | undefined;
@@ -93,9 +95,12 @@ export class PublishedServices implements Disposable {
     }
     try {
       this.#reservations.set(key, reservePort({ address: '0.0.0.0', port: Number(port), protocol }));
+      this.#taken.delete(key);
       return true;
     } catch (error) {
-      this.#log.warn({ port: key, error: messageOf(error) }, 'another program has bound a published port');
+      if (!this.#taken.has(key))
+        this.#log.warn({ port: key, error: messageOf(error) }, 'another program has bound a published port');
+      this.#taken.add(key);
       return false;
     }
   }
