@@ -360,9 +360,13 @@ export class NetworkStore {
     this.#follower = follower;
   }
 
-  /** Takes a network of the cluster's in, or its change; its links are made elsewhere. */
+  /** Takes a network of the cluster's in, or its change; its links are made elsewhere. `conflict` where the name is taken. */
   putOverlay(record: NetworkRecord): void {
     const isNew = this.#records.get('network', record.Id) === undefined;
+    if (isNew && this.list().some(({ Name }) => Name === record.Name))
+      throw conflict(`network with name ${record.Name} already exists on this node`, {
+        hint: `Remove it: docker network rm ${record.Name}`,
+      });
     this.#records.put('network', record.Id, record);
     if (isNew) this.#nftables.run(addBridge(this.#table, rulesOf(record)));
   }

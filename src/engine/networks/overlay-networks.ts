@@ -187,16 +187,13 @@ export class OverlayNetworks implements Disposable {
 
   /** A task of this node serves only while its container is on the network. */
   #livePlan(): NetworkPlan {
-    const isHere = (network: PlannedNetwork, { address }: PlannedEndpoint): boolean =>
-      this.#store.endpointsOf(network.id).some(({ endpoint }) => endpoint.IPAddress === address);
-    const networks = this.#plan.networks.map((network) => ({
-      ...network,
-      endpoints: network.endpoints.map((each) =>
-        each.serving && each.nodeId === this.#plan.nodeId && !isHere(network, each)
-          ? { ...each, serving: false }
-          : each,
-      ),
-    }));
+    const networks = this.#plan.networks.map((network) => {
+      const here = new Set(this.#store.endpointsOf(network.id).map(({ endpoint }) => endpoint.IPAddress));
+      const serves = ({ serving, nodeId, address }: PlannedEndpoint): boolean =>
+        serving && (nodeId !== this.#plan.nodeId || here.has(address));
+      const endpoints = network.endpoints.map((each) => ({ ...each, serving: serves(each) }));
+      return { ...network, endpoints };
+    });
     return { ...this.#plan, networks };
   }
 
