@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net';
-import { attribute, type RouteSocket } from './netlink.ts';
+import { attribute, type NetlinkSocket } from './netlink.ts';
 import { SystemCallError } from './system-call-error.ts';
 
 /** Message types of rtnetlink(7). */
@@ -47,7 +47,7 @@ export function linkHeader(index: number, flags: number, change: number): Buffer
 }
 
 /** The number of an interface; SystemCallError ENODEV where there is none of that name. */
-export function linkIndex(route: RouteSocket, name: string): number {
+export function linkIndex(route: NetlinkSocket, name: string): number {
   const payload = Buffer.concat([linkHeader(0, 0, 0), attribute(IFLA.ifname, name)]);
   const [link] = route.request('RTM_GETLINK', RTM.getLink, 0, payload, name);
   if (link === undefined) throw new SystemCallError('RTM_GETLINK', ENODEV, name);

@@ -15,7 +15,7 @@ import {
   NLM_F_REPLACE,
   RTM,
 } from './link-messages.ts';
-import { attribute, attributeText, nested, parseAttributes, RouteSocket } from './netlink.ts';
+import { attribute, attributeText, NetlinkSocket, nested, parseAttributes } from './netlink.ts';
 import { inNetworkNamespace } from './network-namespace.ts';
 import { hasCode } from './system-call-error.ts';
 
@@ -42,11 +42,11 @@ export interface Link {
 
 /** The interfaces of the current network namespace. */
 export function listLinks(): Link[] {
-  using route = new RouteSocket();
+  using route = new NetlinkSocket();
   return dumpLinks(route);
 }
 
-function dumpLinks(route: RouteSocket): Link[] {
+function dumpLinks(route: NetlinkSocket): Link[] {
   return route.dump('RTM_GETLINK', RTM.getLink, linkHeader(0, 0, 0)).map((body) => {
     const attributes = parseAttributes(body, 16);
     const info = attributes.get(IFLA.linkInfo);
@@ -67,7 +67,7 @@ function dumpLinks(route: RouteSocket): Link[] {
  * the lowest one of its ports, which changes as they come and go, and those who know the old one are cut off for a while.
  */
 export function createBridge(o: { name: string; mac?: string; mtu?: number }): void {
-  using route = new RouteSocket();
+  using route = new NetlinkSocket();
   const payload = Buffer.concat([
     linkHeader(0, 0, 0),
     attribute(IFLA.ifname, o.name),
@@ -79,13 +79,13 @@ export function createBridge(o: { name: string; mac?: string; mtu?: number }): v
 }
 
 export function setLinkUp(name: string): void {
-  using route = new RouteSocket();
+  using route = new NetlinkSocket();
   linkUp(route, linkIndex(route, name));
 }
 
 /** Changes an interface that is there; what is left out stays as it is. */
 export function changeLink(o: { name: string; mtu?: number; bridge?: string }): void {
-  using route = new RouteSocket();
+  using route = new NetlinkSocket();
   const payload = Buffer.concat([
     linkHeader(linkIndex(route, o.name), IFF_UP, IFF_UP),
     ...(o.mtu === undefined ? [] : [attribute(IFLA.mtu, o.mtu)]),
@@ -96,7 +96,7 @@ export function changeLink(o: { name: string; mtu?: number; bridge?: string }): 
 
 /** Deletes an interface; one that is not there is success. */
 export function deleteLink(name: string): void {
-  using route = new RouteSocket();
+  using route = new NetlinkSocket();
   try {
     route.request(
       'RTM_DELLINK',
@@ -112,13 +112,13 @@ export function deleteLink(name: string): void {
 
 /** Gives an interface an address in CIDR notation; one it already has is success. */
 export function addAddress(o: { link: string; address: string }): void {
-  using route = new RouteSocket();
+  using route = new NetlinkSocket();
   assignAddress(route, linkIndex(route, o.link), o.address);
 }
 
 /** Takes an address in CIDR notation from an interface; one that it does not have is success. */
 export function removeAddress(o: { link: string; address: string }): void {
-  using route = new RouteSocket();
+  using route = new NetlinkSocket();
   try {
     const payload = addressMessage(linkIndex(route, o.link), o.address);
     route.request('RTM_DELADDR', RTM.delAddress, 0, payload, o.address);
@@ -128,7 +128,7 @@ export function removeAddress(o: { link: string; address: string }): void {
 }
 
 export function listAddresses(): { linkIndex: number; address: string }[] {
-  using route = new RouteSocket();
+  using route = new NetlinkSocket();
   return route.dump('RTM_GETADDR', RTM.getAddress, Buffer.alloc(8)).map((body) => {
     const attributes = parseAttributes(body, 8);
     const bytes = attributes.get(2) ?? attributes.get(1) ?? Buffer.alloc(4);
@@ -138,7 +138,7 @@ export function listAddresses(): { linkIndex: number; address: string }[] {
 
 /** Routes of the main table that name an interface; the default route is `0.0.0.0/0`. */
 export function listRoutes(): { destination: string; linkIndex: number }[] {
-  using route = new RouteSocket();
+  using route = new NetlinkSocket();
   const MAIN_TABLE = 254;
   return route.dump('RTM_GETROUTE', RTM.getRoute, Buffer.alloc(12)).flatMap((body) => {
     if (body.readUInt8(4) !== MAIN_TABLE) return [];
@@ -168,7 +168,7 @@ export function attachToNamespace(o: {
   addresses: string[];
   gateway?: string;
 }): void {
-  using host = new RouteSocket();
+  using host = new NetlinkSocket();
   const namespace = openSync(o.namespacePath, 'r');
   try {
     const mtu = o.mtu === undefined ? [] : [attribute(IFLA.mtu, o.mtu)];
@@ -212,7 +212,7 @@ export function attachToNamespace(o: {
  * Lets a bridge send a frame back out of the port that it came in by (hairpin mode): a container that calls its own published
  * port needs it where br_netfilter rewrites frames on the bridge.
  */
-function letReflect(route: RouteSocket, port: string): void {
+function letReflect(route: NetlinkSocket, port: string): void {
   const header = linkHeader(linkIndex(route, port), 0, 0);
   header.writeUInt8(AF_BRIDGE, 0);
   const mode = nested(NLA_F_NESTED | IFLA.protocolInfo, attribute(IFLA_BRPORT_MODE, Buffer.from([1])));
@@ -249,15 +249,15 @@ export function replaceDefaultRoute(o: { namespacePath: string; gateway: string 
   }
 }
 
-function socketInside(namespacePath: string): RouteSocket {
-  return inNetworkNamespace(namespacePath, () => new RouteSocket());
+function socketInside(namespacePath: string): NetlinkSocket {
+  return inNetworkNamespace(namespacePath, () => new NetlinkSocket());
 }
 
-function linkUp(route: RouteSocket, index: number): void {
+function linkUp(route: NetlinkSocket, index: number): void {
   route.request('RTM_NEWLINK', RTM.newLink, 0, linkHeader(index, IFF_UP, IFF_UP), String(index));
 }
 
-function assignAddress(route: RouteSocket, index: number, cidr: string): void {
+function assignAddress(route: NetlinkSocket, index: number, cidr: string): void {
   const payload = addressMessage(index, cidr);
   route.request('RTM_NEWADDR', RTM.newAddress, NLM_F_CREATE | NLM_F_REPLACE, payload, cidr);
 }
@@ -274,7 +274,7 @@ function addressMessage(index: number, cidr: string): Buffer {
   return Buffer.concat([header, attribute(2, bytes), attribute(1, bytes)]);
 }
 
-function addDefaultRoute(route: RouteSocket, gateway: string): void {
+function addDefaultRoute(route: NetlinkSocket, gateway: string): void {
   const bytes = addressBytes(gateway);
   const payload = Buffer.concat([routeHeader(bytes.length === 16 ? AF_INET6 : AF_INET), attribute(5, bytes)]);
   route.request(

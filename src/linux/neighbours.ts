@@ -10,7 +10,7 @@ import {
   NLM_F_REPLACE,
   RTM,
 } from './link-messages.ts';
-import { attribute, parseAttributes, RouteSocket } from './netlink.ts';
+import { attribute, NetlinkSocket, parseAttributes } from './netlink.ts';
 import { hasCode } from './system-call-error.ts';
 
 const AF_INET = 2;
@@ -38,7 +38,7 @@ export interface Neighbour {
 
 /** What is known for good on one interface: a VXLAN device's forwarding database, and neighbours. Synchronous. */
 export class NeighbourTable implements Disposable {
-  readonly #route = new RouteSocket();
+  readonly #route = new NetlinkSocket();
   readonly #index: number;
 
   /** SystemCallError ENODEV where there is no such interface. */

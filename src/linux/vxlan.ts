@@ -11,7 +11,7 @@ import {
   NLM_F_EXCL,
   RTM,
 } from './link-messages.ts';
-import { attribute, attributeText, nested, parseAttributes, RouteSocket } from './netlink.ts';
+import { attribute, attributeText, NetlinkSocket, nested, parseAttributes } from './netlink.ts';
 
 const IFLA_VXLAN = { id: 1, local: 4, learning: 7, proxy: 11, port: 15 };
 
@@ -43,7 +43,7 @@ export function createVxlan(o: {
   mtu: number;
   bridge: string;
 }): void {
-  using route = new RouteSocket();
+  using route = new NetlinkSocket();
   const port = Buffer.alloc(2);
   port.writeUInt16BE(o.port, 0);
   const payload = Buffer.concat([
@@ -69,7 +69,7 @@ export function createVxlan(o: {
 
 /** The VXLAN devices of the current network namespace, whoever made them. */
 export function listVxlans(): Vxlan[] {
-  using route = new RouteSocket();
+  using route = new NetlinkSocket();
   return route.dump('RTM_GETLINK', RTM.getLink, linkHeader(0, 0, 0)).flatMap((body) => {
     const attributes = parseAttributes(body, 16);
     const info = parseAttributes(attributes.get(IFLA.linkInfo) ?? Buffer.alloc(0), 0);

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 
 /**
  * Asks a server: `once ADDRESS PORT TIMES` (or `udp`) makes that many connections after each other and prints what each was answered, or the
- * error's code; `hold ADDRESS PORT` makes one and asks by it for each line of its input.
+ * error's code; `hold ADDRESS PORT` makes one and asks by it for each line of its input; `datagrams` likewise from one UDP port.
  */
 const [mode = '', address = '', port = '80', times = '1'] = process.argv.slice(2);
 
@@ -38,7 +38,13 @@ async function askByUdp(): Promise<string> {
   }
 }
 
-if (mode !== 'hold') {
+if (mode === 'datagrams') {
+  const socket = createSocket('udp4');
+  socket.on('message', (data) => process.stdout.write(data));
+  socket.on('error', (error) => console.log(error.message));
+  for await (const line of createInterface({ input: process.stdin }))
+    socket.send(line, Number(port), address);
+} else if (mode !== 'hold') {
   for (let count = 0; count < Number(times); count++)
     console.log(await (mode === 'udp' ? askByUdp() : ask()));
 } else {

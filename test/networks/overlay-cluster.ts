@@ -175,9 +175,14 @@ export class OverlayCluster implements AsyncDisposable {
     await ended;
   }
 
-  /** A connection from there that stays open. */
-  hold(path: string, address: string, port: number): { ask(): Promise<string> } {
-    const client = this.leave(path, process.execPath, CLIENT, 'hold', address, String(port));
+  /** A connection from there that stays open, or datagrams from one port. */
+  hold(
+    path: string,
+    address: string,
+    port: number,
+    mode: 'hold' | 'datagrams' = 'hold',
+  ): { ask(): Promise<string> } {
+    const client = this.leave(path, process.execPath, CLIENT, mode, address, String(port));
     return {
       ask: async () => {
         client.stdin.write('?\n');

@@ -65,3 +65,29 @@ test('a virtual IP is balanced over the tasks that serve, and never leads elsewh
   await one.ask({ call: 'leave', id: 'web1' });
   assert.deepEqual(answers(cluster, path, 60), ['web2', 'web3']);
 });
+
+test('a sender of datagrams is led on when the task that it sends to is gone', async () => {
+  await using cluster = await OverlayCluster.start({ bridge: 'tud', nodes: 2 });
+  const [one, two] = [cluster.node(1), cluster.node(2)];
+  const [near, far] = tasks;
+  assert.ok(near !== undefined && far !== undefined);
+  await apply(cluster, [far]);
+  for (const [node, id, address] of [
+    [one, 'client', client.address],
+    [one, 'near', near.address],
+    [two, 'far', far.address],
+  ] as const) {
+    await node.ask({ call: 'join', id, networks: { net: address } });
+    if (id !== 'client') await cluster.serve(node.containerPath(id), id, 80);
+  }
+  const sender = cluster.hold(one.containerPath('client'), VIP, 80, 'datagrams');
+  assert.match(await sender.ask(), /^far /);
+  // One that takes no new senders keeps those that it has.
+  await apply(cluster, [near, { ...far, serving: false }]);
+  assert.match(await sender.ask(), /^far /);
+  await apply(cluster, [near]);
+  assert.match(await sender.ask(), /^near /);
+  await apply(cluster, [near, far]);
+  await one.ask({ call: 'leave', id: 'near' });
+  assert.match(await sender.ask(), /^far /);
+});

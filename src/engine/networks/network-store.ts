@@ -40,7 +40,8 @@ export interface Joined {
 /** Told when a running container is on its networks, and when it no longer is. Neither may throw. */
 export interface EndpointFollower {
   joined(containerId: string): void;
-  left(containerId: string): void;
+  /** With the addresses that it had. */
+  left(containerId: string, addresses: readonly string[]): void;
 }
 
 /**
@@ -267,12 +268,15 @@ export class NetworkStore {
   leave(container: ContainerRecord): void {
     this.#ports.close(container.id);
     const left = this.#endpoints.networksOf(container.id);
+    const addresses = left.map(
+      (networkId) => this.#endpoints.of(networkId, container.id)?.endpoint.IPAddress ?? '',
+    );
     for (const networkId of left) {
       this.#endpoints.remove(networkId, container.id);
       this.#announce('disconnect', networkId, container.id);
     }
     removeNetworkNamespace(this.namespacePath(container.id));
-    if (left.length > 0) this.#follower?.left(container.id);
+    if (left.length > 0) this.#follower?.left(container.id, addresses);
   }
 
   /** Puts a container, running or not, on one more network; gives all of its networks. */

@@ -1,5 +1,7 @@
 import type { Logger } from 'pino';
 import type { RecordStore } from '#engine/records/record-store.ts';
+import { forgetDatagramsTo } from '#linux/connections.ts';
+import { inNetworkNamespace } from '#linux/network-namespace.ts';
 import { messageOf, notImplemented, unavailable } from '#model/errors.ts';
 import type { NetworkRecord } from '#model/network.ts';
 import type { NetworkPlan, PlannedEndpoint, PlannedNetwork } from '#model/network-plan.ts';
@@ -65,7 +67,7 @@ export class OverlayNetworks implements Disposable {
   start(): void {
     this.#store.follow({
       joined: (containerId) => this.#onJoined(containerId),
-      left: (containerId) => this.#onLeft(containerId),
+      left: (containerId, addresses) => this.#onLeft(containerId, addresses),
     });
     this.#logFailures(this.#program());
   }
@@ -75,9 +77,13 @@ export class OverlayNetworks implements Disposable {
    * from it. Rejects with everything that failed: `not-implemented` for an encrypted network, `unavailable` for the rest.
    */
   async apply(plan: NetworkPlan): Promise<void> {
+    const addresses = ({ networks }: NetworkPlan): string[] =>
+      networks.flatMap(({ endpoints }) => endpoints.map(({ address }) => address));
+    const known = new Set(addresses(plan));
+    const gone = addresses(this.#plan).filter((address) => !known.has(address));
     this.#plan = plan;
     this.#plans.save(plan);
-    const failures = this.#program();
+    const failures = [...this.#program(), ...this.#forgetDatagrams(gone)];
     if (failures.length === 0) return;
     if (failures.length === 1) throw failures[0]?.error;
     throw unavailable(failures.map(({ what, error }) => `${what}: ${messageOf(error)}`).join('; '), {
@@ -164,6 +170,21 @@ export class OverlayNetworks implements Disposable {
     this.#store.answerNames(record, names, network.internal && address !== '' ? address : undefined);
   }
 
+  /** After the tables: what is sent meanwhile is led to a task that is there. */
+  #forgetDatagrams(addresses: readonly string[]): Failure[] {
+    const failures: Failure[] = [];
+    if (addresses.length === 0) return failures;
+    const forget = (): void => {
+      for (const address of addresses) forgetDatagramsTo(address);
+    };
+    attempt(failures, 'datagrams of the host', forget);
+    for (const containerId of this.#addresses.containers(this.#plan))
+      attempt(failures, `datagrams of container ${containerId}`, () =>
+        inNetworkNamespace(this.#store.namespacePath(containerId), forget),
+      );
+    return failures;
+  }
+
   /** Links stay as long as a container is on them. */
   #removeUnplanned(): Failure[] {
     const failures: Failure[] = [];
@@ -203,9 +224,13 @@ export class OverlayNetworks implements Disposable {
   }
 
   /** At once, and not when the managers have heard of it: nobody here is led to a task that has ended. */
-  #onLeft(containerId: string): void {
+  #onLeft(containerId: string, addresses: readonly string[]): void {
     this.#addresses.forget(containerId);
-    this.#logFailures([...this.#programServing(this.#livePlan()), ...this.#removeUnplanned()]);
+    this.#logFailures([
+      ...this.#programServing(this.#livePlan()),
+      ...this.#forgetDatagrams(addresses),
+      ...this.#removeUnplanned(),
+    ]);
   }
 
   #logFailures(failures: readonly Failure[]): void {
