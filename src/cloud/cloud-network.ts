@@ -17,7 +17,11 @@ import { addressOf, chooseSubnet } from './subnet.ts';
 
 /** A subnet that nothing on this host has, nor a cloud that is stopped. */
 export function freeSubnet(place: CloudPlace, ofClouds: readonly string[]): string {
-  const taken = [...listAddresses(), ...listRoutes(), ...ofClouds];
+  const taken = [
+    ...listAddresses().map(({ address }) => address),
+    ...listRoutes().map(({ destination }) => destination),
+    ...ofClouds,
+  ];
   return chooseSubnet({ seed: Number.parseInt(place.id, 16), taken });
 }
 

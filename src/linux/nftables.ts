@@ -3,7 +3,8 @@ import koffi from 'koffi';
 const JSON_OUTPUT = 1 << 4;
 
 /** nft's own words about what it refused. */
-class NftablesError extends Error {
+/** What nft says of a command that it did not do. */
+export class NftablesError extends Error {
   constructor(message: string) {
     super(message);
     this.name = 'NftablesError';

@@ -44,6 +44,6 @@ export interface NodeRecord extends ClusterObject {
   ManagerStatus?: { Addr: string };
   /** `host:port` where the node answers other nodes. */
   address: string;
-  /** The node's own address on the routing mesh's network (CIDR), given by the allocator. */
-  ingressAddress?: string;
+  /** By network ID: the node's own addresses (CIDR) on networks where it answers, which the allocator gives. */
+  networkAddresses?: Record<string, string>;
 }

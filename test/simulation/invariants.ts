@@ -69,7 +69,9 @@ function* checkAddresses(view: ClusterView): Generator<string> {
     for (const { networkId, address } of task.networks) yield* own(`task ${task.ID}`, networkId, address);
   }
   for (const node of view.all('node')) {
-    if (node.ingressAddress !== undefined) yield* own(`node ${node.ID}`, 'ingress', node.ingressAddress);
+    for (const [networkId, address] of Object.entries(node.networkAddresses ?? {})) {
+      yield* own(`node ${node.ID}`, networkId, address);
+    }
   }
 }
 

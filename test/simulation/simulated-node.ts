@@ -1,5 +1,4 @@
 import { Agent } from '#cluster/agent/agent.ts';
-import type { NetworkPlan } from '#cluster/agent/network-plan.ts';
 import { ControlPlane } from '#cluster/control-plane.ts';
 import { NodeEligibility } from '#cluster/scheduler/eligibility.ts';
 import { Scheduler } from '#cluster/scheduler/scheduler.ts';
@@ -9,6 +8,7 @@ import { MemoryStore } from '#cluster/store/memory-store.ts';
 import type { MemoryNetwork } from '#cluster/transport/memory-network.ts';
 import type { Clock } from '#control/clock.ts';
 import type { ManualClock } from '#control/manual-clock.ts';
+import type { NetworkPlan } from '#model/network-plan.ts';
 import type { NodeDescription } from '#model/node.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import type { SimulatedEngine } from './simulated-engine.ts';

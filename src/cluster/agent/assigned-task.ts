@@ -38,6 +38,6 @@ export interface AssignedTask {
 }
 
 /** `NAME.SLOT.TASK`, for tasks of global services `NAME.NODE.TASK`: the container's name, as Swarm's. */
-export function containerNameOf(task: AssignedTask): string {
+export function containerNameOf(task: Pick<AssignedTask, 'id' | 'serviceName' | 'slot' | 'nodeId'>): string {
   return `${task.serviceName}.${task.slot === 0 ? task.nodeId : task.slot}.${task.id}`;
 }

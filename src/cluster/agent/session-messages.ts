@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { invalid } from '#model/errors.ts';
+import type { NetworkPlan } from '#model/network-plan.ts';
 import type { NodeDescription } from '#model/node.ts';
 import { TASK_STATES, type TaskStatus } from '#model/task.ts';
 import type { AssignedTask } from './assigned-task.ts';
-import type { NetworkPlan } from './network-plan.ts';
 
 /** The method of {@link Transport} that an agent opens to the leader, and keeps open. */
 export const SESSION_METHOD = 'session';

@@ -1,7 +1,7 @@
+import type { NetworkPlan } from '#model/network-plan.ts';
 import type { PortConfig } from '#model/service.ts';
 import type { TaskContainerStatus } from '#model/task.ts';
 import type { AssignedTask } from './assigned-task.ts';
-import type { NetworkPlan } from './network-plan.ts';
 
 /** How a task's container ended. */
 export interface TaskExit {

@@ -28,6 +28,8 @@ export class Allocator implements Controller {
   readonly #newTasks = new Set<string>();
   readonly #services = new Set<string>();
   readonly #nodes = new Set<string>();
+  /** Networks on which nodes have an address of their own. */
+  readonly #answering = new Set<string>();
   #ingress: string | undefined;
 
   *keysOf(change: ViewChange, view: ClusterView): Iterable<string> {
@@ -70,12 +72,14 @@ export class Allocator implements Controller {
   #observeNetwork(id: string, after: ClusterNetworkRecord | undefined, view: ClusterView): void {
     if (after === undefined) {
       this.#pools.delete(id);
+      this.#answering.delete(id);
       if (this.#ingress === id) this.#ingress = undefined;
       return;
     }
     this.#addPool(id, after);
-    if (after.Ingress) {
-      this.#ingress = id;
+    if (after.Ingress || after.Internal) {
+      this.#answering.add(id);
+      if (after.Ingress) this.#ingress = id;
       for (const node of view.all('node')) this.#observeNode(node.ID, node);
       for (const service of view.all('service')) this.#observeService(service.ID, service, service);
     }
@@ -120,9 +124,13 @@ export class Allocator implements Controller {
   }
 
   #observeNode(id: string, after: NodeRecord | undefined): void {
-    const pool = this.#ingress === undefined ? undefined : this.#pools.get(this.#ingress);
-    pool?.assign(`node/${id}`, after?.ingressAddress === undefined ? [] : [after.ingressAddress]);
-    if (after !== undefined && after.ingressAddress === undefined && pool !== undefined) this.#nodes.add(id);
+    const held = after?.networkAddresses ?? {};
+    for (const network of this.#answering) {
+      const address = held[network];
+      this.#pools.get(network)?.assign(`node/${id}`, address === undefined ? [] : [address]);
+    }
+    const misses = [...this.#answering].some((network) => held[network] === undefined);
+    if (after !== undefined && misses) this.#nodes.add(id);
     else this.#nodes.delete(id);
   }
 
@@ -133,8 +141,13 @@ export class Allocator implements Controller {
   }
 
   #allocateNode(round: AllocationRound, node: NodeRecord): void {
-    const ingressAddress = this.#ingress === undefined ? undefined : round.choose(this.#ingress);
-    if (ingressAddress !== undefined) round.write({ table: 'node', put: { ...node, ingressAddress } });
+    const networkAddresses = { ...node.networkAddresses };
+    for (const network of this.#answering) {
+      const address = networkAddresses[network] ?? round.choose(network);
+      if (address !== undefined) networkAddresses[network] = address;
+    }
+    if (Object.keys(networkAddresses).length > Object.keys(node.networkAddresses ?? {}).length)
+      round.write({ table: 'node', put: { ...node, networkAddresses } });
   }
 
   #allocateTask(round: AllocationRound, view: ClusterView, task: TaskRecord): void {

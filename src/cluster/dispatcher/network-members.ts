@@ -3,6 +3,7 @@ import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { ViewChange } from '#cluster/state/tables.ts';
 import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
 import type { ServiceRecord } from '#model/service.ts';
+import type { SwarmRecord } from '#model/swarm.ts';
 import type { TaskRecord } from '#model/task.ts';
 import { isOnNetworks } from './plan-of-node.ts';
 
@@ -30,6 +31,11 @@ export class NetworkMembers {
     return this.#ingress === undefined ? undefined : view.get('network', this.#ingress);
   }
 
+  swarmOf(view: ClusterView): SwarmRecord | undefined {
+    for (const swarm of view.all('swarm')) return swarm;
+    return undefined;
+  }
+
   /** Services with ports that every node answers. */
   publishersOf(view: ClusterView): ServiceRecord[] {
     return [...this.#publishers].flatMap((id) => view.get('service', id) ?? []);
@@ -49,7 +55,8 @@ export class NetworkMembers {
       case 'node': {
         const { before, after } = change;
         const same =
-          before?.Status.Addr === after?.Status.Addr && before?.ingressAddress === after?.ingressAddress;
+          before?.Status.Addr === after?.Status.Addr &&
+          JSON.stringify(before?.networkAddresses) === JSON.stringify(after?.networkAddresses);
         return same ? [] : 'all';
       }
       default:

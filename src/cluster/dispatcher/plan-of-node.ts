@@ -1,17 +1,14 @@
-import type {
-  NetworkPlan,
-  PlannedEndpoint,
-  PlannedNetwork,
-  PlannedService,
-} from '#cluster/agent/network-plan.ts';
+import { containerNameOf } from '#cluster/agent/assigned-task.ts';
 import { isIngress } from '#cluster/controllers/service-networks.ts';
 import { isWanted } from '#cluster/controllers/task-places.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
+import type { NetworkPlan, PlannedEndpoint, PlannedNetwork, PlannedService } from '#model/network-plan.ts';
 import { isTerminal, stateRank, type TaskRecord } from '#model/task.ts';
 import type { NetworkMembers } from './network-members.ts';
 
-const EMPTY: NetworkPlan = { networks: [], ports: [], ingressNetworkId: undefined };
+/** IANA's for VXLAN, Swarm's default. */
+const VXLAN_PORT = 4789;
 
 /**
  * What a node's kernel and name server are to be, from the view: the networks that it has tasks on, and where ports are published
@@ -19,7 +16,12 @@ const EMPTY: NetworkPlan = { networks: [], ports: [], ingressNetworkId: undefine
  */
 export function planOfNode(view: ClusterView, nodeId: string, members: NetworkMembers): NetworkPlan {
   const node = view.get('node', nodeId);
-  if (node === undefined) return EMPTY;
+  const facts = {
+    nodeId,
+    dataPathAddress: node?.Status.Addr ?? '',
+    dataPathPort: members.swarmOf(view)?.DataPathPort ?? VXLAN_PORT,
+  };
+  if (node === undefined) return { ...facts, networks: [], ports: [], ingressNetworkId: undefined };
   const ingress = members.ingressOf(view);
   const publishes = ingress !== undefined && members.tasksOn(ingress.ID).size > 0;
   const networks: PlannedNetwork[] = [];
@@ -41,7 +43,7 @@ export function planOfNode(view: ClusterView, nodeId: string, members: NetworkMe
       )
     : [];
   ports.sort((a, b) => a.publishedPort - b.publishedPort || (a.protocol < b.protocol ? -1 : 1));
-  return { networks, ports, ingressNetworkId: publishes ? ingress.ID : undefined };
+  return { ...facts, networks, ports, ingressNetworkId: publishes ? ingress.ID : undefined };
 }
 
 function plannedNetwork(
@@ -58,16 +60,26 @@ function plannedNetwork(
     const place = task?.networks.find(({ networkId }) => networkId === network.ID);
     if (task === undefined || place === undefined) continue;
     nodes.add(task.NodeID);
+    const service = view.get('service', task.ServiceID);
     endpoints.push({
       taskId,
       nodeId: task.NodeID,
       serviceId: task.ServiceID,
       address: bare(place.address),
-      aliases: place.aliases,
+      aliases:
+        service === undefined
+          ? []
+          : [
+              containerNameOf({
+                id: task.ID,
+                serviceName: service.Spec.Name,
+                slot: task.Slot,
+                nodeId: task.NodeID,
+              }),
+            ],
       serving: isServing(task),
     });
-    const service = services.has(task.ServiceID) ? undefined : view.get('service', task.ServiceID);
-    if (service === undefined) continue;
+    if (service === undefined || services.has(service.ID)) continue;
     const vip = service.Endpoint.VirtualIPs?.find(({ NetworkID }) => NetworkID === network.ID)?.Addr;
     services.set(service.ID, {
       serviceId: service.ID,
@@ -87,10 +99,12 @@ function plannedNetwork(
     internal: network.Internal,
     encrypted: network.EncryptedOption,
     mtu: Number(network.Options['com.docker.network.driver.mtu'] ?? 0),
-    nodeAddress: network.Ingress ? (view.get('node', nodeId)?.ingressAddress ?? '') : '',
+    nodeAddress: view.get('node', nodeId)?.networkAddresses?.[network.ID] ?? '',
     peers: [...nodes].sort().flatMap((id) => {
       const peer = view.get('node', id);
-      return peer === undefined || peer.Status.Addr === '' ? [] : [{ nodeId: id, address: peer.Status.Addr }];
+      if (peer === undefined || peer.Status.Addr === '') return [];
+      const nodeAddress = bare(peer.networkAddresses?.[network.ID] ?? '');
+      return [{ nodeId: id, address: peer.Status.Addr, nodeAddress }];
     }),
     endpoints: endpoints.sort((a, b) => (a.taskId < b.taskId ? -1 : 1)),
     services: [...services.values()].sort((a, b) => (a.serviceId < b.serviceId ? -1 : 1)),

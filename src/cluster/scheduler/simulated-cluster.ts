@@ -140,7 +140,6 @@ export class SimulatedCluster {
         ServiceID: serviceId,
         attempt: 1,
         Slot: this.#tasks,
-        attempt: 1,
         NodeID: '',
         DesiredState: 'running',
         Status: { Timestamp: this.now, State: 'pending', Message: 'pending task scheduling' },

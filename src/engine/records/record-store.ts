@@ -1,5 +1,5 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import { openDatabase } from './database-file.ts';
+import { openDatabase, transaction } from './database-file.ts';
 
 /** The kinds of record an engine keeps, one table each. */
 export type RecordKind =
@@ -9,6 +9,7 @@ export type RecordKind =
   | 'repository-digest'
   | 'layer'
   | 'network'
+  | 'network-plan'
   | 'volume'
   | 'build-cache';
 
@@ -52,6 +53,11 @@ export class RecordStore implements Disposable {
 
   list<T>(kind: RecordKind): T[] {
     return this.#list.all(kind).map((row) => JSON.parse(String(row['value'])) as T);
+  }
+
+  /** Runs `work` (synchronous) so that all of its writes happen or none does. */
+  transaction<T>(work: () => T): T {
+    return transaction(this.#database, work);
   }
 
   [Symbol.dispose](): void {
