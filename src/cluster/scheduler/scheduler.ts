@@ -152,7 +152,12 @@ export class Scheduler implements Controller {
         candidates.push(candidateOf(node, tasks, { need, strategy, failures }));
     }
     const waiting = this.#waitingOf(group, round);
-    const tree = new SpreadTree(candidatesFor(group, candidates, need, round), need.spread, serviceTasks);
+    const tree = new SpreadTree({
+      candidates: candidatesFor(group, candidates, need, round),
+      spread: need.spread,
+      serviceTasks,
+      wanted: Math.min(group.tasks.size, round.room),
+    });
     for (const task of waiting) {
       if (round.isFull) return;
       const candidate = tree.next();
@@ -192,10 +197,10 @@ export class Scheduler implements Controller {
 /** A task that is alone may be bound to its data; several of one revision cannot want the same. */
 function candidatesFor(
   group: PendingGroup,
-  candidates: readonly Candidate[],
+  candidates: Candidate[],
   need: TaskRequirements,
   round: PlacementRound,
-): readonly Candidate[] {
+): Candidate[] {
   const [id = ''] = group.tasks.size === 1 ? group.tasks : [];
   const task = round.view.get('task', id);
   return task === undefined ? candidates : candidatesWithData(round.view, task, need, candidates);
