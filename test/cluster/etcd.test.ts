@@ -3,7 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { EtcdClient } from '#cluster/store/etcd-client.ts';
-import { listMembers, memberHealth, saveSnapshot } from '#cluster/store/etcd-cluster.ts';
+import { freeSpace, listMembers, memberHealth, saveSnapshot } from '#cluster/store/etcd-cluster.ts';
 import { joinEtcd, leaveEtcd } from '#cluster/store/etcd-join.ts';
 import { EtcdMember } from '#cluster/store/etcd-member.ts';
 import type { Change, Store } from '#cluster/store/store.ts';
@@ -135,6 +135,30 @@ test('a member that is removed is gone, and its data are refused until they are 
   );
 });
 
+test('a watch on a member without a quorum throws, and so does one on no member', async () => {
+  await using machines = new EtcdMachines();
+  const first = await machines.found('one');
+  const how = { through: first.client, signal: limit(), report: machines.report };
+  const second = machines.kept(await joinEtcd(await machines.machine('two'), how));
+  using store = machines.store(['one'], { watchPatienceMs: 500, timeoutMs: 500 });
+  const revision = await put(store, 'a', '1');
+  const changes: Change[] = [];
+  const watching = (async () => {
+    for await (const batch of store.watch('', revision - 1, limit())) changes.push(...batch.changes);
+  })();
+  const lost = assert.rejects(watching, isUnavailable);
+  await put(store, 'b', '2');
+  const lease = await store.lease(2000, limit());
+  const leaseLost = new Promise((resolve) => lease.lost.addEventListener('abort', resolve));
+  await second.stop();
+  await lost;
+  await leaseLost;
+  assert.deepEqual(keys(changes), ['a', 'b']);
+  await first.stop();
+  const none = changesUntil(store.watch('', revision, limit()), () => true);
+  await assert.rejects(none, isUnavailable);
+});
+
 test('a joining that was cut off goes on when it is repeated', async () => {
   await using machines = new EtcdMachines();
   const first = await machines.found('one');
@@ -163,4 +187,41 @@ test('a snapshot is saved whole and private', async () => {
   const none = join(machines.directory, 'none.db');
   await assert.rejects(saveSnapshot(nobody, { file: none, signal: limit() }), isUnavailable);
   assert.throws(() => statSync(none));
+});
+
+test('a cluster whose quota is used up refuses writes and takes them again when space was freed', async () => {
+  await using machines = new EtcdMachines();
+  const options = { ...(await machines.machine('one')), quotaBytes: 16 * 1024 * 1024 };
+  const first = machines.kept(await EtcdMember.open(options, { report: machines.report }));
+  await first.ready(limit());
+  using store = machines.store(['one']);
+  const until = limit();
+  const fill = async (): Promise<void> => {
+    while (!until.aborted) await put(store, 'a', 'x'.repeat(1024 * 1024));
+  };
+  await assert.rejects(fill(), (error) => isUnavailable(error) && /space exceeded/.test(String(error)));
+  await assert.rejects(put(store, 'b', ''), isUnavailable);
+  assert.ok(await store.get('a'));
+  assert.match((await memberHealth(store.client))[0]?.problem ?? '', /NOSPACE/);
+  await freeSpace(store.client);
+  await put(store, 'b', '');
+  assert.equal((await memberHealth(store.client))[0]?.problem, undefined);
+});
+
+test('a watch takes up more than one message can hold, and never a part of a commit', async () => {
+  await using machines = new EtcdMachines();
+  await machines.found('one');
+  using store = machines.store(['one']);
+  const { revision } = await store.list('');
+  const large = 'x'.repeat(1_500_000);
+  for (let round = 0; round < 10; round += 1)
+    await store.commit(write({ puts: [1, 2, 3, 4].map((n) => ({ key: `${round}/${n}`, value: large })) }));
+  let count = 0;
+  for await (const batch of store.watch('', revision, limit())) {
+    assert.equal(batch.changes.length % 4, 0);
+    count += batch.changes.length;
+    if (count === 40) break;
+  }
+  assert.equal(count, 40);
+  assert.equal((await store.list('')).entries.length, 40);
 });

@@ -49,16 +49,20 @@ export function keepLease(terms: LeaseTerms): StoreLease {
 async function renewUntilOver(terms: LeaseTerms, over: AbortController): Promise<void> {
   const { clock } = terms;
   const ttlMs = terms.ttlMs * TRUSTED;
-  let endsMs = terms.grantedMs + ttlMs;
+  let leftMs = ttlMs - Math.max(0, clock.nowMs() - terms.grantedMs);
   let pauseMs = ttlMs / RENEWALS;
-  while (!over.signal.aborted) {
-    const now = clock.nowMs();
-    if (now >= endsMs) return;
-    if (!(await pause(clock, Math.min(pauseMs, endsMs - now), over.signal))) return;
+  while (leftMs > 0) {
+    const sinceMs = clock.nowMs();
+    const sleepMs = Math.max(1, Math.min(pauseMs, leftMs));
+    if (!(await pause(clock, sleepMs, over.signal))) return;
+    // what was slept counts, even where the machine's time was set back meanwhile
+    leftMs -= Math.max(sleepMs, clock.nowMs() - sinceMs);
+    if (leftMs <= 0) return;
     const askedMs = clock.nowMs();
-    const answer = await renewedBefore(terms, endsMs - askedMs, over.signal);
-    if (answer === 'gone') return;
-    if (answer === 'renewed') endsMs = askedMs + ttlMs;
+    const answer = await renewedBefore(terms, leftMs, over.signal);
+    if (answer === 'gone' || answer === 'late') return;
+    const tookMs = Math.max(0, clock.nowMs() - askedMs);
+    leftMs = (answer === 'renewed' ? ttlMs : leftMs) - tookMs;
     pauseMs = ttlMs / (answer === 'renewed' ? RENEWALS : REPETITIONS);
   }
 }
@@ -68,16 +72,15 @@ async function renewedBefore(
   terms: LeaseTerms,
   limitMs: number,
   over: AbortSignal,
-): Promise<'renewed' | 'gone' | 'unanswered'> {
-  if (limitMs <= 0) return 'unanswered';
+): Promise<'renewed' | 'gone' | 'refused' | 'late'> {
   const enough = new AbortController();
   const ended = AbortSignal.any([enough.signal, over]);
   try {
     const renewed = terms
       .renew(ended)
       .then((known) => (known ? 'renewed' : 'gone') as 'renewed' | 'gone')
-      .catch((error: unknown) => (kindOf(error) === 'not-found' ? 'gone' : 'unanswered'));
-    const late = pause(terms.clock, limitMs, ended).then(() => 'unanswered' as const);
+      .catch((error: unknown) => (kindOf(error) === 'not-found' ? 'gone' : 'refused'));
+    const late = pause(terms.clock, limitMs, ended).then(() => 'late' as const);
     return await Promise.race([renewed, late]);
   } finally {
     enough.abort();
