@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { EtcdClient } from '#cluster/store/etcd-client.ts';
 import { freeSpace, listMembers, memberHealth, saveSnapshot } from '#cluster/store/etcd-cluster.ts';
 import { joinEtcd, leaveEtcd } from '#cluster/store/etcd-join.ts';
 import { EtcdMember } from '#cluster/store/etcd-member.ts';
+import { restoreSnapshot } from '#cluster/store/etcd-restore.ts';
 import type { Change, Store } from '#cluster/store/store.ts';
 import { processStartTime } from '#linux/process-identity.ts';
 import { kindOf } from '#model/errors.ts';
@@ -174,7 +175,7 @@ test('a joining that was cut off goes on when it is repeated', async () => {
   ]);
 });
 
-test('a snapshot is saved whole and private', async () => {
+test('a snapshot is saved whole and private, and restored as a cluster of its own', async () => {
   await using machines = new EtcdMachines();
   const first = await machines.found('one');
   using store = machines.store(['one']);
@@ -183,6 +184,18 @@ test('a snapshot is saved whole and private', async () => {
   await saveSnapshot(first.client, { file, signal: limit() });
   assert.equal(statSync(file).mode & 0o777, 0o600);
   assert.ok(readFileSync(file).includes('x'.repeat(1000)));
+  const options = await machines.machine('two');
+  const cut = join(machines.directory, 'cut.db');
+  writeFileSync(cut, readFileSync(file).subarray(0, 10_000));
+  await assert.rejects(restoreSnapshot(options, cut), (error) => kindOf(error) === 'invalid');
+  await restoreSnapshot(options, file);
+  await machines.found('two');
+  using restored = machines.store(['two']);
+  assert.deepEqual(await restored.get('a'), await store.get('a'));
+  await put(restored, 'b', '');
+  assert.equal(await store.get('b'), undefined);
+  await assert.rejects(restoreSnapshot(options, file), (error) => kindOf(error) === 'conflict');
+
   using nobody = new EtcdClient({ endpoints: ['http://127.0.0.1:1'] });
   const none = join(machines.directory, 'none.db');
   await assert.rejects(saveSnapshot(nobody, { file: none, signal: limit() }), isUnavailable);
