@@ -67,6 +67,51 @@ test('a member outlives who started it, is adopted, and is started again when it
   await assert.rejects(store.list(''), isUnavailable);
 });
 
+test('killed in the middle of writes again and again, etcd keeps what it acknowledged, and a watch sees each once', async () => {
+  await using machines = new EtcdMachines();
+  const member = await machines.found('one');
+  using store = machines.store(['one']);
+  const { revision } = await store.list('');
+  const seen: Change[] = [];
+  const end = new AbortController();
+  const watching = (async () => {
+    for await (const batch of store.watch('k/', revision, end.signal)) {
+      seen.push(...batch.changes);
+      if (seen.some((change) => change.kind === 'put' && change.entry.key === 'k/last')) end.abort();
+    }
+  })();
+  const acknowledged: string[] = [];
+  for (let round = 0; round < 3; round += 1) {
+    await member.ready(limit());
+    const { pid } = member;
+    for (let index = 0; processStartTime(pid) !== undefined; index += 1) {
+      if (index === 30) process.kill(pid, 'SIGKILL');
+      const key = `k/${round}-${index}`;
+      try {
+        await put(store, key, '');
+        acknowledged.push(key);
+      } catch (error) {
+        assert.ok(isUnavailable(error));
+      }
+    }
+  }
+  await member.ready(limit());
+  await putEventually(store, 'k/last', '');
+  await watching;
+  const { entries } = await store.list('k/');
+  const listed = new Set(entries.map(({ key }) => key));
+  assert.ok(acknowledged.length >= 90);
+  assert.deepEqual(
+    acknowledged.filter((key) => !listed.has(key)),
+    [],
+  );
+  const revisions = entries.map((entry) => entry.revision).sort((a, b) => a - b);
+  assert.deepEqual(
+    seen.map((change) => (change.kind === 'put' ? change.entry.revision : 0)),
+    revisions,
+  );
+});
+
 test('three members: one dies and a watch goes on; the quorum dies and the last one is made the only one', async () => {
   await using machines = new EtcdMachines();
   const members = await three(machines);
