@@ -1,10 +1,11 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { createApiServer } from '#api/api-server.ts';
 import type { EngineParts } from '#api/engine-parts.ts';
 import { PRODUCT_VERSION } from '#api/product.ts';
 import { ImageBuilder } from '#build/image-builder.ts';
+import { TaskFiles } from '#cluster/agent/task-files.ts';
 import { BlobStore } from '#engine/blobs/blob-store.ts';
 import { ContainerEngine } from '#engine/containers/container-engine.ts';
 import { EventBus } from '#engine/events/event-bus.ts';
@@ -77,6 +78,10 @@ export async function tearDown(options: DaemonOptions, log: Logger): Promise<und
   parts.filesystems.unmountAll();
   await parts.networks.stop();
   parts.networks.teardown();
+  const files = new TaskFiles(options);
+  for (const taskId of files.tasks()) files.remove(taskId);
+  // what ends single writers has nothing left to end, and goes
+  rmSync(join(options.execRoot, 'fence'), { recursive: true, force: true });
   log.info({ containers: running.length }, 'torn down');
 }
 
@@ -131,6 +136,7 @@ async function startEngine(
       dataRoot,
       log,
       ...(options.runtime === undefined ? {} : { preferred: options.runtime }),
+      ...(options.cgroupParent === undefined ? {} : { cgroupParent: options.cgroupParent }),
     }),
   );
   const networks = new NetworkStore({
@@ -156,6 +162,7 @@ async function startEngine(
     networks,
     volumes,
     runtime,
+    defaultUlimits: options.defaultUlimits,
     log,
   });
   stack.defer(() => containers.stop());
@@ -191,7 +198,7 @@ async function startEngine(
     operatingSystem: system.name,
     operatingSystemVersion: system.version,
     defaultAddressPools: options.defaultAddressPools,
-    defaultUlimits: options.defaultUlimits,
+    genericResources: options.genericResources,
     debug: options.logLevel === 'debug',
   };
   return {

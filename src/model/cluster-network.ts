@@ -15,4 +15,6 @@ export interface ClusterNetworkRecord extends ClusterObject {
   IPAM: { Driver: string; Options: Record<string, string> | null; Config: IpamPool[] };
   /** VXLAN network identifier: 4096 to 16777215. */
   vni: number;
+  /** Set when it is to be removed while tasks of removed services are still on it: it goes with the last of them. */
+  removing?: boolean;
 }

@@ -73,6 +73,8 @@ export interface UpdateStatus {
   StartedAt?: string;
   CompletedAt?: string;
   Message?: string;
+  /** The revision that it brings the tasks to; not shown. */
+  revision: number;
 }
 
 /** A service as the store keeps it. */
@@ -86,7 +88,10 @@ export interface ServiceRecord extends ClusterObject {
   UpdateStatus?: UpdateStatus;
   /** The run of a job: its tasks carry the number. */
   JobStatus?: { JobIteration: number; LastExecution: string };
-  /** Set when it is to be removed: its tasks are ended, then it goes. */
+  /** What its nodes pull the image with (a client's `X-Registry-Auth`), sealed as secrets are; and what the previous spec had. */
+  sealedRegistryAuth?: string;
+  previousSealedRegistryAuth?: string;
+  /** Set when it is to be removed: its tasks are ended, then it goes. Its name and its published ports are given up at once. */
   removing?: boolean;
 }
 

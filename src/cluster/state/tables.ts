@@ -53,15 +53,19 @@ export type ViewChange = {
   };
 }[TableName];
 
-/** The name that has to be the only one of its table; undefined for tables whose records have none. */
+/**
+ * The name that has to be the only one of its table; undefined for tables whose records have none. What is being removed gives
+ * its name up at once: as with Docker, the next service of that name can be made while tasks are ended.
+ */
 export function nameOf(write: Exclude<Write, { delete: string }>): string | undefined {
   switch (write.table) {
     case 'service':
+      return write.put.removing === true ? undefined : write.put.Spec.Name;
     case 'secret':
     case 'config':
       return write.put.Spec.Name;
     case 'network':
-      return write.put.Name;
+      return write.put.removing === true ? undefined : write.put.Name;
     case 'swarm':
     case 'node':
     case 'revision':

@@ -140,10 +140,10 @@ export class EtcdMember implements AsyncDisposable {
   async #supervise(): Promise<void> {
     const { signal } = this.#over;
     for (let attempt = 0; ; attempt += 1) {
-      const sinceMs = this.#clock.nowMs();
+      const sinceMs = this.#clock.monotonicMs();
       const how = await beforeAbort(this.#process.ended, signal);
       if (how === undefined) return;
-      if (this.#clock.nowMs() - sinceMs >= STEADY_MS) attempt = 0;
+      if (this.#clock.monotonicMs() - sinceMs >= STEADY_MS) attempt = 0;
       const pauseMs = backoffMs({ attempt, firstMs: FIRST_PAUSE_MS, maxMs: MAX_PAUSE_MS });
       this.#report(
         `etcd ended (${how}) and starts again in ${pauseMs} ms; it last said: ${lastWords(this.options)}`,

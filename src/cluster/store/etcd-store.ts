@@ -90,7 +90,7 @@ export class EtcdStore implements Store, Disposable {
 
   /** etcd counts whole seconds, and at least one and a half election timeouts: it may end the lease later than asked for. */
   async lease(ttlMs: number, signal: AbortSignal): Promise<StoreLease> {
-    const grantedMs = this.#clock.nowMs();
+    const grantedMs = this.#clock.monotonicMs();
     const request = { TTL: String(Math.ceil(ttlMs / 1000)) };
     // a lease that was granted without our knowing has no keys and ends by itself
     const id = textIn(await this.client.call('lease/grant', request, { repeatable: true }), 'ID');

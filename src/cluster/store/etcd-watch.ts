@@ -33,7 +33,7 @@ interface Place {
 /** `Store.watch` on etcd: goes on at another endpoint, from where it was, when a connection breaks or a member loses its leader. */
 export async function* watchEtcd(o: EtcdWatch): AsyncGenerator<ChangeBatch> {
   const place: Place = { revision: o.revision, served: false };
-  let brokenMs = o.clock.nowMs();
+  let brokenMs = o.clock.monotonicMs();
   for (let attempt = 0; !o.signal.aborted; attempt += 1) {
     try {
       const current = await o.currentRevision();
@@ -44,9 +44,9 @@ export async function* watchEtcd(o: EtcdWatch): AsyncGenerator<ChangeBatch> {
       if (kindOf(error) !== 'unavailable') throw error;
       if (place.served) {
         place.served = false;
-        brokenMs = o.clock.nowMs();
+        brokenMs = o.clock.monotonicMs();
         attempt = 0;
-      } else if (o.clock.nowMs() - brokenMs >= o.patienceMs) throw error;
+      } else if (o.clock.monotonicMs() - brokenMs >= o.patienceMs) throw error;
     }
     await pause(o.clock, backoffMs({ attempt, firstMs: FIRST_PAUSE_MS, maxMs: MAX_PAUSE_MS }), o.signal);
   }

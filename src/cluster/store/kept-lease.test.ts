@@ -10,7 +10,7 @@ const TTL_MS = 9000;
 function terms(clock: Clock, renew: LeaseTerms['renew']): LeaseTerms {
   const { signal } = new AbortController();
   return {
-    ...{ id: '1', ttlMs: TTL_MS, grantedMs: clock.nowMs(), clock, signal, renew },
+    ...{ id: '1', ttlMs: TTL_MS, grantedMs: clock.monotonicMs(), clock, signal, renew },
     revoke: async () => undefined,
   };
 }
@@ -48,6 +48,7 @@ test('setting the time back does not lengthen a lease', async () => {
   let backMs = 0;
   const turned: Clock = {
     nowMs: () => clock.nowMs() - backMs,
+    monotonicMs: () => clock.monotonicMs(),
     sleep: (ms, signal) => clock.sleep(ms, signal),
   };
   const lease = keepLease(

@@ -13,7 +13,7 @@ const TRUSTED = 0.95;
 export interface LeaseTerms {
   readonly id: string;
   readonly ttlMs: number;
-  /** When the answer that granted it was asked for: its time counts from there. */
+  /** On the clock's `monotonicMs`, when the answer that granted it was asked for: its time counts from there. */
   readonly grantedMs: number;
   readonly clock: Clock;
   /** Ends the keeping: the lease is given back. */
@@ -49,20 +49,16 @@ export function keepLease(terms: LeaseTerms): StoreLease {
 async function renewUntilOver(terms: LeaseTerms, over: AbortController): Promise<void> {
   const { clock } = terms;
   const ttlMs = terms.ttlMs * TRUSTED;
-  let leftMs = ttlMs - Math.max(0, clock.nowMs() - terms.grantedMs);
+  let endsMs = terms.grantedMs + ttlMs;
   let pauseMs = ttlMs / RENEWALS;
-  while (leftMs > 0) {
-    const sinceMs = clock.nowMs();
-    const sleepMs = Math.max(1, Math.min(pauseMs, leftMs));
-    if (!(await pause(clock, sleepMs, over.signal))) return;
-    // what was slept counts, even where the machine's time was set back meanwhile
-    leftMs -= Math.max(sleepMs, clock.nowMs() - sinceMs);
-    if (leftMs <= 0) return;
-    const askedMs = clock.nowMs();
-    const answer = await renewedBefore(terms, leftMs, over.signal);
-    if (answer === 'gone' || answer === 'late') return;
-    const tookMs = Math.max(0, clock.nowMs() - askedMs);
-    leftMs = (answer === 'renewed' ? ttlMs : leftMs) - tookMs;
+  while (!over.signal.aborted) {
+    const now = clock.monotonicMs();
+    if (now >= endsMs) return;
+    if (!(await pause(clock, Math.min(pauseMs, endsMs - now), over.signal))) return;
+    const askedMs = clock.monotonicMs();
+    const answer = await renewedBefore(terms, endsMs - askedMs, over.signal);
+    if (answer === 'gone') return;
+    if (answer === 'renewed') endsMs = askedMs + ttlMs;
     pauseMs = ttlMs / (answer === 'renewed' ? RENEWALS : REPETITIONS);
   }
 }
@@ -72,15 +68,16 @@ async function renewedBefore(
   terms: LeaseTerms,
   limitMs: number,
   over: AbortSignal,
-): Promise<'renewed' | 'gone' | 'refused' | 'late'> {
+): Promise<'renewed' | 'gone' | 'unanswered'> {
+  if (limitMs <= 0) return 'unanswered';
   const enough = new AbortController();
   const ended = AbortSignal.any([enough.signal, over]);
   try {
     const renewed = terms
       .renew(ended)
       .then((known) => (known ? 'renewed' : 'gone') as 'renewed' | 'gone')
-      .catch((error: unknown) => (kindOf(error) === 'not-found' ? 'gone' : 'refused'));
-    const late = pause(terms.clock, limitMs, ended).then(() => 'late' as const);
+      .catch((error: unknown) => (kindOf(error) === 'not-found' ? 'gone' : 'unanswered'));
+    const late = pause(terms.clock, limitMs, ended).then(() => 'unanswered' as const);
     return await Promise.race([renewed, late]);
   } finally {
     enough.abort();

@@ -28,7 +28,7 @@ export class LeaseTable implements Disposable {
   grant(ttlMs: number): string {
     this.#last += 1;
     const id = String(this.#last);
-    const endsMs = this.#clock.nowMs() + ttlMs;
+    const endsMs = this.#clock.monotonicMs() + ttlMs;
     const lease: HeldLease = { ttlMs, keys: new Set(), over: new AbortController(), endsMs };
     this.#leases.set(id, lease);
     void this.#watch(id, lease);
@@ -43,7 +43,7 @@ export class LeaseTable implements Disposable {
   renew(id: string): boolean {
     const lease = this.#leases.get(id);
     if (lease === undefined) return false;
-    lease.endsMs = this.#clock.nowMs() + lease.ttlMs;
+    lease.endsMs = this.#clock.monotonicMs() + lease.ttlMs;
     return true;
   }
 
@@ -81,7 +81,7 @@ export class LeaseTable implements Disposable {
   async #watch(id: string, lease: HeldLease): Promise<void> {
     const { signal } = lease.over;
     while (!signal.aborted) {
-      const left = lease.endsMs - this.#clock.nowMs();
+      const left = lease.endsMs - this.#clock.monotonicMs();
       if (left <= 0) {
         const keys = this.end(id);
         this.#expire(id, keys);

@@ -87,7 +87,7 @@ export class MemoryStore implements Store, Disposable {
   }
 
   async lease(ttlMs: number, signal: AbortSignal): Promise<StoreLease> {
-    const grantedMs = this.#clock.nowMs();
+    const grantedMs = this.#clock.monotonicMs();
     const { leases } = this.database;
     const id = await this.#call('write', () => leases.grant(ttlMs));
     return keepLease({

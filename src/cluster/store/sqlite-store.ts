@@ -124,7 +124,7 @@ export class SqliteStore implements Store, Disposable {
   async lease(ttlMs: number, signal: AbortSignal): Promise<StoreLease> {
     const { successor } = this;
     if (successor !== undefined) throw this.#sealed(successor);
-    const grantedMs = this.#clock.nowMs();
+    const grantedMs = this.#clock.monotonicMs();
     const id = this.#leases.grant(ttlMs);
     return keepLease({
       ...{ id, ttlMs, grantedMs, clock: this.#clock, signal },

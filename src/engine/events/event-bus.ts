@@ -13,13 +13,19 @@ export class EventBus {
   #lastNano = 0n;
 
   /** Publishes to every listener, in the order they subscribed, before it returns. */
-  publish(type: EventType, action: string, id: string, attributes: Record<string, string> = {}): void {
+  publish(
+    type: EventType,
+    action: string,
+    id: string,
+    attributes: Record<string, string> = {},
+    scope: EngineEvent['scope'] = 'local',
+  ): void {
     const nano = this.#now();
     const event: EngineEvent = {
       Type: type,
       Action: action,
       Actor: { ID: id, Attributes: attributes },
-      scope: 'local',
+      scope,
       time: Number(nano / 1_000_000_000n),
       timeNano: Number(nano),
     };

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { PassThrough, type Readable } from 'node:stream';
-import { unavailable } from '#model/errors.ts';
+import { startDetached } from '#linux/detached-process.ts';
+import { cancelled, messageOf, unavailable } from '#model/errors.ts';
 
 export interface CommandResult {
   /** Exit code, or 128 + the signal's number. */
@@ -12,10 +13,17 @@ export interface CommandResult {
 
 const SIGKILL_CODE = 137;
 
-/** Runs a program to its end and collects what it prints; `unavailable` where it cannot be started. */
-export function runCommand(program: string, args: readonly string[]): Promise<CommandResult> {
+/** Runs a program to its end, or the signal's, and collects what it prints; `unavailable` where it cannot be started. */
+export function runCommand(
+  program: string,
+  args: readonly string[],
+  signal?: AbortSignal,
+): Promise<CommandResult> {
   const { promise, resolve, reject } = Promise.withResolvers<CommandResult>();
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(program, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...(signal === undefined ? {} : { signal }),
+  });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -24,7 +32,10 @@ export function runCommand(program: string, args: readonly string[]): Promise<Co
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
   });
-  child.once('error', (cause) => reject(unavailable(`cannot run ${program}: ${cause.message}`, { cause })));
+  child.once('error', (cause) => {
+    const message = `cannot run ${program}: ${cause.message}`;
+    reject(signal?.aborted === true ? cancelled(message, { cause }) : unavailable(message, { cause }));
+  });
   child.once('close', (code) => resolve({ code: code ?? SIGKILL_CODE, stdout, stderr }));
   return promise;
 }
@@ -51,6 +62,26 @@ export function filterThrough(program: string, args: readonly string[], input: R
   input.once('error', (error) => output.destroy(error));
   input.pipe(child.stdin);
   return output;
+}
+
+/**
+ * Starts a Node program of ours that outlives this process, and resolves when it is ready: when it has written to descriptor 3.
+ * `unavailable` where it cannot be started, or ended before.
+ */
+export async function startLasting(file: string, args: readonly string[]): Promise<void> {
+  // setsid(1) leaves it behind at once, so that it is no child of ours
+  const node = [process.execPath, '--disable-warning=ExperimentalWarning', '--max-semi-space-size=1'];
+  const { PATH = '/usr/sbin:/usr/bin:/sbin:/bin' } = process.env;
+  try {
+    const [said] = await startDetached({
+      ...{ program: 'setsid', args: ['--fork', ...node, file, ...args], cwd: '/', pipes: 1 },
+      environment: { PATH },
+    });
+    for await (const _ready of said ?? []) return;
+  } catch (cause) {
+    throw unavailable(`cannot run ${file}: ${messageOf(cause)}`, { cause });
+  }
+  throw unavailable(`cannot run ${file}: it ended at once`);
 }
 
 export interface StartedService {

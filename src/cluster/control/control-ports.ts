@@ -1,0 +1,58 @@
+import type { ClusterView } from '#cluster/state/cluster-view.ts';
+import type { Store } from '#cluster/store/store.ts';
+import type { Clock } from '#control/clock.ts';
+import type { Random } from '#control/random.ts';
+
+/** A view that is kept equal to the store by somebody else. */
+export interface FollowedView {
+  readonly view: ClusterView;
+  /** Resolves when the view has this revision; rejects with `cancelled` when `signal` aborts. */
+  untilRevision(revision: number, signal: AbortSignal): Promise<void>;
+}
+
+/** Encrypts what must not lie in the store as it is. */
+export interface Sealer {
+  /** Text that only managers of this cluster can open. */
+  seal(data: Buffer): string;
+  /** `invalid` for what was not sealed here. */
+  unseal(text: string): Buffer;
+}
+
+export interface JoinTokens {
+  /** Two new tokens; each carries the digest of the CA's certificate, so that a node knows whom it joins. */
+  create(rootCertificate: string): { readonly Worker: string; readonly Manager: string };
+}
+
+export interface RootRotation {
+  /** Makes the next CA, or takes the given one (PEM). */
+  rotate(o: { certificate?: string; key?: string }): Promise<{
+    readonly rootCertificate: string;
+    readonly sealedRootKey: string;
+  }>;
+}
+
+/** What {@link ClusterControl} needs of the rest of a manager. */
+export interface ControlPorts {
+  readonly follower: FollowedView;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly sealer: Sealer;
+  readonly joinTokens: JoinTokens;
+  /** This node. */
+  readonly nodeId: string;
+  /** The node whose manager leads, as far as this one knows. */
+  readonly leader: () => string | undefined;
+  /** Throws `invalid` for what the scheduler would not understand. */
+  readonly checkConstraints: (constraints: readonly string[]) => void;
+  /** The name of a network of this host, by its name or ID. */
+  readonly localNetwork: (reference: string) => string | undefined;
+  /** Pins an image to the digest that its registry has now; asked for by clients of API versions before 1.30. */
+  readonly resolveImage?: (image: string, registryAuth: string | undefined) => Promise<string>;
+  /** Makes the key anew that locked managers are unlocked with. Without it a swarm cannot be locked. */
+  readonly rotateUnlockKey?: () => Promise<void>;
+  /** Without it the CA cannot be replaced. */
+  readonly rootRotation?: RootRotation;
+  /** Aborted when this node is no manager any more. */
+  readonly signal: AbortSignal;
+}

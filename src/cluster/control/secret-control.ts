@@ -1,0 +1,69 @@
+import type { Versioned } from '#cluster/state/tables.ts';
+import { invalid, notImplemented } from '#model/errors.ts';
+import type { Filters } from '#model/filters.ts';
+import type { SecretRecord, SecretSpec } from '#model/secret.ts';
+import { nameTaken } from './control-errors.ts';
+import type { ControlPorts } from './control-ports.ts';
+import { checkContentName, checkLabelsOnly, decodeContent, findUnused, listContent } from './file-content.ts';
+import { findRecord } from './find-record.ts';
+import type { RecordWriter } from './record-writer.ts';
+
+const LIMIT_BYTES = 500 * 1024;
+
+/** Secrets as Docker's API asks for them. Their content goes into the store sealed, and is never given back. */
+export class SecretControl {
+  readonly #ports: ControlPorts;
+  readonly #writer: RecordWriter;
+
+  constructor(ports: ControlPorts, writer: RecordWriter) {
+    this.#ports = ports;
+    this.#writer = writer;
+  }
+
+  /** `data` is base64. `conflict` when the name is another's. Gives the ID. */
+  async create(o: { spec: SecretSpec; data: string }): Promise<string> {
+    checkContentName(o.spec.Name);
+    if (o.spec.Driver !== undefined) throw notImplemented('secret drivers are not there: leave out Driver');
+    const sealed = this.#ports.sealer.seal(decodeContent('secret', o.data, LIMIT_BYTES));
+    const ID = this.#ports.random.id();
+    const now = this.#now();
+    return await this.#writer.write((view) => {
+      if (view.holderOf('secret', o.spec.Name) !== undefined) throw nameTaken(`secret ${o.spec.Name}`);
+      const put: SecretRecord = { ID, CreatedAt: now, UpdatedAt: now, Spec: o.spec, sealed };
+      return { writes: [{ table: 'secret', put }], result: ID };
+    });
+  }
+
+  inspect(reference: string): Versioned<SecretRecord> {
+    const { view } = this.#ports.follower;
+    const record = findRecord(view, 'secret', reference);
+    return { record, revision: view.revisionOf('secret', record.ID) };
+  }
+
+  list(filters: Filters): Versioned<SecretRecord>[] {
+    return listContent(this.#ports.follower.view, 'secret', filters);
+  }
+
+  /** Labels only; content that is sent along has to be none. */
+  async update(reference: string, o: { version: number; spec: SecretSpec; data?: string }): Promise<void> {
+    if (o.data !== undefined && o.data !== '') throw invalid('only updates to Labels are allowed');
+    await this.#writer.write((view) => {
+      const record = findRecord(view, 'secret', reference);
+      checkLabelsOnly(view, 'secret', record, { version: o.version, before: record.Spec, after: o.spec });
+      const put = { ...record, Spec: o.spec, UpdatedAt: this.#now() };
+      return { writes: [{ table: 'secret', put }], result: undefined };
+    });
+  }
+
+  /** `invalid` while services use it. */
+  async remove(reference: string): Promise<void> {
+    await this.#writer.write((view) => ({
+      writes: [{ table: 'secret', delete: findUnused(view, 'secret', reference) }],
+      result: undefined,
+    }));
+  }
+
+  #now(): string {
+    return new Date(this.#ports.clock.nowMs()).toISOString();
+  }
+}

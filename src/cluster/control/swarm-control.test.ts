@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { controlOver, oneNodeSwarm } from './control-fixture.ts';
+import { firstSwarm } from './swarm-spec.ts';
+
+test('what is not given stays; tokens are made anew when asked for', async () => {
+  const { swarm } = controlOver(await oneNodeSwarm());
+  const { record, revision: version } = swarm.inspect();
+  const spec = { Name: 'default', Orchestration: { TaskHistoryRetentionLimit: 2 } };
+  await swarm.update({ version, spec, rotateWorkerToken: true });
+  const { record: after, revision } = swarm.inspect();
+  assert.deepEqual(after.Spec, { ...record.Spec, Orchestration: { TaskHistoryRetentionLimit: 2 } });
+  assert.deepEqual(after.joinTokens, { Worker: 'SWMTKN-1-worker-1', Manager: 'SWMTKN-1-manager-0' });
+  await assert.rejects(swarm.update({ version, spec }), { message: 'update out of sequence' });
+  await assert.rejects(swarm.update({ version: revision, spec: { Name: 'x' } }), { kind: 'invalid' });
+});
+
+test('another CA brings other tokens, and the old certificate is trusted meanwhile; the key is not kept', async () => {
+  const asked: object[] = [];
+  const rootRotation = {
+    rotate: async (o: object) => {
+      asked.push(o);
+      return { rootCertificate: 'next', sealedRootKey: 'next sealed' };
+    },
+  };
+  const { swarm } = controlOver(await oneNodeSwarm(), { rootRotation });
+  const CAConfig = { SigningCACert: 'next', SigningCAKey: 'key', ForceRotate: 1 };
+  await swarm.update({ version: swarm.inspect().revision, spec: { Name: 'default', CAConfig } });
+  const { record } = swarm.inspect();
+  assert.deepEqual(asked, [{ certificate: 'next', key: 'key' }]);
+  assert.deepEqual([record.rootCertificate, record.previousRootCertificate], ['next', 'root']);
+  assert.deepEqual(record.joinTokens, { Worker: 'SWMTKN-1-worker-1', Manager: 'SWMTKN-1-manager-1' });
+  assert.equal(JSON.stringify(record).includes('"key"'), false);
+});
+
+test('without a way to lock managers, or to replace the CA, both are refused', async () => {
+  const { swarm } = controlOver(await oneNodeSwarm());
+  const version = swarm.inspect().revision;
+  const lock = { Name: 'default', EncryptionConfig: { AutoLockManagers: true } };
+  await assert.rejects(swarm.update({ version, spec: lock }), { kind: 'not-implemented' });
+  const rotate = { Name: 'default', CAConfig: { ForceRotate: 1 } };
+  await assert.rejects(swarm.update({ version, spec: rotate }), { kind: 'not-implemented' });
+  const keys: string[] = [];
+  const locking = controlOver(await oneNodeSwarm(), {
+    rotateUnlockKey: async () => void keys.push('made'),
+  });
+  await locking.swarm.update({ version, spec: lock });
+  assert.deepEqual(keys, ['made']);
+});
+
+test('a first swarm has Docker’s defaults, and refuses pools that no subnet fits into', () => {
+  const made = {
+    id: 'a',
+    ingressId: 'b',
+    now: '2026-01-01T00:00:00Z',
+    spec: {},
+    subnetSize: 0,
+    dataPathPort: 0,
+    rootCertificate: '',
+    sealedRootKey: '',
+    joinTokens: { Worker: '', Manager: '' },
+  };
+  const [swarm, ingress] = firstSwarm({ ...made, defaultAddrPool: ['10.20.0.0/16'] });
+  assert.ok(swarm !== undefined && 'put' in swarm && swarm.table === 'swarm');
+  assert.deepEqual([swarm.put.SubnetSize, swarm.put.DataPathPort], [24, 4789]);
+  assert.ok(ingress !== undefined && 'put' in ingress && ingress.table === 'network');
+  assert.deepEqual(ingress.put.IPAM.Config, [{ Subnet: '10.20.0.0/24', Gateway: '10.20.0.1' }]);
+  assert.throws(() => firstSwarm({ ...made, defaultAddrPool: ['10.20.0.0/26'] }), { kind: 'invalid' });
+});

@@ -1,0 +1,102 @@
+import type { ClusterView } from '#cluster/state/cluster-view.ts';
+import type { Versioned } from '#cluster/state/tables.ts';
+import { notImplemented } from '#model/errors.ts';
+import type { SwarmRecord, SwarmSpec } from '#model/swarm.ts';
+import { notInASwarm, outOfSequence } from './control-errors.ts';
+import type { ControlPorts } from './control-ports.ts';
+import type { RecordWriter } from './record-writer.ts';
+import { checkSwarmSpec, completeSwarmSpec } from './swarm-spec.ts';
+
+export interface SwarmUpdate {
+  readonly version: number;
+  readonly spec: SwarmSpec;
+  readonly rotateWorkerToken?: boolean;
+  readonly rotateManagerToken?: boolean;
+  readonly rotateManagerUnlockKey?: boolean;
+}
+
+/** The cluster itself as Docker's API asks for it. */
+export class SwarmControl {
+  readonly #ports: ControlPorts;
+  readonly #writer: RecordWriter;
+
+  constructor(ports: ControlPorts, writer: RecordWriter) {
+    this.#ports = ports;
+    this.#writer = writer;
+  }
+
+  inspect(): Versioned<SwarmRecord> {
+    const { view } = this.#ports.follower;
+    const record = swarmOf(view);
+    return { record, revision: view.revisionOf('swarm', record.ID) };
+  }
+
+  /**
+   * Another specification, other tokens, another key or another CA. `invalid` ("update out of sequence") when it is not what the
+   * client read. The unlock key is made anew after everything else is written.
+   */
+  async update(request: SwarmUpdate): Promise<void> {
+    const before = this.inspect();
+    if (before.revision !== request.version) throw outOfSequence();
+    const spec = completeSwarmSpec(request.spec, before.record.Spec);
+    checkSwarmSpec(spec);
+    const lock = spec.EncryptionConfig?.AutoLockManagers === true;
+    const wasLocked = before.record.Spec.EncryptionConfig?.AutoLockManagers === true;
+    const rekey = request.rotateManagerUnlockKey === true || lock !== wasLocked;
+    const { rotateUnlockKey } = this.#ports;
+    if (rekey && rotateUnlockKey === undefined)
+      throw notImplemented('locking managers (autolock) is not there yet');
+    const authority = await this.#nextAuthority(before.record, spec);
+    await this.#writer.write((view) => {
+      const swarm = swarmOf(view);
+      if (view.revisionOf('swarm', swarm.ID) !== request.version) throw outOfSequence();
+      const UpdatedAt = new Date(this.#ports.clock.nowMs()).toISOString();
+      const put: SwarmRecord = { ...swarm, ...authority, Spec: stored(spec), UpdatedAt };
+      put.joinTokens = this.#tokens(put, request, authority !== undefined);
+      return { writes: [{ table: 'swarm', put }], result: undefined };
+    });
+    if (rekey) await rotateUnlockKey?.();
+  }
+
+  /** Tokens carry the CA's digest: with another CA both are new. */
+  #tokens(swarm: SwarmRecord, request: SwarmUpdate, all: boolean): SwarmRecord['joinTokens'] {
+    const { rotateWorkerToken: worker = false, rotateManagerToken: manager = false } = request;
+    if (!worker && !manager && !all) return swarm.joinTokens;
+    const fresh = this.#ports.joinTokens.create(swarm.rootCertificate);
+    return {
+      Worker: worker || all ? fresh.Worker : swarm.joinTokens.Worker,
+      Manager: manager || all ? fresh.Manager : swarm.joinTokens.Manager,
+    };
+  }
+
+  async #nextAuthority(
+    swarm: SwarmRecord,
+    spec: SwarmSpec,
+  ): Promise<Pick<SwarmRecord, 'rootCertificate' | 'sealedRootKey' | 'previousRootCertificate'> | undefined> {
+    const asked = spec.CAConfig ?? {};
+    const forced = (asked.ForceRotate ?? 0) !== (swarm.Spec.CAConfig?.ForceRotate ?? 0);
+    const certificate = asked.SigningCACert ?? '';
+    const given = certificate !== '' && certificate.trim() !== swarm.rootCertificate.trim();
+    if (!forced && !given) return undefined;
+    if (this.#ports.rootRotation === undefined) throw notImplemented('replacing the CA is not there yet');
+    const key = asked.SigningCAKey ?? '';
+    const next = await this.#ports.rootRotation.rotate({
+      ...(certificate === '' ? {} : { certificate }),
+      ...(key === '' ? {} : { key }),
+    });
+    return { ...next, previousRootCertificate: swarm.rootCertificate };
+  }
+}
+
+/** The signing key is taken, never kept in the clear and never given back. */
+function stored(spec: SwarmSpec): SwarmSpec {
+  if (spec.CAConfig === undefined) return spec;
+  const { SigningCAKey: _key, SigningCACert: _certificate, ...CAConfig } = spec.CAConfig;
+  return { ...spec, CAConfig };
+}
+
+function swarmOf(view: ClusterView): SwarmRecord {
+  const [swarm] = view.all('swarm');
+  if (swarm === undefined) throw notInASwarm();
+  return swarm;
+}
