@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempDisposableSync } from 'node:fs';
+import { mkdtempDisposableSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -46,4 +46,17 @@ test('members and stores talk over mutual TLS, and nobody else does', async () =
   await assert.rejects(unknown.get('a'), (error) => kindOf(error) === 'unavailable');
   using deceived = new EtcdStore({ endpoints, tls: () => ({ ...tlsOf(tls)(), ca: stranger().ca }) });
   await assert.rejects(deceived.get('a'), (error) => kindOf(error) === 'unavailable');
+});
+
+test('a certificate that was renewed is used from then on', () => {
+  using directory = mkdtempDisposableSync(join(tmpdir(), 'drover-tls-'));
+  const files = makeCertificate(directory.path, 'node');
+  const read = tlsOf(files);
+  const before = read();
+  assert.equal(read(), before);
+  makeCertificate(directory.path, 'node');
+  const after = read();
+  assert.notEqual(after.cert, before.cert);
+  assert.equal(after.cert, readFileSync(files.cert, 'utf8'));
+  assert.equal(after.key, readFileSync(files.key, 'utf8'));
 });

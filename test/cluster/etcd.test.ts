@@ -65,6 +65,10 @@ test('a member outlives who started it, is adopted, and is started again when it
   assert.equal(processStartTime(second.pid), undefined);
   await assert.rejects(put(store, 'd', '4'), isUnavailable);
   await assert.rejects(store.list(''), isUnavailable);
+  // who lost his disk must not begin an empty cluster
+  await second.remove();
+  const lost = EtcdMember.open(options, { report: machines.report });
+  await assert.rejects(lost, (error) => kindOf(error) === 'not-found');
 });
 
 test('killed in the middle of writes again and again, etcd keeps what it acknowledged, and a watch sees each once', async () => {
@@ -250,7 +254,7 @@ test('a snapshot is saved whole and private, and restored as a cluster of its ow
 test('a cluster whose quota is used up refuses writes and takes them again when space was freed', async () => {
   await using machines = new EtcdMachines();
   const options = { ...(await machines.machine('one')), quotaBytes: 16 * 1024 * 1024 };
-  const first = machines.kept(await EtcdMember.open(options, { report: machines.report }));
+  const first = machines.kept(await EtcdMember.found(options, { report: machines.report }));
   await first.ready(limit());
   using store = machines.store(['one']);
   const until = limit();

@@ -6,7 +6,7 @@ const options: EtcdMemberOptions = {
   ...{ directory: '/data/etcd', name: 'n1' },
   ...{ clientUrl: 'https://10.0.0.1:2379', peerUrl: 'https://10.0.0.1:2380' },
 };
-const birth = { state: 'existing', cluster: 'n1=https://10.0.0.1:2380' } as const;
+const birth = { state: 'existing', cluster: 'n1=https://10.0.0.1:2380', token: 't' } as const;
 
 test('a member with certificates asks everyone for theirs', () => {
   const tls = { ca: '/ca', cert: '/cert', key: '/key' };

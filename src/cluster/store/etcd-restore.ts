@@ -1,7 +1,7 @@
 import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { runCommand } from '#engine/runtime/process-launcher.ts';
 import { conflict, invalid, kindOf, unavailable } from '#model/errors.ts';
-import { dataDirectory, type EtcdMemberOptions } from './etcd-arguments.ts';
+import { dataDirectory, type EtcdMemberOptions, newCluster } from './etcd-arguments.ts';
 import { hasData } from './etcd-member.ts';
 
 /**
@@ -14,9 +14,10 @@ export async function restoreSnapshot(o: EtcdMemberOptions, file: string): Promi
   mkdirSync(o.directory, { recursive: true, mode: 0o700 });
   const partial = `${dataDirectory(o)}.restoring`;
   rmSync(partial, { recursive: true, force: true });
-  const cluster = ['--name', o.name, '--initial-cluster', `${o.name}=${o.peerUrl}`];
+  const { cluster, token } = newCluster(o);
   const { code, stderr } = await etcdctl([
-    ...['snapshot', 'restore', file, '--data-dir', partial, ...cluster],
+    ...['snapshot', 'restore', file, '--data-dir', partial, '--name', o.name],
+    ...['--initial-cluster', cluster, '--initial-cluster-token', token],
     ...['--initial-advertise-peer-urls', o.peerUrl],
   ]);
   if (code !== 0) {
