@@ -2,10 +2,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { startCloud } from './start-cloud.ts';
 
 /**
  * `npm start`: a daemon with its defaults, the example deployed on it, a table of what runs; Ctrl-C takes everything away again,
- * the example's volume included. Arguments are given to the daemon, so that a second one can run elsewhere.
+ * the example's volume included. Arguments are given to the daemon, so that a second one can run elsewhere; with `--nodes` it is a
+ * cluster instead.
  */
 const ROOT = join(import.meta.dirname, '..');
 const DROVER = join(ROOT, 'bin', 'drover');
@@ -93,4 +95,6 @@ async function exitCode(child: ReturnType<typeof spawn>): Promise<number> {
   return typeof code === 'number' ? code : 1;
 }
 
-process.exitCode = await main(process.argv.slice(2));
+const args = process.argv.slice(2);
+const isCloud = args.some((arg) => /^--nodes(=|$)/.test(arg));
+process.exitCode = await (isCloud ? startCloud(args) : main(args));

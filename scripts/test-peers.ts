@@ -9,26 +9,37 @@ const PEERS: readonly (readonly [name: string, command: string])[] = [
   ['git', 'git'],
 ];
 
+/** Packages of which only the program is taken: most come with a service that listens on the machine. */
+const UNPACKED: readonly (readonly [name: string, command: string])[] = [
+  ['docker-registry', 'docker-registry'],
+  ['etcd-server', 'etcd'],
+  ['etcd-client', 'etcdctl'],
+];
+
 /**
- * Makes sure that the programs are there that tests push to and pull from. docker-registry comes with a service that listens on the
- * machine, so its program alone is taken out of its package, into `directory`. Gives an exit code.
+ * Makes sure that the programs are there that tests have as the other end; those that would come with a service are unpacked into
+ * `directory`. Gives an exit code.
  */
 export function installPeers(directory: string): number {
   const missing = PEERS.filter(([, command]) => !isThere(command)).map(([name]) => name);
-  const registry = join(directory, 'usr/bin/docker-registry');
-  const wantsRegistry = !isThere('docker-registry') && !existsSync(registry);
-  if (missing.length === 0 && !wantsRegistry) return 0;
-  console.log(
-    `installing what the tests talk to: ${[...missing, ...(wantsRegistry ? ['docker-registry'] : [])].join(' ')}`,
-  );
+  const unpacked = UNPACKED.filter(
+    ([, command]) => !isThere(command) && !existsSync(join(directory, 'usr/bin', command)),
+  ).map(([name]) => name);
+  if (missing.length === 0 && unpacked.length === 0) return 0;
+  console.log(`installing what the tests talk to: ${[...missing, ...unpacked].join(' ')}`);
   if (apt(['update', '-q']) !== 0) return 1;
   if (missing.length > 0 && apt(['install', '-yq', '--no-install-recommends', ...missing]) !== 0) return 1;
-  if (!wantsRegistry) return 0;
+  for (const name of unpacked) if (unpack(name, directory) !== 0) return 1;
+  return 0;
+}
+
+/** Takes a package apart without installing it. */
+function unpack(name: string, directory: string): number {
   const packages = join(directory, 'packages');
   mkdirSync(packages, { recursive: true });
   try {
-    if (apt(['download', '-q', 'docker-registry'], packages) !== 0) return 1;
-    const [file = ''] = readdirSync(packages).filter((name) => name.startsWith('docker-registry'));
+    if (apt(['download', '-q', name], packages) !== 0) return 1;
+    const [file = ''] = readdirSync(packages).filter((entry) => entry.startsWith(name));
     const done = spawnSync('dpkg-deb', ['-x', join(packages, file), directory], { stdio: 'inherit' });
     return done.status ?? 1;
   } finally {

@@ -177,7 +177,7 @@ function stateView(record: ContainerRecord): object {
 
 /** Empty when the image is gone, which a container outlives. */
 function lowerDirs(record: ContainerRecord, parts: EngineParts): string[] {
-  const image = parts.images.list().find((candidate) => candidate.id === record.imageId);
+  const image = parts.images.withId(record.imageId);
   return image === undefined ? [] : parts.layers.lowerDirs(image.configuration.rootfs.diff_ids);
 }
 

@@ -1,4 +1,4 @@
-import type { ContainerRecord, HostConfig, Ulimit } from '#model/container.ts';
+import type { ContainerRecord } from '#model/container.ts';
 import { invalid } from '#model/errors.ts';
 import type { Call } from './call.ts';
 import { createSchema, updateSchema } from './container-request.ts';
@@ -74,7 +74,7 @@ function imageNames(parts: EngineParts): (record: ContainerRecord) => string {
 
 async function sizesOf(record: ContainerRecord, parts: EngineParts): Promise<Sizes> {
   const writable = await parts.filesystems.writableSize(record.id);
-  const image = parts.images.list().find((candidate) => candidate.id === record.imageId);
+  const image = parts.images.withId(record.imageId);
   return { SizeRw: writable, SizeRootFs: writable + (image?.size ?? 0) };
 }
 
@@ -86,18 +86,9 @@ async function create(call: Call): Promise<void> {
   const { id, warnings } = await call.parts.containers.create({
     name,
     ...request,
-    hostConfig: withDefaultUlimits(request.hostConfig, call.parts.daemon.defaultUlimits),
     ...(platform === '' ? {} : { platform }),
   });
   call.json(201, { Id: id, Warnings: warnings });
-}
-
-/** The daemon's default limits, where the container sets none of that name. */
-function withDefaultUlimits(asked: Partial<HostConfig>, defaults: readonly Ulimit[]): Partial<HostConfig> {
-  if (defaults.length === 0) return asked;
-  const own = asked.Ulimits ?? [];
-  const missing = defaults.filter(({ Name }) => !own.some((limit) => limit.Name === Name));
-  return { ...asked, Ulimits: [...own, ...missing] };
 }
 
 async function inspect(call: Call): Promise<void> {

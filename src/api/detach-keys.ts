@@ -1,6 +1,6 @@
 import { invalid } from '#model/errors.ts';
 
-export const DEFAULT_DETACH_KEYS = 'ctrl-p,ctrl-q';
+const DEFAULT_DETACH_KEYS = 'ctrl-p,ctrl-q';
 
 /** The bytes of a sequence such as `ctrl-p,ctrl-q` or `a,b`. Empty text is Docker's default. */
 export function parseDetachKeys(text: string): number[] {

@@ -11,7 +11,7 @@ import type { LayerStore } from '#engine/layers/layer-store.ts';
 import type { NetworkStore } from '#engine/networks/network-store.ts';
 import type { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
 import type { VolumeStore } from '#engine/volumes/volume-store.ts';
-import type { Ulimit } from '#model/container.ts';
+import type { GenericResource } from '#model/task-spec.ts';
 import type { ImagePuller } from '#registry/image-puller.ts';
 import type { ImagePusher } from '#registry/image-pusher.ts';
 import type { Registries } from '#registry/registries.ts';
@@ -28,8 +28,7 @@ export interface DaemonFacts {
   readonly operatingSystem: string;
   readonly operatingSystemVersion: string;
   readonly defaultAddressPools: readonly { base: string; size: number }[];
-  /** For containers that set no limit of the same name. */
-  readonly defaultUlimits: readonly Ulimit[];
+  readonly genericResources: readonly GenericResource[];
   readonly debug: boolean;
 }
 

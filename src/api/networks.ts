@@ -29,7 +29,7 @@ function networkView(network: NetworkRecord, containers: Record<string, object>)
     Name: network.Name,
     Id: network.Id,
     Created: network.Created,
-    Scope: 'local',
+    Scope: network.Driver === 'overlay' ? 'swarm' : 'local',
     Driver: network.Driver,
     EnableIPv4: network.EnableIPv4,
     EnableIPv6: network.EnableIPv6,

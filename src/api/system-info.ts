@@ -51,7 +51,7 @@ export function systemInfo(parts: EngineParts): object {
     MemTotal: totalmem(),
     IndexServerAddress: '',
     RegistryConfig: { InsecureRegistryCIDRs: [], IndexConfigs: {}, Mirrors: [] },
-    GenericResources: null,
+    GenericResources: daemon.genericResources.length === 0 ? null : daemon.genericResources,
     DockerRootDir: daemon.dataRoot,
     HttpProxy: '',
     HttpsProxy: '',

@@ -1,5 +1,6 @@
 import { release } from 'node:os';
 import type { CacheRecord } from '#build/build-cache.ts';
+import { hostPlatform } from '#engine/images/image-documents.ts';
 import { directoryBytes } from '#engine/volumes/directory-size.ts';
 import { invalid, notFound } from '#model/errors.ts';
 import type { Call } from './call.ts';
@@ -43,11 +44,6 @@ function ping(call: Call): void {
   call.response.end(body);
 }
 
-/** Go's names for the architectures that Node runs on. */
-export function goArchitecture(): string {
-  return { x64: 'amd64', arm64: 'arm64', ia32: '386' }[process.arch as string] ?? process.arch;
-}
-
 function version(call: Call): void {
   const { runtime } = call.parts;
   const platform = {
@@ -57,7 +53,7 @@ function version(call: Call): void {
     GitCommit: '',
     GoVersion: `none (Node ${process.version})`,
     Os: 'linux',
-    Arch: goArchitecture(),
+    Arch: hostPlatform().architecture,
     KernelVersion: release(),
     BuildTime: '',
   };

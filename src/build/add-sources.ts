@@ -1,10 +1,10 @@
 import { chmodSync, mkdirSync, renameSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { invalid } from '#model/errors.ts';
-import { type BuildCache, cacheKey } from './build-cache.ts';
-import { checkoutGit, isGitAddress, parseGitAddress, resolveGit } from './build-contexts.ts';
+import { cacheKey } from './build-cache.ts';
 import type { BuildDirectory } from './build-filesystems.ts';
-import { downloadTo } from './remote-files.ts';
+import { checkoutGit, isGitAddress, parseGitAddress, resolveGit } from './git-repository.ts';
+import { downloadTo, nameInAddress } from './remote-files.ts';
 
 /** Files that ADD fetches from elsewhere. */
 export interface AddedFiles {
@@ -27,7 +27,6 @@ export async function fetchAddSource(
   source: string,
   o: {
     directory: BuildDirectory;
-    cache: BuildCache;
     signal: AbortSignal;
     epochNs: bigint | undefined;
     keepGitDirectory: boolean;
@@ -54,7 +53,7 @@ export async function fetchAddSource(
     utimesSync(join(target, own), modified, modified);
     return { digest: fetched.digest, name: own };
   };
-  const name = decodeURIComponent(new URL(source).pathname.split('/').pop() ?? '');
+  const name = nameInAddress(source);
   if (checksum !== undefined && name !== '') {
     return {
       key: checksum,
@@ -79,9 +78,9 @@ export async function fetchAddSource(
 
 async function gitSource(
   source: string,
-  o: { directory: BuildDirectory; epochNs: bigint | undefined; keepGitDirectory: boolean; checksum?: string },
+  o: { directory: BuildDirectory; signal: AbortSignal; keepGitDirectory: boolean; checksum?: string },
 ): Promise<AddedFiles> {
-  const commit = await resolveGit(source);
+  const commit = await resolveGit(source, o.signal);
   if (o.checksum !== undefined && !commit.startsWith(o.checksum.replace(/^sha1:/, '')))
     throw invalid(`${source} is at commit ${commit}, not ${o.checksum}`);
   const { subdirectory } = parseGitAddress(source);
@@ -92,8 +91,11 @@ async function gitSource(
     unpacks: false,
     files: async () => {
       const target = o.directory.path('data', 'git');
-      await checkoutGit(source, target, { commit, keepGitDirectory: o.keepGitDirectory });
-      return join(target, subdirectory);
+      return await checkoutGit(source, target, {
+        commit,
+        keepGitDirectory: o.keepGitDirectory,
+        signal: o.signal,
+      });
     },
   };
 }

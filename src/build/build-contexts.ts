@@ -1,22 +1,11 @@
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  readSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readSync, renameSync, statSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { completeFile, type LayerWorkers, spool } from '#engine/layers/layer-workers.ts';
-import { resolveInRoot } from '#engine/layers/resolve-in-root.ts';
-import { runCommand } from '#engine/runtime/process-launcher.ts';
 import { RootedDirectory } from '#linux/rooted-directory.ts';
-import { invalid, messageOf, notFound, unavailable } from '#model/errors.ts';
+import { invalid, notFound } from '#model/errors.ts';
 import type { BuildDirectory } from './build-filesystems.ts';
 import type { ContextSource } from './build-request.ts';
+import { checkoutGit, isGitAddress } from './git-repository.ts';
 import { downloadTo } from './remote-files.ts';
 
 /** Files that a build may copy from. */
@@ -61,16 +50,17 @@ export async function openContext(
 
 /** The patterns that keep files out: those beside the Dockerfile, or the context's own. */
 export function ignorePatterns(root: string, dockerfile: string): string[] {
+  using directory = new RootedDirectory(root);
   for (const name of [`${dockerfile}.dockerignore`, '.dockerignore']) {
-    const file = resolveInRoot(root, name);
-    if (file === undefined || !statSync(file).isFile()) continue;
-    if (statSync(file).size > LARGEST_IGNORE) throw invalid(`${name} is larger than 1 MiB`);
-    return parseIgnore(readFileSync(file, 'utf8'));
+    const data = directory.readFile(name, LARGEST_IGNORE);
+    if (data === undefined) continue;
+    if (data.length > LARGEST_IGNORE) throw invalid(`${name} is larger than 1 MiB`);
+    return parseIgnore(data.toString('utf8'));
   }
   return [];
 }
 
-export function parseIgnore(text: string): string[] {
+function parseIgnore(text: string): string[] {
   return text
     .replace(/^\uFEFF/, '')
     .split(/\r?\n/)
@@ -86,19 +76,10 @@ export function parseIgnore(text: string): string[] {
 /** A file of a context as text, links resolved inside; `not-found` names it. */
 export function readContextFile(root: string, path: string, limit: number): string {
   using directory = new RootedDirectory(root);
-  let fd: number;
-  try {
-    fd = directory.openForRead(path);
-  } catch (cause) {
-    throw notFound(`failed to read dockerfile: ${path} is not in the build context`, { cause });
-  }
-  try {
-    const data = readFileSync(fd);
-    if (data.length > limit) throw invalid(`${path} is larger than ${limit} bytes`);
-    return data.toString('utf8');
-  } finally {
-    closeSync(fd);
-  }
+  const data = directory.readFile(path, limit);
+  if (data === undefined) throw notFound(`failed to read dockerfile: ${path} is not in the build context`);
+  if (data.length > limit) throw invalid(`${path} is larger than ${limit} bytes`);
+  return data.toString('utf8');
 }
 
 async function unpackArchive(
@@ -136,28 +117,15 @@ function isPlainArchive(head: Buffer): boolean {
   return head.toString('latin1', 257, 262) === 'ustar';
 }
 
-/** Whether an address means a git repository, as docker build takes it. */
-export function isGitAddress(url: string): boolean {
-  return (
-    /^(git|ssh):\/\//.test(url) ||
-    /^[\w.-]+@[\w.-]+:/.test(url) ||
-    /^https?:\/\/[^#?]+\.git(#|$|\?)/.test(url) ||
-    /^(https?:\/\/)?github\.com\/[^/]+\/[^/]+(#|$)/.test(url) ||
-    /^file:\/\/[^#]+\.git(#|$)/.test(url)
-  );
-}
-
 async function openRemote(
   url: string,
   o: { directory: BuildDirectory; workers: LayerWorkers; signal: AbortSignal },
 ): Promise<string> {
   if (isGitAddress(url)) {
-    const target = o.directory.path('data', 'git');
-    const { subdirectory } = parseGitAddress(url);
-    await checkoutGit(url, target, { keepGitDirectory: false });
-    const root = resolveInRoot(target, subdirectory);
-    if (root === undefined) throw notFound(`${subdirectory} is not in ${url}`);
-    return root;
+    return await checkoutGit(url, o.directory.path('data', 'git'), {
+      keepGitDirectory: false,
+      signal: o.signal,
+    });
   }
   const file = o.directory.path('data', 'download');
   await downloadTo(url, file, { signal: o.signal });
@@ -169,83 +137,4 @@ async function openRemote(
   mkdirSync(root);
   renameSync(file, join(root, 'Dockerfile'));
   return root;
-}
-
-export function parseGitAddress(url: string): {
-  repository: string;
-  reference: string;
-  subdirectory: string;
-} {
-  const [address = '', fragment = ''] = url.split('#');
-  const [reference = '', subdirectory = ''] = fragment.split(':');
-  const repository = /^github\.com\//.test(address) ? `https://${address}` : address;
-  return { repository, reference, subdirectory };
-}
-
-/** The commit that a git address means now. */
-export async function resolveGit(url: string): Promise<string> {
-  const { repository, reference } = parseGitAddress(url);
-  if (/^[0-9a-f]{40}$/.test(reference)) return reference;
-  const wanted = reference === '' ? 'HEAD' : reference;
-  const { stdout } = await git([
-    'ls-remote',
-    '--',
-    repository,
-    wanted,
-    `refs/heads/${wanted}`,
-    `refs/tags/${wanted}^{}`,
-  ]);
-  const lines = stdout.trim().split('\n').filter(Boolean);
-  // A tag's own commit stands on the line with ^{}.
-  const peeled = lines.find((line) => line.endsWith('^{}')) ?? lines[0];
-  const commit = peeled?.split(/\s/)[0];
-  if (commit === undefined || !/^[0-9a-f]{40}$/.test(commit))
-    throw notFound(`${repository} has no branch, tag or commit ${wanted}`);
-  return commit;
-}
-
-/** Fetches a git address into a new directory; submodules come with it. */
-export async function checkoutGit(
-  url: string,
-  target: string,
-  o: { keepGitDirectory: boolean; commit?: string },
-): Promise<string> {
-  const { repository, reference } = parseGitAddress(url);
-  mkdirSync(target, { recursive: true, mode: 0o755 });
-  const commit = o.commit ?? (await resolveGit(url));
-  await git(['-C', target, 'init', '--quiet']);
-  await git(['-C', target, 'remote', 'add', 'origin', repository]);
-  const wanted = reference === '' || /^[0-9a-f]{40}$/.test(reference) ? commit : reference;
-  try {
-    await git(['-C', target, 'fetch', '--quiet', '--depth=1', 'origin', commit]);
-  } catch {
-    // Servers of old give out names only.
-    await git(['-C', target, 'fetch', '--quiet', '--tags', 'origin', wanted]);
-  }
-  await git(['-C', target, 'checkout', '--quiet', commit]);
-  await git(['-C', target, 'submodule', 'update', '--quiet', '--init', '--recursive', '--depth=1']);
-  if (!o.keepGitDirectory) rmSync(join(target, '.git'), { recursive: true, force: true });
-  return commit;
-}
-
-async function git(args: readonly string[]): Promise<{ stdout: string }> {
-  let result: Awaited<ReturnType<typeof runCommand>>;
-  try {
-    // No hooks, no helpers of the host's user: what is fetched decides nothing.
-    result = await runCommand('git', [
-      '-c',
-      'core.hooksPath=/dev/null',
-      '-c',
-      'protocol.ext.allow=never',
-      ...args,
-    ]);
-  } catch (cause) {
-    throw unavailable(`git is needed for this build context: ${messageOf(cause)}`, {
-      cause,
-      hint: 'Install it with: apt-get install git',
-    });
-  }
-  if (result.code !== 0)
-    throw invalid(`git ${args.find((arg) => /^[a-z]/.test(arg)) ?? ''}: ${result.stderr.trim()}`);
-  return { stdout: result.stdout };
 }

@@ -7,7 +7,7 @@ import {
   parsePlatform,
 } from '#engine/images/image-documents.ts';
 import { DEFAULT_PATH } from '#engine/images/image-settings.ts';
-import { parseReference } from '#engine/images/reference.ts';
+import { parseReference, referenceKey } from '#engine/images/reference.ts';
 import type { LayerStore } from '#engine/layers/layer-store.ts';
 import { DroverError, invalid, kindOf } from '#model/errors.ts';
 import type { Image, ImageLineage } from '#model/image.ts';
@@ -17,12 +17,12 @@ import { type BuildContext, ignorePatterns, openContext, readContextFile } from 
 import type { BuildDirectory } from './build-filesystems.ts';
 import type { BuildProgress } from './build-progress.ts';
 import type { BuildRequest, ContextSource } from './build-request.ts';
-import { type BuildStage, planStages, problemsOf, type StagePlan } from './build-stages.ts';
+import { type BuildStage, findStage, planStages, problemsOf, type StagePlan } from './build-stages.ts';
 import type { CacheMounts } from './cache-mounts.ts';
 import type { CacheTransfer } from './cache-transfer.ts';
 import { type Instruction, type ParsedDockerfile, parseDockerfile } from './dockerfile-parser.ts';
 import { StageBuilder } from './stage-builder.ts';
-import type { SourceFiles, StageParts } from './stage-parts.ts';
+import { contextFiles, type SourceFiles, type StageParts } from './stage-parts.ts';
 import { filesKey, type StageState } from './stage-state.ts';
 import type { StepContainers } from './step-container.ts';
 
@@ -183,12 +183,9 @@ export class BuildRun {
     const reference = named === undefined ? stage.base : named.reference;
     const { image, digest } = await this.#baseImage(reference, stage.from, file, platform, stage);
     const { configuration } = image;
+    const parsed = parseReference(reference);
     const lineage: ImageLineage = {
-      baseName:
-        parseReference(reference).name +
-        (parseReference(reference).digest === undefined
-          ? `:${parseReference(reference).tag ?? 'latest'}`
-          : ''),
+      baseName: parsed.digest === undefined ? referenceKey(parsed) : parsed.name,
       baseDigest: digest,
       baseImageId: image.id,
       baseLayers: configuration.rootfs.diff_ids.length,
@@ -257,16 +254,9 @@ export class BuildRun {
   ): Promise<SourceFiles> {
     const named = this.#namedContext(name);
     if (named !== undefined && named.kind !== 'image') {
-      const context = await this.#context(name, named);
-      return {
-        root: () => context.root,
-        ignore: context.ignore,
-        contentKey: undefined,
-        keepsOwners: false,
-        isStable: context.isStable,
-      };
+      return contextFiles(await this.#context(name, named));
     }
-    const found = named === undefined ? stageByName(plan, name) : undefined;
+    const found = named === undefined ? findStage(plan.stages, name) : undefined;
     if (found !== undefined) {
       const state = await this.#stages.get(found.index);
       if (state !== undefined) return this.#layerFiles(state.diffIds, filesKey(state));
@@ -286,13 +276,6 @@ export class BuildRun {
       isStable: false,
     };
   }
-}
-
-function stageByName(plan: StagePlan, name: string): BuildStage | undefined {
-  return (
-    plan.stages.find((stage) => stage.name === name.toLowerCase()) ??
-    (/^\d+$/.test(name) ? plan.stages[Number(name)] : undefined)
-  );
 }
 
 function normalName(name: string): string | undefined {

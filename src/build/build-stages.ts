@@ -1,4 +1,4 @@
-import { invalid } from '#model/errors.ts';
+import { invalid, messageOf } from '#model/errors.ts';
 import type { Instruction, ParsedDockerfile } from './dockerfile-parser.ts';
 import { DockerfileProblem } from './dockerfile-problem.ts';
 import { parseMounts } from './run-mounts.ts';
@@ -61,12 +61,11 @@ export function planStages(file: ParsedDockerfile, options: PlanOptions): StageP
       lines: file.lines,
       place: { line: 1, column: 1, endLine: 1 },
     });
-  const byName = new Map(stages.flatMap((stage) => (stage.name === undefined ? [] : [[stage.name, stage]])));
   for (const stage of stages) {
     if (stage.baseStage !== undefined) stage.needs.add(stage.baseStage);
     for (const { instruction, source } of sourcesOf(file, stage, variables)) {
       if (options.contexts.includes(source)) continue;
-      const found = /^\d+$/.test(source) ? stages[Number(source)] : byName.get(source.toLowerCase());
+      const found = findStage(stages, source);
       if (found === undefined) continue;
       if (found.index >= stage.index)
         throw at(
@@ -137,14 +136,29 @@ export function expandAt(
   text: string,
   variables: Variables,
 ): string {
+  return pointingAt(file, instruction, text, () =>
+    expandWord(text, { variables, escapeToken: file.escapeToken }),
+  );
+}
+
+/** The same as words. */
+export function expandWordsAt(
+  file: ParsedDockerfile,
+  instruction: Instruction,
+  text: string,
+  variables: Variables,
+): string[] {
+  return pointingAt(file, instruction, text, () =>
+    expandWords(text, { variables, escapeToken: file.escapeToken }),
+  );
+}
+
+function pointingAt<T>(file: ParsedDockerfile, instruction: Instruction, text: string, expand: () => T): T {
   try {
-    return expandWord(text, { variables, escapeToken: file.escapeToken });
+    return expand();
   } catch (error) {
-    throw problemsOf(file)(
-      instruction,
-      `failed to process ${JSON.stringify(text)}: ${error instanceof Error ? error.message : ''}`,
-      error,
-    );
+    const message = `failed to process ${JSON.stringify(text)}: ${messageOf(error)}`;
+    throw problemsOf(file)(instruction, message, error);
   }
 }
 
@@ -170,7 +184,7 @@ export function argPairs(
   try {
     words = splitWords(instruction.rest, file.escapeToken);
   } catch (error) {
-    throw problemsOf(file)(instruction, error instanceof Error ? error.message : 'ARG cannot be read', error);
+    throw problemsOf(file)(instruction, messageOf(error), error);
   }
   return words.map((word) => {
     const equals = word.indexOf('=');
@@ -231,13 +245,19 @@ function* sourcesOf(
   }
 }
 
+/** By name, in any case, or by number. */
+export function findStage(stages: readonly BuildStage[], name: string): BuildStage | undefined {
+  return (
+    stages.find((stage) => stage.name === name.toLowerCase()) ??
+    (/^\d+$/.test(name) ? stages[Number(name)] : undefined)
+  );
+}
+
 function findTarget(stages: readonly BuildStage[], target: string | undefined): BuildStage {
   const last = stages.at(-1);
   if (last === undefined) throw invalid('the Dockerfile has no FROM');
   if (target === undefined || target === '') return last;
-  const found =
-    stages.find((stage) => stage.name === target.toLowerCase()) ??
-    (/^\d+$/.test(target) ? stages[Number(target)] : undefined);
+  const found = findStage(stages, target);
   if (found !== undefined) return found;
   const names = stages.flatMap(({ name }) => (name === undefined ? [] : [name]));
   throw invalid(`target stage ${JSON.stringify(target)} could not be found`, {
@@ -254,22 +274,4 @@ function closure(stages: readonly BuildStage[], index: number): number[] {
   };
   visit(index);
   return [...wanted].sort((a, b) => a - b);
-}
-
-/** Words with variables replaced, pointing at the instruction where that fails. */
-export function expandWordsAt(
-  file: ParsedDockerfile,
-  instruction: Instruction,
-  text: string,
-  variables: Variables,
-): string[] {
-  try {
-    return expandWords(text, { variables, escapeToken: file.escapeToken });
-  } catch (error) {
-    throw problemsOf(file)(
-      instruction,
-      `failed to process ${JSON.stringify(text)}: ${error instanceof Error ? error.message : ''}`,
-      error,
-    );
-  }
 }

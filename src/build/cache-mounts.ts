@@ -60,7 +60,7 @@ export class CacheMounts {
     });
     const path = join(this.#directory, name);
     if (!existsSync(path)) await this.#make(path, id, mount, seed);
-    this.#note(path, id);
+    this.#noteUse(path);
     return join(path, 'data');
   }
 
@@ -95,12 +95,16 @@ export class CacheMounts {
     chownSync(data, mount.uid ?? 0, mount.gid ?? 0);
     chmodSync(data, mount.mode ?? 0o755);
     writeFileSync(join(half, 'created'), JSON.stringify({ id, createdAt: new Date().toISOString() }));
+    this.#noteUse(half);
     if (existsSync(path)) rmSync(half, { recursive: true, force: true });
     else renameSync(half, path);
   }
 
-  #note(path: string, id: string): void {
-    writeFileSync(join(path, 'used'), JSON.stringify({ id, usedAt: new Date().toISOString() }));
+  /** Whole or not at all: what is half written would be in the way of every list. */
+  #noteUse(path: string): void {
+    const file = join(path, 'used');
+    writeFileSync(`${file}.new`, JSON.stringify({ usedAt: new Date().toISOString() }));
+    renameSync(`${file}.new`, file);
   }
 
   list(): CacheMountRecord[] {

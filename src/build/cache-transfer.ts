@@ -1,9 +1,18 @@
-import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { digestOf, type Lease } from '#engine/blobs/blob-store.ts';
+import { digestOf, isDigest, type Lease } from '#engine/blobs/blob-store.ts';
 import {
   type Descriptor,
+  ImageIndex,
   ImageManifest,
   OCI_INDEX,
   OCI_LAYER_GZIP,
@@ -12,7 +21,7 @@ import {
 } from '#engine/images/image-documents.ts';
 import type { LayerStore } from '#engine/layers/layer-store.ts';
 import { completeFile } from '#engine/layers/layer-workers.ts';
-import { DroverError, invalid, messageOf } from '#model/errors.ts';
+import { invalid, messageOf, notFound } from '#model/errors.ts';
 import type { BuildCache, CacheRecord } from './build-cache.ts';
 import type { BuildProgress } from './build-progress.ts';
 import type { BuildRequest, CacheReference } from './build-request.ts';
@@ -34,6 +43,9 @@ export interface ArtifactAccess {
   request: BuildRequest;
   signal: AbortSignal;
 }
+
+/** Of a cache in a folder, which is read whole. */
+const LARGEST_DOCUMENT = 64 * 1024 * 1024;
 
 const CACHE_TYPE = 'application/vnd.drover.build-cache.config.v1+json';
 
@@ -259,8 +271,7 @@ function readDocument(
   }
   const image = parseDocument(InlineDocument, config, `image ${what}`);
   const records = image[INLINE_CACHE] ?? [];
-  if (records.length === 0)
-    throw new DroverError('not-found', `${what} carries no cache: build it with --cache-to type=inline`);
+  if (records.length === 0) throw notFound(`${what} carries no cache: build it with --cache-to type=inline`);
   return { records: new Map(records.map((line) => [line.key, line])), layers: image.rootfs.diff_ids };
 }
 
@@ -276,26 +287,22 @@ function describe({ type, attributes }: CacheReference): string {
 
 /** An OCI image layout with one manifest in it. */
 function openFolder(path: string, layers: LayerStore): OpenedCache {
-  const blob = (digest: string): string => join(path, 'blobs', digest.replace(':', '/'));
-  if (!existsSync(join(path, 'index.json'))) throw new DroverError('not-found', `${path} holds no cache`);
-  const index: { manifests?: { digest?: string }[] } = JSON.parse(
-    readFileSync(join(path, 'index.json'), 'utf8'),
-  );
-  const digest = index.manifests?.[0]?.digest ?? '';
-  layers.blobs.path(digest);
-  const manifestData = readFileSync(blob(digest));
-  if (digestOf(manifestData) !== digest) throw invalid(`${path}: the manifest does not have its digest`);
+  if (!existsSync(join(path, 'index.json'))) throw notFound(`${path} holds no cache`);
+  const index = parseDocument(ImageIndex, readSmall(join(path, 'index.json')), `the index of ${path}`);
+  const [described] = index.manifests;
+  if (described === undefined) throw notFound(`${path} holds no cache`);
+  const manifestData = readSmall(blobFile(path, described.digest));
+  if (digestOf(manifestData) !== described.digest)
+    throw invalid(`${path}: the manifest does not have its digest`);
   const manifest = parseDocument(ImageManifest, manifestData, `cache ${path}`);
-  layers.blobs.path(manifest.config.digest);
-  const read = readDocument(readFileSync(blob(manifest.config.digest)), manifest, path);
+  const read = readDocument(readSmall(blobFile(path, manifest.config.digest)), manifest, path);
   return {
     records: read.records,
     bring: async (diffId, lease) => {
       const descriptor = manifest.layers[read.layers.indexOf(diffId)];
       if (descriptor === undefined) throw invalid(`layer ${diffId} is not in the cache ${path}`);
-      layers.blobs.path(descriptor.digest);
       await layers.unpack({
-        source: { path: blob(descriptor.digest), growth: completeFile() },
+        source: { path: blobFile(path, descriptor.digest), growth: completeFile() },
         lease,
         blob: true,
         expectedDiffId: diffId,
@@ -305,17 +312,29 @@ function openFolder(path: string, layers: LayerStore): OpenedCache {
   };
 }
 
+/** Where a layout has a blob. What it says of itself leads nowhere else. */
+function blobFile(layout: string, digest: string): string {
+  if (!isDigest(digest)) throw invalid(`${layout}: ${digest} is no digest`);
+  return join(layout, 'blobs', digest.replace(':', '/'));
+}
+
+/** A document of a layout, whole. */
+function readSmall(file: string): Buffer {
+  if (statSync(file).size > LARGEST_DOCUMENT)
+    throw invalid(`${file} is larger than ${LARGEST_DOCUMENT} bytes`);
+  return readFileSync(file);
+}
+
 function writeFolder(path: string, manifest: Buffer, blobs: readonly Descriptor[], layers: LayerStore): void {
-  const directory = join(path, 'blobs', 'sha256');
-  mkdirSync(directory, { recursive: true });
-  const place = (digest: string): string => join(path, 'blobs', digest.replace(':', '/'));
+  mkdirSync(join(path, 'blobs', 'sha256'), { recursive: true });
   for (const { digest } of blobs) {
-    if (existsSync(place(digest))) continue;
-    copyFileSync(layers.blobs.path(digest), `${place(digest)}.new`);
-    renameSync(`${place(digest)}.new`, place(digest));
+    const file = blobFile(path, digest);
+    if (existsSync(file)) continue;
+    copyFileSync(layers.blobs.path(digest), `${file}.new`);
+    renameSync(`${file}.new`, file);
   }
   const digest = digestOf(manifest);
-  writeFileSync(place(digest), manifest);
+  writeFileSync(blobFile(path, digest), manifest);
   writeFileSync(join(path, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
   const index = {
     schemaVersion: 2,

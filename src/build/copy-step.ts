@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { fileModeChange } from '#engine/layers/file-mode.ts';
 import type { TreeSelection } from '#engine/layers/tree-selection.ts';
-import { resolveUser } from '#engine/runtime/user-lookup.ts';
+import { readUserFiles, resolveUser } from '#engine/runtime/user-lookup.ts';
 import { invalid } from '#model/errors.ts';
 import { type AddedFiles, fetchAddSource, isRemoteSource } from './add-sources.ts';
 import { cacheKey } from './build-cache.ts';
@@ -18,7 +18,6 @@ import {
   writtenIn,
 } from './stage-parts.ts';
 import { filesKey, type StageState } from './stage-state.ts';
-import { readPasswd } from './step-users.ts';
 import { expandKeepingQuotes, type Variables } from './variable-expansion.ts';
 
 /** Carries out COPY and ADD: finds out what is copied, and copies it where nothing has been made of that before. */
@@ -56,7 +55,7 @@ export class CopySteps {
 
   async add(state: StageState, instruction: Instruction): Promise<StageState> {
     const o = await this.#copyOptions(state, instruction);
-    const { directory, cache, signal } = this.#parts;
+    const { directory, signal } = this.#parts;
     const checksum = o.flag('checksum');
     const remote = o.sources.filter(isRemoteSource);
     if (checksum !== undefined && (remote.length !== 1 || o.sources.length !== 1))
@@ -66,7 +65,6 @@ export class CopySteps {
       added.push(
         await fetchAddSource(source, {
           directory,
-          cache,
           signal,
           epochNs: this.#parts.epochNs,
           keepGitDirectory: o.isSet('keep-git-dir'),
@@ -152,7 +150,7 @@ export class CopySteps {
     const files =
       linked && state.diffIds.length === 0
         ? { passwd: '', group: '' }
-        : readPasswd(this.#parts.directory.view(state.diffIds));
+        : readUserFiles(this.#parts.directory.view(state.diffIds));
     const found = resolveUser({ user: chown, groupAdd: [], ...files });
     return {
       uid: found.uid,

@@ -2,18 +2,15 @@ import { createHash } from 'node:crypto';
 import { createWriteStream, rmSync } from 'node:fs';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { cancelled, invalid, messageOf, unavailable } from '#model/errors.ts';
+import { cancelled, DroverError, invalid, messageOf, unavailable } from '#model/errors.ts';
 
 export interface RemoteFile {
   /** `sha256:…` of its bytes. */
   digest: string;
-  size: number;
   /** From the Last-Modified header; milliseconds since the epoch. */
   modifiedMs: number | undefined;
   /** As the server or the address names it. */
   name: string;
-  /** What the server recognises this version by. */
-  etag: string | undefined;
 }
 
 const LARGEST = 16 * 1024 ** 3;
@@ -22,7 +19,7 @@ const LARGEST = 16 * 1024 ** 3;
 export async function downloadTo(
   url: string,
   file: string,
-  o: { signal: AbortSignal; checksum?: string; etag?: string },
+  o: { signal: AbortSignal; checksum?: string },
 ): Promise<RemoteFile> {
   if (!/^https?:\/\//.test(url)) throw invalid(`${url} is no address that can be fetched`);
   let response: Response;
@@ -53,6 +50,7 @@ export async function downloadTo(
   } catch (cause) {
     rmSync(file, { force: true });
     if (o.signal.aborted) throw cancelled('the build was cancelled', { cause });
+    if (cause instanceof DroverError) throw cause;
     throw unavailable(`${url} broke off: ${messageOf(cause)}`, { cause });
   }
   const digest = `sha256:${hash.digest('hex')}`;
@@ -63,14 +61,20 @@ export async function downloadTo(
   const modified = Date.parse(response.headers.get('last-modified') ?? '');
   return {
     digest,
-    size,
     modifiedMs: Number.isNaN(modified) ? undefined : modified,
-    name: fileName(url, response.headers.get('content-disposition')),
-    etag: response.headers.get('etag') ?? undefined,
+    name: saidName(response.headers.get('content-disposition')) ?? nameInAddress(url),
   };
 }
 
-function fileName(url: string, disposition: string | null): string {
-  const said = /filename="?([^";/]+)"?/.exec(disposition ?? '')?.[1];
-  return said ?? decodeURIComponent(new URL(url).pathname.split('/').pop() ?? '');
+function saidName(disposition: string | null): string | undefined {
+  return /filename="?([^";/]+)"?/.exec(disposition ?? '')?.[1];
+}
+
+/** The last part of an address's path; empty where it ends with a slash. `invalid` where it cannot be decoded. */
+export function nameInAddress(url: string): string {
+  try {
+    return decodeURIComponent(new URL(url).pathname.split('/').pop() ?? '');
+  } catch (cause) {
+    throw invalid(`${url} is no address that can be fetched`, { cause });
+  }
 }

@@ -1,3 +1,4 @@
+import { parseByteSize } from '#model/byte-size.ts';
 import { messageOf } from '#model/errors.ts';
 import type { Instruction, ParsedDockerfile } from './dockerfile-parser.ts';
 import { DockerfileProblem } from './dockerfile-problem.ts';
@@ -110,11 +111,9 @@ function natural(key: string, text: string | undefined): number | undefined {
   return Number(text);
 }
 
-const UNITS: Record<string, number> = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
-
 function size(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
-  const match = /^(\d+)([bkmg])?b?$/i.exec(text);
-  if (match === null) throw new Error(`invalid value ${text} for size`);
-  return Number(match[1]) * (UNITS[(match[2] ?? 'b').toLowerCase()] ?? 1);
+  const bytes = parseByteSize(text);
+  if (bytes === undefined) throw new Error(`invalid value ${text} for size`);
+  return bytes;
 }

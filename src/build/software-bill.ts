@@ -3,6 +3,7 @@ import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { resolveInRoot } from '#engine/layers/resolve-in-root.ts';
+import { RootedDirectory } from '#linux/rooted-directory.ts';
 
 export const SPDX_DOCUMENT = 'https://spdx.dev/Document';
 
@@ -24,16 +25,17 @@ const DEEPEST = 24;
 const MOST_PACKAGES = 100_000;
 
 /** The packages that the databases of dpkg, apk and npm in a root file system name. Links are resolved inside. */
-export function findPackages(root: string): FoundPackage[] {
+function findPackages(root: string): FoundPackage[] {
   const found = [...dpkgPackages(root), ...apkPackages(root), ...npmPackages(root)].slice(0, MOST_PACKAGES);
   const unique = new Map(found.map((each) => [`${each.ecosystem}/${each.name}@${each.version}`, each]));
   return [...unique.values()].sort((a, b) => (purlOf(a, undefined) < purlOf(b, undefined) ? -1 : 1));
 }
 
+/** Empty where there is no such file, or one that is too large. */
 function readInside(root: string, path: string, limit: number): string {
-  const file = resolveInRoot(root, path);
-  if (file === undefined || !statSync(file).isFile() || statSync(file).size > limit) return '';
-  return readFileSync(file, 'utf8');
+  using directory = new RootedDirectory(root);
+  const data = directory.readFile(path, limit);
+  return data === undefined || data.length > limit ? '' : data.toString('utf8');
 }
 
 function dpkgPackages(root: string): FoundPackage[] {
@@ -106,13 +108,14 @@ function npmPackages(root: string): FoundPackage[] {
 function npmPackage(file: string): FoundPackage | undefined {
   const stats = lstatSync(file, { throwIfNoEntry: false });
   if (stats === undefined || !stats.isFile() || stats.size > LARGEST_MANIFEST) return undefined;
-  let manifest: { name?: unknown; version?: unknown; license?: unknown };
+  let manifest: { name?: unknown; version?: unknown; license?: unknown } | null;
   try {
     manifest = JSON.parse(readFileSync(file, 'utf8'));
   } catch {
     // A test fixture of some package, as a rule.
     return undefined;
   }
+  if (typeof manifest !== 'object' || manifest === null) return undefined;
   const { name, version, license } = manifest;
   if (typeof name !== 'string' || typeof version !== 'string') return undefined;
   return {
@@ -126,7 +129,7 @@ function npmPackage(file: string): FoundPackage | undefined {
 }
 
 /** The package URL specification's name of a package. */
-export function purlOf(found: FoundPackage, distribution: string | undefined): string {
+function purlOf(found: FoundPackage, distribution: string | undefined): string {
   const { ecosystem, name, version, architecture } = found;
   if (ecosystem === 'npm') return `pkg:npm/${name.replace(/^@/, '%40')}@${encodeURIComponent(version)}`;
   const vendor = distribution ?? (ecosystem === 'deb' ? 'debian' : 'alpine');

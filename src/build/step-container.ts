@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { lstatSync, readdirSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { StreamSession } from '#engine/containers/attach-session.ts';
@@ -14,6 +14,7 @@ import type { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
 import { ociSpecification } from '#engine/runtime/oci-specification.ts';
 import { lookUpUser } from '#engine/runtime/user-lookup.ts';
 import { cgroupMode } from '#linux/cgroups.ts';
+import { RootedDirectory } from '#linux/rooted-directory.ts';
 import {
   type ContainerConfig,
   type ContainerRecord,
@@ -114,6 +115,7 @@ export class StepContainers {
     const session = new StreamSession({ tty: false, stdin: false, stdout: true, stderr: true });
     session.connect(runtime.attach(id));
     const kill = (): void => {
+      // One that has just ended by itself is not there to be killed.
       runtime.kill(id, 9, { all: true }).catch(() => undefined);
     };
     command.signal.addEventListener('abort', kill, { once: true });
@@ -181,12 +183,13 @@ function missingPaths(rootfs: string, destinations: readonly string[]): string[]
   return [...missing].sort((a, b) => b.length - a.length);
 }
 
-/** Takes away what was only there to be mounted on, where the command has not put anything into it. */
+/** Takes away what was only there to be mounted on, where the command has not put anything into it. Links it made lead nowhere else. */
 function removeMountpoints(upper: string, paths: readonly string[]): void {
+  using root = new RootedDirectory(upper);
   for (const path of paths) {
-    const file = join(upper, path);
-    const stats = lstatSync(file, { throwIfNoEntry: false });
-    if (stats?.isFile() === true && statSync(file).size === 0) rmSync(file);
-    else if (stats?.isDirectory() === true && readdirSync(file).length === 0) rmdirSync(file);
+    const status = root.stat(path);
+    if (status === undefined) continue;
+    const isEmpty = status.isFile ? status.size === 0 : status.isDirectory && root.list(path).length === 0;
+    if (isEmpty) root.remove(path);
   }
 }

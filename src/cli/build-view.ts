@@ -75,6 +75,7 @@ class QuietView implements BuildView {
       this.#outputs.set(step, kept);
       kept.push(decode(event.data ?? ''));
     }
+    if (event.kind === 'done') this.#outputs.delete(step);
     if (event.kind === 'failed') this.#failed = step;
   }
 

@@ -1,25 +1,30 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  closeSync,
+  createReadStream,
   createWriteStream,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readFileSync,
+  readSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join, relative, resolve } from 'node:path';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { parseByteSize } from '#model/byte-size.ts';
 import { DroverError, invalid } from '#model/errors.ts';
 import type { BuildRecipe } from '#model/image.ts';
 import type { ApiClient } from './api-client.ts';
 import { makeBuildView, type WireBuildEvent } from './build-view.ts';
-import { registryAuthHeader, registryConfigHeader, registryOf } from './registry-credentials.ts';
-import { TransferView } from './transfer-view.ts';
+import { push } from './image-transfer.ts';
+import { registryConfigHeader } from './registry-credentials.ts';
 
 /** `drover build`'s flags, as commander gives them. */
 export interface BuildFlags {
@@ -179,8 +184,8 @@ async function requestBody(context: string, o: BuildFlags, scratch: Scratch): Pr
     cacheTo: o.cacheTo.map(cacheReference),
     extraHosts: o.addHost,
     entitlements: o.allow,
-    ...(o.memory === undefined ? {} : { memory: parseBytes('memory', o.memory) }),
-    ...(o.shmSize === undefined ? {} : { shmSize: parseBytes('shm-size', o.shmSize) }),
+    ...(o.memory === undefined ? {} : { memory: byteSize('memory', o.memory) }),
+    ...(o.shmSize === undefined ? {} : { shmSize: byteSize('shm-size', o.shmSize) }),
     provenance: o.provenance,
     sbom: o.sbom,
   };
@@ -224,7 +229,7 @@ function place(path: string): object {
 async function standardInput(o: BuildFlags, scratch: Scratch): Promise<ChosenContext> {
   const file = join(scratch.path, 'stdin');
   await pipeline(process.stdin, createWriteStream(file));
-  const head = readFileSync(file).subarray(0, 262);
+  const head = headOf(file);
   const isArchive =
     head.toString('latin1', 257, 262) === 'ustar' ||
     [0x1f8b, 0x425a, 0x28b5, 0xfd37].includes(head.length < 2 ? 0 : head.readUInt16BE(0));
@@ -235,8 +240,19 @@ async function standardInput(o: BuildFlags, scratch: Scratch): Promise<ChosenCon
     };
   const directory = join(scratch.path, 'context');
   mkdirSync(directory);
-  await extract(Readable.from([readFileSync(file)]), directory);
+  await extract(createReadStream(file), directory);
   return { context: place(directory), dockerfile: { path: o.file ?? 'Dockerfile' } };
+}
+
+/** As much of a file as tells an archive from a Dockerfile. */
+function headOf(file: string): Buffer {
+  const head = Buffer.alloc(262);
+  const fd = openSync(file, 'r');
+  try {
+    return head.subarray(0, readSync(fd, head));
+  } finally {
+    closeSync(fd);
+  }
 }
 
 async function extract(archive: Readable, directory: string): Promise<void> {
@@ -244,9 +260,15 @@ async function extract(archive: Readable, directory: string): Promise<void> {
     stdio: ['pipe', 'inherit', 'inherit'],
   });
   const closed = once(tar, 'close');
-  await pipeline(archive, tar.stdin).catch(() => undefined);
-  const [code] = await closed;
-  if (code !== 0) throw invalid(`tar could not unpack into ${directory}`);
+  const failure = await pipeline(archive, tar.stdin).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  const [exitCode] = await closed;
+  if (exitCode !== 0) throw invalid(`tar could not unpack into ${directory}`);
+  // An archive that ends early may look complete to tar; but tar may have enough before it has read all.
+  const reason = failure instanceof Error && 'code' in failure ? failure.code : undefined;
+  if (failure !== undefined && reason !== 'EPIPE' && reason !== 'ERR_STREAM_PREMATURE_CLOSE') throw failure;
 }
 
 function namedContext(text: string): [string, object] {
@@ -318,12 +340,10 @@ function cacheReference(text: string): object {
   return { type, attributes };
 }
 
-const UNITS: Record<string, number> = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
-
-function parseBytes(name: string, text: string): number {
-  const match = /^(\d+)([bkmg])?b?$/i.exec(text);
-  if (match === null) throw invalid(`--${name}: ${text} is no size such as 512m`);
-  return Number(match[1]) * (UNITS[(match[2] ?? 'b').toLowerCase()] ?? 1);
+function byteSize(name: string, text: string): number {
+  const bytes = parseByteSize(text);
+  if (bytes === undefined) throw invalid(`--${name}: ${text} is no size such as 512m`);
+  return bytes;
 }
 
 interface Output {
@@ -374,28 +394,4 @@ async function dropImage(client: ApiClient, result: BuildResult): Promise<void> 
   await client.call('DELETE', `/images/${result.id}`).catch((error: unknown) => {
     if (!(error instanceof DroverError) || error.kind !== 'conflict') throw error;
   });
-}
-
-/** `drover push`. */
-export async function push(client: ApiClient, image: string): Promise<void> {
-  const colon = image.indexOf(':', image.lastIndexOf('/') + 1);
-  const name = colon < 0 ? image : image.slice(0, colon);
-  const tag = colon < 0 ? 'latest' : image.slice(colon + 1);
-  const view = new TransferView();
-  const headers = { 'X-Registry-Auth': 'e30', ...registryAuthHeader(registryOf(image)) };
-  for await (const line of client.post(`/images/${name}/push?tag=${encodeURIComponent(tag)}`, undefined, {
-    headers,
-  }))
-    view.add(line);
-}
-
-/** `drover pull`. */
-export async function pull(client: ApiClient, image: string, o: { platform?: string }): Promise<void> {
-  const query = new URLSearchParams({
-    fromImage: /[:@]/.test(image.slice(image.lastIndexOf('/') + 1)) ? image : `${image}:latest`,
-  });
-  if (o.platform !== undefined) query.set('platform', o.platform);
-  const view = new TransferView();
-  const headers = registryAuthHeader(registryOf(image));
-  for await (const line of client.post(`/images/create?${query}`, undefined, { headers })) view.add(line);
 }

@@ -3,6 +3,7 @@ import { styleText } from 'node:util';
 import { Command, Option } from 'commander';
 import { DroverError, invalid, kindOf, messageOf } from '#model/errors.ts';
 import type { BuildFlags } from './build.ts';
+import { addCloudCommands } from './cloud.ts';
 import type { LoginFlags } from './login.ts';
 import type { ProjectFlags } from './project-files.ts';
 import type { ListedContainer } from './project-state.ts';
@@ -30,7 +31,8 @@ Examples:
   drover build -t app .                   build an image of a Dockerfile
   drover up -d                            run the compose.yaml of this directory
   drover ps --format json                 what runs, for programs
-  drover down -v                          stop it all, volumes too`,
+  drover down -v                          stop it all, volumes too
+  drover cloud up demo --nodes 3          a cluster of three daemons on this machine`,
     );
   root.command('daemon').description('run the daemon (see drover daemon --help)');
   root.command('registry').description('serve a registry on its own (see drover registry --help)');
@@ -49,6 +51,7 @@ Examples:
     });
   addImageCommands(root);
   addProjectCommands(root);
+  addCloudCommands(root);
   root
     .command('version')
     .description("the versions of this program and of the daemon's API")
@@ -128,14 +131,14 @@ Examples:
     .description('pull an image from its registry')
     .option('--platform <os/arch>', 'one of the platforms that it is there for')
     .action(async (image: string, o: { platform?: string }) => {
-      const { pull } = await import('./build.ts');
+      const { pull } = await import('./image-transfer.ts');
       await pull(await connect(root), image, o);
     });
   root
     .command('push <image>')
     .description('push an image to its registry')
     .action(async (image: string) => {
-      const { push } = await import('./build.ts');
+      const { push } = await import('./image-transfer.ts');
       await push(await connect(root), image);
     });
   const image = root.command('image').description('what images are made of');

@@ -56,7 +56,7 @@ export function registryOf(image: string): string {
 }
 
 /** What is known for a registry: from its credential helper, or the file itself. */
-export function credentialsOf(host: string): Credentials | undefined {
+function credentialsOf(host: string): Credentials | undefined {
   const config = readConfig();
   const key = registryKey(host);
   const helper = config.credHelpers?.[host] ?? config.credHelpers?.[key] ?? config.credsStore;

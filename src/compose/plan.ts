@@ -107,7 +107,7 @@ function serviceSteps(
 }
 
 /** Every service after those it depends on; the file's order otherwise. */
-export function dependencyOrder(project: Project, only: readonly string[] = []): Service[] {
+function dependencyOrder(project: Project, only: readonly string[] = []): Service[] {
   const ordered = new Map<string, Service>();
   const visit = (name: string): void => {
     const service = project.services.get(name);

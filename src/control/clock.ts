@@ -4,6 +4,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 export interface Clock {
   /** Milliseconds since the epoch. */
   nowMs(): number;
+  /** Milliseconds since some moment, which only ever grow: for how long something took or lasts, whatever becomes of the date. */
+  monotonicMs(): number;
   /** Resolves after `ms`; rejects with an AbortError when `signal` aborts first. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }
@@ -11,5 +13,6 @@ export interface Clock {
 /** The machine's time. Sleeping does not keep the process alive. */
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
   sleep: (ms, signal) => delay(ms, undefined, { signal, ref: false }),
 };

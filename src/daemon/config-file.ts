@@ -23,12 +23,14 @@ export interface Settings {
   dns?: string[] | undefined;
   group?: string | undefined;
   'default-runtime'?: string | undefined;
+  'cgroup-parent'?: string | undefined;
   'default-ulimits'?: Ulimit[] | undefined;
   labels?: string[] | undefined;
   'registry-mirrors'?: string[] | undefined;
   'registry-addr'?: string | undefined;
   'registry-config'?: string | undefined;
   'insecure-registries'?: string[] | undefined;
+  'node-generic-resources'?: string[] | undefined;
 }
 
 const list = z.array(z.string());
@@ -48,6 +50,7 @@ const fields = {
   dns: list.optional(),
   group: z.string().optional(),
   'default-runtime': z.string().optional(),
+  'cgroup-parent': z.string().optional(),
   'default-ulimits': z
     .record(z.string(), z.strictObject({ Name: z.string().optional(), Soft: z.int(), Hard: z.int() }))
     .transform((limits): Ulimit[] =>
@@ -59,6 +62,7 @@ const fields = {
   'registry-addr': z.string().optional(),
   'registry-config': z.string().optional(),
   'insecure-registries': list.optional(),
+  'node-generic-resources': list.optional(),
 };
 
 const schema: z.ZodType<Settings> = z.object(fields);

@@ -37,13 +37,22 @@ test('defaults', () => {
     group: 'docker',
     groupAsked: false,
     runtime: undefined,
+    cgroupParent: undefined,
     defaultUlimits: [],
     labels: [],
     registryMirrors: [],
     insecureRegistries: [],
+    genericResources: [],
     registryAddress: undefined,
     registryConfig: undefined,
   });
+});
+
+test('a cgroup parent is a path below the root', () => {
+  assert.equal(options(['--cgroup-parent', '/a/b.slice']).cgroupParent, '/a/b.slice');
+  assert.equal(options([], '{"cgroup-parent": "/a"}').cgroupParent, '/a');
+  for (const wrong of ['a', '/', '/a/', '/a/../b', '/..'])
+    assert.throws(() => options(['--cgroup-parent', wrong]), /not a cgroup's path/, wrong);
 });
 
 test('registries', () => {
@@ -70,6 +79,7 @@ test('flags', () => {
     '--default-ulimit=nofile=10:20',
     '--default-ulimit=core=0',
     '--label=a=b',
+    '--node-generic-resource=SSD=3',
   ]);
   assert.deepEqual(read.sockets, ['/b.sock', '/a.sock'].reverse());
   assert.equal(read.pidfile, '/x/drover.pid');
@@ -80,6 +90,7 @@ test('flags', () => {
     { Name: 'nofile', Soft: 10, Hard: 20 },
     { Name: 'core', Soft: 0, Hard: 0 },
   ]);
+  assert.deepEqual(read.genericResources, [{ DiscreteResourceSpec: { Kind: 'SSD', Value: 3 } }]);
 });
 
 test('what is wrong is named', () => {
@@ -97,6 +108,7 @@ test('what is wrong is named', () => {
     ['--default-runtime=kata', /default-runtime kata/],
     ['--default-address-pool=10.0.0.0/8', /default-address-pool/],
     ['--label=a', /label a/],
+    ['--node-generic-resource=GPU', /node-generic-resource GPU/],
   ] as const) {
     assert.throws(() => options([flag]), message);
   }

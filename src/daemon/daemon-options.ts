@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Ulimit } from '#model/container.ts';
 import { invalid, messageOf, notImplemented } from '#model/errors.ts';
+import type { GenericResource } from '#model/task-spec.ts';
 import { type AddressPool, configFileSettings, type Settings } from './config-file.ts';
+import { parseGenericResources } from './generic-resources.ts';
 
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'fatal'] as const;
+const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'fatal'] as const;
 
 /** What the daemon was asked to be, after flags, configuration file and defaults were put together. */
 export interface DaemonOptions {
@@ -26,6 +28,8 @@ export interface DaemonOptions {
   /** False when `group` is only the default, and need not be there. */
   groupAsked: boolean;
   runtime: string | undefined;
+  /** Where containers are in the cgroup tree, such as `/drover`; undefined is a place named after the exec root. */
+  cgroupParent: string | undefined;
   defaultUlimits: Ulimit[];
   labels: string[];
   registryMirrors: string[];
@@ -33,6 +37,8 @@ export interface DaemonOptions {
   registryAddress: string | undefined;
   registryConfig: string | undefined;
   insecureRegistries: string[];
+  /** What the node has that services can reserve. */
+  genericResources: GenericResource[];
 }
 
 export type Command =
@@ -56,12 +62,14 @@ const FLAGS = {
   dns: { type: 'string', multiple: true },
   group: { type: 'string', short: 'G' },
   'default-runtime': { type: 'string' },
+  'cgroup-parent': { type: 'string' },
   'default-ulimit': { type: 'string', multiple: true },
   label: { type: 'string', multiple: true },
   'registry-mirror': { type: 'string', multiple: true },
   'registry-addr': { type: 'string' },
   'registry-config': { type: 'string' },
   'insecure-registry': { type: 'string', multiple: true },
+  'node-generic-resource': { type: 'string', multiple: true },
   teardown: { type: 'boolean' },
   version: { type: 'boolean', short: 'v' },
   help: { type: 'boolean', short: 'h' },
@@ -85,6 +93,7 @@ A container engine that speaks Docker's API. Its flags are dockerd's.
       --dns IP                  name server for containers, may be repeated (default: the host's)
   -G, --group NAME              group that may use the socket (default docker, if there)
       --default-runtime NAME    crun or runc (default: the first that works here)
+      --cgroup-parent PATH      cgroup that containers are in (default: one named after EXEC-ROOT)
       --default-ulimit NAME=SOFT[:HARD]
                                 limit of containers that set none, may be repeated
       --registry-addr ADDRESS   serve a registry of the images here, such as 127.0.0.1:5000
@@ -92,6 +101,8 @@ A container engine that speaks Docker's API. Its flags are dockerd's.
       --registry-mirror URL     stands in for docker.io when pulling, may be repeated
       --insecure-registry HOST  host[:port] or CIDR whose registry need not have verified TLS, may be repeated
       --label KEY=VALUE         label of the daemon, may be repeated
+      --node-generic-resource NAME=VALUE
+                                what services can reserve here: a number (SSD=3) or a name (GPU=UUID1), may be repeated
       --teardown                instead of serving: kill the containers of this data root, remove its networks,
                                 mounts and processes, and end; images, volumes and containers stay on disk
   -v, --version
@@ -121,12 +132,14 @@ export function parseCommand(argv: readonly string[]): Command {
     dns: flags.dns,
     group: flags.group,
     'default-runtime': flags['default-runtime'],
+    'cgroup-parent': flags['cgroup-parent'],
     'default-ulimits': flags['default-ulimit']?.map(parseUlimit),
     labels: flags.label,
     'registry-mirrors': flags['registry-mirror'],
     'registry-addr': flags['registry-addr'],
     'registry-config': flags['registry-config'],
     'insecure-registries': flags['insecure-registry'],
+    'node-generic-resources': flags['node-generic-resource'],
   };
   const settings = merge(asked, readConfigFile(flags['config-file']));
   return { kind: flags.teardown === true ? 'teardown' : 'run', options: checked(settings) };
@@ -192,6 +205,12 @@ function checked(settings: Settings): DaemonOptions {
   if (runtime !== undefined && runtime !== 'crun' && runtime !== 'runc') {
     throw invalid(`default-runtime ${runtime} is neither crun nor runc`);
   }
+  const cgroupParent = settings['cgroup-parent'];
+  if (
+    cgroupParent !== undefined &&
+    (!/^(\/[^/]+)+$/.test(cgroupParent) || /\/\.\.?(\/|$)/.test(cgroupParent))
+  )
+    throw invalid(`cgroup-parent ${cgroupParent} is not a cgroup's path such as /drover`);
   return {
     dataRoot,
     execRoot,
@@ -205,12 +224,14 @@ function checked(settings: Settings): DaemonOptions {
     group: settings.group ?? 'docker',
     groupAsked: settings.group !== undefined,
     runtime,
+    cgroupParent,
     defaultUlimits: settings['default-ulimits'] ?? [],
     labels: (settings.labels ?? []).map(checkLabel),
     registryMirrors: (settings['registry-mirrors'] ?? []).map(checkMirror),
     registryAddress: settings['registry-addr'],
     registryConfig: settings['registry-config'],
     insecureRegistries: settings['insecure-registries'] ?? [],
+    genericResources: parseGenericResources(settings['node-generic-resources'] ?? []),
   };
 }
 

@@ -1,10 +1,11 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { createApiServer } from '#api/api-server.ts';
 import type { EngineParts } from '#api/engine-parts.ts';
 import { PRODUCT_VERSION } from '#api/product.ts';
 import { ImageBuilder } from '#build/image-builder.ts';
+import { TaskFiles } from '#cluster/agent/task-files.ts';
 import { InactiveSwarm } from '#cluster/control/inactive-swarm.ts';
 import type { SwarmMembership } from '#cluster/control/swarm-membership.ts';
 import { BlobStore } from '#engine/blobs/blob-store.ts';
@@ -83,6 +84,10 @@ export async function tearDown(options: DaemonOptions, log: Logger): Promise<und
   parts.filesystems.unmountAll();
   await parts.networks.stop();
   parts.networks.teardown();
+  const files = new TaskFiles(options);
+  for (const taskId of files.tasks()) files.remove(taskId);
+  // what ends single writers has nothing left to end, and goes
+  rmSync(join(options.execRoot, 'fence'), { recursive: true, force: true });
   log.info({ containers: running.length }, 'torn down');
 }
 
@@ -139,6 +144,7 @@ async function startEngine(o: {
       dataRoot,
       log,
       ...(options.runtime === undefined ? {} : { preferred: options.runtime }),
+      ...(options.cgroupParent === undefined ? {} : { cgroupParent: options.cgroupParent }),
     }),
   );
   const networks = new NetworkStore({
@@ -164,6 +170,7 @@ async function startEngine(o: {
     networks,
     volumes,
     runtime,
+    defaultUlimits: options.defaultUlimits,
     log,
   });
   stack.defer(() => containers.stop());
@@ -204,7 +211,7 @@ async function startEngine(o: {
     operatingSystem: system.name,
     operatingSystemVersion: system.version,
     defaultAddressPools: options.defaultAddressPools,
-    defaultUlimits: options.defaultUlimits,
+    genericResources: options.genericResources,
     debug: options.logLevel === 'debug',
   };
   return {

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hasCode } from './system-call-error.ts';
@@ -17,12 +17,6 @@ function hierarchies(): string[] {
   return readdirSync(ROOT, { withFileTypes: true })
     .filter((entry) => entry.isDirectory())
     .map((entry) => join(ROOT, entry.name));
-}
-
-/** Controllers in use, such as `memory` and `pids`. */
-export function cgroupControllers(): string[] {
-  if (cgroupMode() === 'v2') return readFileSync(join(ROOT, 'cgroup.controllers'), 'utf8').trim().split(' ');
-  return hierarchies().map((path) => path.slice(ROOT.length + 1));
 }
 
 /** Processes in a cgroup such as `/drover/ID`, in any hierarchy; empty where it is not there. */
@@ -52,6 +46,43 @@ export function ownCgroupProcesses(): string | undefined {
   return path === undefined ? undefined : join(tree, path, 'cgroup.procs');
 }
 
+/** The same, with those in the cgroups below it. */
+export function cgroupTreeProcesses(path: string): number[] {
+  const below = new Set<string>();
+  for (const hierarchy of hierarchies()) for (const name of children(join(hierarchy, path))) below.add(name);
+  const found = [path, ...below].flatMap((each) =>
+    each === path ? cgroupProcesses(path) : cgroupTreeProcesses(join(path, each)),
+  );
+  return [...new Set(found)];
+}
+
+/**
+ * Moves this process to a cgroup, made where it is not there, and back when disposed of: what is started in between is born there,
+ * and so cannot get away. On v1 and hybrids that is one hierarchy only, where no controller has a say in it.
+ */
+export function enterCgroup(path: string): Disposable {
+  const tree = processTree();
+  const memberships = readFileSync('/proc/self/cgroup', 'utf8').trim().split('\n');
+  const own = memberships.find((line) => line.startsWith(tree.membership))?.slice(tree.membership.length);
+  const directory = join(tree.mountedAt, path);
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, 'cgroup.procs'), String(process.pid));
+  return {
+    [Symbol.dispose]: () =>
+      writeFileSync(join(tree.mountedAt, own ?? '/', 'cgroup.procs'), String(process.pid)),
+  };
+}
+
+/** The hierarchy that tells processes apart: the unified one, or on v1 that of systemd, which has no controller. */
+function processTree(): { mountedAt: string; membership: string } {
+  if (cgroupMode() === 'v2') return { mountedAt: ROOT, membership: '0::' };
+  if (cgroupMode() === 'hybrid') return { mountedAt: join(ROOT, 'unified'), membership: '0::' };
+  const name = existsSync(join(ROOT, 'systemd')) ? 'systemd' : 'pids';
+  const lines = readFileSync('/proc/self/cgroup', 'utf8').split('\n');
+  const line = lines.find((each) => each.includes(name === 'systemd' ? ':name=systemd:' : `:${name}:`)) ?? '';
+  return { mountedAt: join(ROOT, name), membership: line.slice(0, line.lastIndexOf(':') + 1) };
+}
+
 /** Removes a cgroup and those below it from every hierarchy; what still holds processes is left. */
 export function removeCgroup(path: string): void {
   for (const hierarchy of hierarchies()) removeTree(join(hierarchy, path));
@@ -59,11 +90,19 @@ export function removeCgroup(path: string): void {
 
 function removeTree(directory: string): void {
   try {
-    for (const entry of readdirSync(directory, { withFileTypes: true })) {
-      if (entry.isDirectory()) removeTree(join(directory, entry.name));
-    }
+    for (const name of children(directory)) removeTree(join(directory, name));
     rmdirSync(directory);
   } catch (error) {
     if (!hasCode(error, 'ENOENT', 'EBUSY', 'ENOTEMPTY', 'ENODEV')) throw error;
+  }
+}
+
+function children(directory: string): string[] {
+  try {
+    const entries = readdirSync(directory, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ENODEV')) return [];
+    throw error;
   }
 }

@@ -29,7 +29,7 @@ export function listAttributes(path: string): { name: string; value: Uint8Array 
 }
 
 /** lgetxattr(2); undefined where the file does not have it. */
-export function getAttribute(path: string, name: string): Uint8Array | undefined {
+function getAttribute(path: string, name: string): Uint8Array | undefined {
   const value = Buffer.alloc(LARGEST);
   try {
     const size = libc.lgetxattr(path, path, name, value, value.length);

@@ -228,3 +228,13 @@ export function openat2(fd: number, path: string, flags: number, mode: number, r
   how.writeUInt32LE(resolve, 16);
   return checked('openat2', path, rawSyscall4(437, fd, path, how, how.length));
 }
+
+/** pidfd_open(2): a descriptor of the process itself, whatever becomes of its number. */
+export function pidfdOpen(pid: number): number {
+  return checked('pidfd_open', String(pid), rawSyscall3(434, pid, 0, 0));
+}
+
+/** pidfd_send_signal(2). */
+export function pidfdSendSignal(fd: number, signal: number): void {
+  checked('pidfd_send_signal', '', rawSyscall5(424, fd, signal, null, null, 0));
+}

@@ -1,41 +1,38 @@
 import { closeSync, openSync } from 'node:fs';
-import { isIPv6 } from 'node:net';
-import { attribute, attributeText, nested, parseAttributes, RouteSocket } from './netlink.ts';
+import {
+  addressBytes,
+  formatAddress,
+  formatMac,
+  IFF_UP,
+  IFLA,
+  IFLA_INFO_DATA,
+  IFLA_INFO_KIND,
+  linkHeader,
+  linkIndex,
+  macBytes,
+  NLM_F_CREATE,
+  NLM_F_EXCL,
+  NLM_F_REPLACE,
+  RTM,
+} from './link-messages.ts';
+import { attribute, attributeText, NetlinkSocket, nested, parseAttributes } from './netlink.ts';
 import { inNetworkNamespace } from './network-namespace.ts';
-import { hasCode, SystemCallError } from './system-call-error.ts';
+import { hasCode } from './system-call-error.ts';
 
-const RTM = {
-  newLink: 16,
-  delLink: 17,
-  getLink: 18,
-  setLink: 19,
-  newAddress: 20,
-  getAddress: 22,
-  newRoute: 24,
-  delRoute: 25,
-  getRoute: 26,
-};
 const NLA_F_NESTED = 0x8000;
-const NLM_F_REPLACE = 0x100;
-const NLM_F_EXCL = 0x200;
-const NLM_F_CREATE = 0x400;
-const IFLA = { address: 1, ifname: 3, mtu: 4, master: 10, protocolInfo: 12, linkInfo: 18, netnsFd: 28 };
-const IFLA_INFO_KIND = 1;
-const IFLA_INFO_DATA = 2;
 const IFLA_BRPORT_MODE = 4;
 const VETH_INFO_PEER = 1;
-const IFF_UP = 1;
 const AF_INET = 2;
 const AF_BRIDGE = 7;
 const AF_INET6 = 10;
 const IFA_F_NODAD = 2;
-const ENODEV = 19;
 
 /** A network interface (rtnetlink(7), ifinfomsg). */
 export interface Link {
   index: number;
   name: string;
   mac: string;
+  mtu: number;
   up: boolean;
   /** `bridge`, `veth`, …; empty for hardware. */
   kind: string;
@@ -45,20 +42,19 @@ export interface Link {
 
 /** The interfaces of the current network namespace. */
 export function listLinks(): Link[] {
-  using route = new RouteSocket();
+  using route = new NetlinkSocket();
   return dumpLinks(route);
 }
 
-function dumpLinks(route: RouteSocket): Link[] {
+function dumpLinks(route: NetlinkSocket): Link[] {
   return route.dump('RTM_GETLINK', RTM.getLink, linkHeader(0, 0, 0)).map((body) => {
     const attributes = parseAttributes(body, 16);
     const info = attributes.get(IFLA.linkInfo);
     return {
       index: body.readInt32LE(4),
       name: attributeText(attributes.get(IFLA.ifname)),
-      mac: [...(attributes.get(IFLA.address) ?? [])]
-        .map((byte) => byte.toString(16).padStart(2, '0'))
-        .join(':'),
+      mac: formatMac(attributes.get(IFLA.address)),
+      mtu: attributes.get(IFLA.mtu)?.readUInt32LE(0) ?? 0,
       up: (body.readUInt32LE(8) & IFF_UP) !== 0,
       kind: info === undefined ? '' : attributeText(parseAttributes(info, 0).get(IFLA_INFO_KIND)),
       masterIndex: attributes.get(IFLA.master)?.readUInt32LE(0) ?? 0,
@@ -71,7 +67,7 @@ function dumpLinks(route: RouteSocket): Link[] {
  * the lowest one of its ports, which changes as they come and go, and those who know the old one are cut off for a while.
  */
 export function createBridge(o: { name: string; mac?: string; mtu?: number }): void {
-  using route = new RouteSocket();
+  using route = new NetlinkSocket();
   const payload = Buffer.concat([
     linkHeader(0, 0, 0),
     attribute(IFLA.ifname, o.name),
@@ -83,13 +79,24 @@ export function createBridge(o: { name: string; mac?: string; mtu?: number }): v
 }
 
 export function setLinkUp(name: string): void {
-  using route = new RouteSocket();
+  using route = new NetlinkSocket();
   linkUp(route, linkIndex(route, name));
+}
+
+/** Changes an interface that is there; what is left out stays as it is. */
+export function changeLink(o: { name: string; mtu?: number; bridge?: string }): void {
+  using route = new NetlinkSocket();
+  const payload = Buffer.concat([
+    linkHeader(linkIndex(route, o.name), IFF_UP, IFF_UP),
+    ...(o.mtu === undefined ? [] : [attribute(IFLA.mtu, o.mtu)]),
+    ...(o.bridge === undefined ? [] : [attribute(IFLA.master, linkIndex(route, o.bridge))]),
+  ]);
+  route.request('RTM_NEWLINK', RTM.newLink, 0, payload, o.name);
 }
 
 /** Deletes an interface; one that is not there is success. */
 export function deleteLink(name: string): void {
-  using route = new RouteSocket();
+  using route = new NetlinkSocket();
   try {
     route.request(
       'RTM_DELLINK',
@@ -105,12 +112,23 @@ export function deleteLink(name: string): void {
 
 /** Gives an interface an address in CIDR notation; one it already has is success. */
 export function addAddress(o: { link: string; address: string }): void {
-  using route = new RouteSocket();
+  using route = new NetlinkSocket();
   assignAddress(route, linkIndex(route, o.link), o.address);
 }
 
+/** Takes an address in CIDR notation from an interface; one that it does not have is success. */
+export function removeAddress(o: { link: string; address: string }): void {
+  using route = new NetlinkSocket();
+  try {
+    const payload = addressMessage(linkIndex(route, o.link), o.address);
+    route.request('RTM_DELADDR', RTM.delAddress, 0, payload, o.address);
+  } catch (error) {
+    if (!hasCode(error, 'EADDRNOTAVAIL', 'ENODEV')) throw error;
+  }
+}
+
 export function listAddresses(): { linkIndex: number; address: string }[] {
-  using route = new RouteSocket();
+  using route = new NetlinkSocket();
   return route.dump('RTM_GETADDR', RTM.getAddress, Buffer.alloc(8)).map((body) => {
     const attributes = parseAttributes(body, 8);
     const bytes = attributes.get(2) ?? attributes.get(1) ?? Buffer.alloc(4);
@@ -120,7 +138,7 @@ export function listAddresses(): { linkIndex: number; address: string }[] {
 
 /** Routes of the main table that name an interface; the default route is `0.0.0.0/0`. */
 export function listRoutes(): { destination: string; linkIndex: number }[] {
-  using route = new RouteSocket();
+  using route = new NetlinkSocket();
   const MAIN_TABLE = 254;
   return route.dump('RTM_GETROUTE', RTM.getRoute, Buffer.alloc(12)).flatMap((body) => {
     if (body.readUInt8(4) !== MAIN_TABLE) return [];
@@ -150,7 +168,7 @@ export function attachToNamespace(o: {
   addresses: string[];
   gateway?: string;
 }): void {
-  using host = new RouteSocket();
+  using host = new NetlinkSocket();
   const namespace = openSync(o.namespacePath, 'r');
   try {
     const mtu = o.mtu === undefined ? [] : [attribute(IFLA.mtu, o.mtu)];
@@ -194,22 +212,11 @@ export function attachToNamespace(o: {
  * Lets a bridge send a frame back out of the port that it came in by (hairpin mode): a container that calls its own published
  * port needs it where br_netfilter rewrites frames on the bridge.
  */
-function letReflect(route: RouteSocket, port: string): void {
+function letReflect(route: NetlinkSocket, port: string): void {
   const header = linkHeader(linkIndex(route, port), 0, 0);
   header.writeUInt8(AF_BRIDGE, 0);
   const mode = nested(NLA_F_NESTED | IFLA.protocolInfo, attribute(IFLA_BRPORT_MODE, Buffer.from([1])));
   route.request('RTM_SETLINK', RTM.setLink, 0, Buffer.concat([header, mode]), port);
-}
-
-/** Takes an interface out of a namespace; one that is not there is success. */
-export function detachFromNamespace(o: { namespacePath: string; interfaceName: string }): void {
-  using inside = socketInside(o.namespacePath);
-  try {
-    const payload = Buffer.concat([linkHeader(0, 0, 0), attribute(IFLA.ifname, o.interfaceName)]);
-    inside.request('RTM_DELLINK', RTM.delLink, 0, payload, o.interfaceName);
-  } catch (error) {
-    if (!hasCode(error, 'ENODEV')) throw error;
-  }
 }
 
 export function bringLoopbackUp(namespacePath: string): void {
@@ -231,35 +238,33 @@ export function replaceDefaultRoute(o: { namespacePath: string; gateway: string 
   }
 }
 
-function socketInside(namespacePath: string): RouteSocket {
-  return inNetworkNamespace(namespacePath, () => new RouteSocket());
+function socketInside(namespacePath: string): NetlinkSocket {
+  return inNetworkNamespace(namespacePath, () => new NetlinkSocket());
 }
 
-function linkIndex(route: RouteSocket, name: string): number {
-  const payload = Buffer.concat([linkHeader(0, 0, 0), attribute(IFLA.ifname, name)]);
-  const [link] = route.request('RTM_GETLINK', RTM.getLink, 0, payload, name);
-  if (link === undefined) throw new SystemCallError('RTM_GETLINK', ENODEV, name);
-  return link.readInt32LE(4);
-}
-
-function linkUp(route: RouteSocket, index: number): void {
+function linkUp(route: NetlinkSocket, index: number): void {
   route.request('RTM_NEWLINK', RTM.newLink, 0, linkHeader(index, IFF_UP, IFF_UP), String(index));
 }
 
-function assignAddress(route: RouteSocket, index: number, cidr: string): void {
+function assignAddress(route: NetlinkSocket, index: number, cidr: string): void {
+  const payload = addressMessage(index, cidr);
+  route.request('RTM_NEWADDR', RTM.newAddress, NLM_F_CREATE | NLM_F_REPLACE, payload, cidr);
+}
+
+/** struct ifaddrmsg and the address. */
+function addressMessage(index: number, cidr: string): Buffer {
   const [address = '', prefix = '32'] = cidr.split('/');
-  const bytes = parseAddress(address);
+  const bytes = addressBytes(address);
   const header = Buffer.alloc(8);
   header.writeUInt8(bytes.length === 16 ? AF_INET6 : AF_INET, 0);
   header.writeUInt8(Number(prefix), 1);
   header.writeUInt8(bytes.length === 16 ? IFA_F_NODAD : 0, 2);
   header.writeUInt32LE(index, 4);
-  const payload = Buffer.concat([header, attribute(2, bytes), attribute(1, bytes)]);
-  route.request('RTM_NEWADDR', RTM.newAddress, NLM_F_CREATE | NLM_F_REPLACE, payload, cidr);
+  return Buffer.concat([header, attribute(2, bytes), attribute(1, bytes)]);
 }
 
-function addDefaultRoute(route: RouteSocket, gateway: string): void {
-  const bytes = parseAddress(gateway);
+function addDefaultRoute(route: NetlinkSocket, gateway: string): void {
+  const bytes = addressBytes(gateway);
   const payload = Buffer.concat([routeHeader(bytes.length === 16 ? AF_INET6 : AF_INET), attribute(5, bytes)]);
   route.request(
     'RTM_NEWROUTE',
@@ -268,15 +273,6 @@ function addDefaultRoute(route: RouteSocket, gateway: string): void {
     payload,
     `default via ${gateway}`,
   );
-}
-
-/** struct ifinfomsg. */
-function linkHeader(index: number, flags: number, change: number): Buffer {
-  const header = Buffer.alloc(16);
-  header.writeInt32LE(index, 4);
-  header.writeUInt32LE(flags, 8);
-  header.writeUInt32LE(change, 12);
-  return header;
 }
 
 /** struct rtmsg for a default route of the main table. */
@@ -289,25 +285,4 @@ function routeHeader(family: number): Buffer {
   header.writeUInt8(SCOPE_UNIVERSE, 6);
   header.writeUInt8(UNICAST, 7);
   return header;
-}
-
-function parseAddress(text: string): Buffer {
-  if (!isIPv6(text)) return Buffer.from(text.split('.').map(Number));
-  const [head = '', tail] = text.split('::');
-  const left = head === '' ? [] : head.split(':');
-  const right = tail === undefined || tail === '' ? [] : tail.split(':');
-  const zeros = tail === undefined ? [] : Array<string>(8 - left.length - right.length).fill('0');
-  return Buffer.concat(
-    [...left, ...zeros, ...right].map((group) => Buffer.from(group.padStart(4, '0'), 'hex')),
-  );
-}
-
-function formatAddress(bytes: Buffer): string {
-  if (bytes.length === 4) return bytes.join('.');
-  const groups = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(i * 2).toString(16));
-  return groups.join(':');
-}
-
-function macBytes(mac: string): Buffer {
-  return Buffer.from(mac.replaceAll(':', ''), 'hex');
 }

@@ -9,7 +9,6 @@ const MS_NOEXEC = 8;
 const MS_REMOUNT = 32;
 const MS_BIND = 4096;
 const MS_REC = 16384;
-const MS_PRIVATE = 1 << 18;
 const MNT_DETACH = 2;
 
 /**
@@ -61,14 +60,17 @@ export function mountTmpfs(o: { target: string; options?: string; noExec?: boole
   mount(o.target, 'tmpfs', o.target, 'tmpfs', flags, o.options ?? null);
 }
 
+/**
+ * Mounts a ramfs, nosuid, nodev and noexec: a tmpfs that is never written to swap, and that nothing but its writers bounds.
+ * `options` is `mode=…`.
+ */
+export function mountMemory(o: { target: string; options: string }): void {
+  mount(o.target, 'ramfs', o.target, 'ramfs', MS_NOSUID | MS_NODEV | MS_NOEXEC, o.options);
+}
+
 /** Any other file system by mount(2), for volumes with driver options. */
 export function mountFilesystem(o: { source: string; target: string; type: string; options?: string }): void {
   mount(o.target, o.source, o.target, o.type, 0, o.options ?? null);
-}
-
-/** Keeps what is mounted below `target` from spreading to other mount namespaces. */
-export function makePrivate(target: string): void {
-  mount(target, null, target, null, MS_PRIVATE, null);
 }
 
 /** umount2(2). Succeeds where nothing is mounted. */

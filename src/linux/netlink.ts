@@ -59,14 +59,17 @@ export function attributeText(value: Buffer | undefined): string {
 /** The kernel sends no more than this in one message to a reader that takes it: netlink(7). */
 const MOST_AT_ONCE = 32 * 1024;
 
-/** A NETLINK_ROUTE socket in the network namespace it was opened in; every call is synchronous (rtnetlink(7)). */
-export class RouteSocket implements Disposable {
+/** Number of the part of the kernel that a socket talks to. */
+const PROTOCOLS = { route: 0, netfilter: 12 };
+
+/** A netlink socket in the network namespace it was opened in; every call is synchronous (netlink(7)). */
+export class NetlinkSocket implements Disposable {
   readonly #fd: number;
   readonly #answer = Buffer.allocUnsafeSlow(MOST_AT_ONCE);
   #sequence = 0;
 
-  constructor() {
-    this.#fd = socket('netlink', AF_NETLINK, SOCK_RAW_CLOEXEC, 0);
+  constructor(protocol: keyof typeof PROTOCOLS = 'route') {
+    this.#fd = socket('netlink', AF_NETLINK, SOCK_RAW_CLOEXEC, PROTOCOLS[protocol]);
   }
 
   /** Sends one request, waits for its acknowledgement and gives what came before it; a refusal is a SystemCallError. */

@@ -3,6 +3,7 @@ import koffi from 'koffi';
 const JSON_OUTPUT = 1 << 4;
 
 /** nft's own words about what it refused. */
+/** What nft says of a command that it did not do. */
 export class NftablesError extends Error {
   constructor(message: string) {
     super(message);

@@ -1,4 +1,4 @@
-import { closeSync, fchmodSync, fchownSync, fstatSync, readdirSync, readlinkSync } from 'node:fs';
+import { closeSync, fchmodSync, fchownSync, fstatSync, readdirSync, readSync } from 'node:fs';
 import { basename, dirname as posixDirname } from 'node:path/posix';
 import * as libc from './libc.ts';
 import { hasCode } from './system-call-error.ts';
@@ -18,23 +18,16 @@ const AT_REMOVEDIR = 0x200;
 const RESOLVE_NO_MAGICLINKS = 2;
 const RESOLVE_IN_ROOT = 16;
 const RESOLVE = RESOLVE_NO_MAGICLINKS | RESOLVE_IN_ROOT;
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
-const S_IFLNK = 0o120000;
 
 export interface FileStatus {
-  /** Type and permission bits, as in inode(7). */
-  mode: number;
-  uid: number;
-  gid: number;
   size: number;
+  isFile: boolean;
   isDirectory: boolean;
-  isSymlink: boolean;
 }
 
 /**
  * A directory that nothing leads out of: every path is resolved by openat2(2) with RESOLVE_IN_ROOT, so `..`, absolute names
- * and symbolic links all stay inside, whatever races with it. The last component is never followed, but by `openForRead`.
+ * and symbolic links all stay inside, whatever races with it. The last component is never followed, but by `readFile`.
  * All calls are synchronous and throw SystemCallError.
  */
 export class RootedDirectory implements Disposable {
@@ -65,9 +58,29 @@ export class RootedDirectory implements Disposable {
     );
   }
 
-  /** Follows symbolic links, inside the root; does not wait for the other end of a fifo. */
-  openForRead(path: string): number {
-    return libc.openat2(this.#root, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, RESOLVE);
+  /**
+   * What is in a file, symbolic links followed inside the root; undefined where there is none. Of one that is larger than `limit`
+   * come that many bytes and one more. Devices, which may have no end, and fifos, which may wait, are no files.
+   */
+  readFile(path: string, limit: number): Buffer | undefined {
+    let fd: number;
+    try {
+      fd = libc.openat2(this.#root, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, RESOLVE);
+    } catch (error) {
+      if (hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO')) return undefined;
+      throw error;
+    }
+    try {
+      const stats = fstatSync(fd);
+      if (!stats.isFile()) return undefined;
+      const bytes = Buffer.alloc(Math.min(stats.size, limit + 1));
+      let done = 0;
+      for (let count = -1; count !== 0 && done < bytes.length; done += count)
+        count = readSync(fd, bytes, done, bytes.length - done, done);
+      return bytes.subarray(0, done);
+    } finally {
+      closeSync(fd);
+    }
   }
 
   makeSymlink(target: string, path: string): void {
@@ -117,15 +130,8 @@ export class RootedDirectory implements Disposable {
   stat(path: string): FileStatus | undefined {
     try {
       return this.#withPath(path, (fd) => {
-        const { mode, uid, gid, size } = fstatSync(fd);
-        return {
-          mode,
-          uid,
-          gid,
-          size,
-          isDirectory: (mode & S_IFMT) === S_IFDIR,
-          isSymlink: (mode & S_IFMT) === S_IFLNK,
-        };
+        const stats = fstatSync(fd);
+        return { size: stats.size, isFile: stats.isFile(), isDirectory: stats.isDirectory() };
       });
     } catch (error) {
       if (hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined;
@@ -181,10 +187,6 @@ export class RootedDirectory implements Disposable {
     } finally {
       closeSync(fd);
     }
-  }
-
-  readLink(path: string): string {
-    return this.#at(path, (fd, name) => readlinkSync(`/proc/self/fd/${fd}/${name}`));
   }
 
   /** Runs `work` with the parent directory's descriptor and the last name. */

@@ -11,7 +11,8 @@ export interface NetworkRecord {
   Id: string;
   Name: string;
   Created: string;
-  Driver: 'bridge' | 'host' | 'null';
+  /** `overlay` is the cluster's: what is kept here is this node's part of it. */
+  Driver: 'bridge' | 'host' | 'null' | 'overlay';
   Internal: boolean;
   Attachable: boolean;
   EnableIPv4: boolean;

@@ -30,6 +30,8 @@ export interface NodeDescription {
 export interface NodeStatus {
   State: NodeState;
   Message?: string;
+  /** RFC 3339: since when it is in this state. */
+  since: string;
   /** The address that other nodes reach it at. */
   Addr: string;
 }
@@ -42,4 +44,6 @@ export interface NodeRecord extends ClusterObject {
   ManagerStatus?: { Addr: string };
   /** `host:port` where the node answers other nodes. */
   address: string;
+  /** By network ID: the node's own addresses (CIDR) on networks where it answers, which the allocator gives. */
+  networkAddresses?: Record<string, string>;
 }

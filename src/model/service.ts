@@ -73,6 +73,8 @@ export interface UpdateStatus {
   StartedAt?: string;
   CompletedAt?: string;
   Message?: string;
+  /** The revision that it brings the tasks to; not shown. */
+  revision: number;
 }
 
 /** A service as the store keeps it. */

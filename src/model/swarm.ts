@@ -36,4 +36,6 @@ export interface SwarmRecord extends ClusterObject {
   DataPathPort: number;
   /** Set while the CA is being replaced: the old root is trusted until every node has a certificate of the new one. */
   previousRootCertificate?: string;
+  /** Set as long: the new root signed by the old one, which nodes send along while others trust the old one alone. PEM. */
+  crossSignedRootCertificate?: string;
 }

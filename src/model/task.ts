@@ -47,6 +47,8 @@ export interface TaskStatus {
   State: TaskState;
   Message: string;
   Err?: string;
+  /** RFC 3339, when it came to run (and, with a health check, was healthy). */
+  startedAt?: string;
   ContainerStatus?: TaskContainerStatus;
   PortStatus?: { Ports?: PortConfig[] };
 }
@@ -67,6 +69,8 @@ export interface TaskRecord extends ClusterObject {
   ServiceID: string;
   /** From 1; 0 for tasks of global services, whose place is their node. */
   Slot: number;
+  /** From 1: the how-manieth task in its place it is. */
+  attempt: number;
   /** Empty until it is placed; of global services' tasks from the beginning. */
   NodeID: string;
   DesiredState: DesiredTaskState;
@@ -78,8 +82,10 @@ export interface TaskRecord extends ClusterObject {
   JobIteration?: number;
   /** Not to be started before (RFC 3339): the restart policy's delay. */
   startAfter?: string;
-  /** The task that it takes the place of, which the agent ends first when both are on one node. */
+  /** The task that it takes the place of; while DesiredState is `ready`, it waits for the end of that one. */
   replaces?: string;
+  /** When tasks in this place were restarted before (RFC 3339), as many as the restart policy counts. */
+  restarts?: string[];
   /** Why it is not placed yet, in one sentence, and since when. */
   waiting?: { reason: string; since: string };
 }

@@ -12,7 +12,7 @@ import { uploadBlob } from './blob-upload.ts';
 import { MANIFEST_TYPES, putManifest } from './manifest-transfer.ts';
 import type { RegistryClient } from './registry-client.ts';
 
-export const IN_TOTO = 'application/vnd.in-toto+json';
+const IN_TOTO = 'application/vnd.in-toto+json';
 const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json';
 const EMPTY = Buffer.from('{}');
 

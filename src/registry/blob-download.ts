@@ -1,20 +1,11 @@
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Descriptor } from '#engine/images/image-documents.ts';
 import type { FileGrowth } from '#engine/layers/growing-file.ts';
+import { writeAll } from '#engine/layers/write-all.ts';
 import { invalid, kindOf, unavailable } from '#model/errors.ts';
-import { type RegistryClient, retryDelayMs } from './registry-client.ts';
+import type { RegistryClient } from './registry-client.ts';
 
 /** As often as a transfer may break off without a byte gained before it is given up. */
 const ATTEMPTS = 5;
@@ -74,7 +65,7 @@ export class BlobDownloads {
           done = statSync(file).size;
           failures = done > before ? 1 : failures + 1;
           if (kindOf(error) !== 'unavailable' || failures >= ATTEMPTS) throw error;
-          await sleep(retryDelayMs(failures));
+          await client.pause(failures);
         }
       }
       o.growth.complete();
@@ -110,9 +101,7 @@ export class BlobDownloads {
         if (fresh.length === 0) continue;
         if (done + fresh.length > size)
           throw invalid(`blob ${digest}: the registry sends more than the ${size} bytes its manifest says`);
-        for (let written = 0; written < fresh.length; )
-          written += writeSync(fd, fresh, written, fresh.length - written, done + written);
-        done += fresh.length;
+        done = writeAll(fd, fresh, done);
         o.growth.grown(done);
         o.progress(done);
       }

@@ -1,19 +1,20 @@
 import type { Readable } from 'node:stream';
 import type { BlobStore } from '#engine/blobs/blob-store.ts';
+import type { ByteRange } from './byte-range.ts';
 
 /** Where a registry's content is. Digests are `sha256:…`; what is stored is complete and has its digest. */
 export interface BlobStorage {
   /** Bytes; undefined where there is no such blob. */
   size(digest: string): Promise<number | undefined>;
   /** Bytes `start` to `end`, both included; the whole blob without them. */
-  read(digest: string, range?: { start: number; end: number }): Promise<Readable>;
+  read(digest: string, range?: ByteRange): Promise<Readable>;
   /** The file that holds a blob, where it is one on this machine. */
   file(digest: string): string | undefined;
   /** Takes over a file whose digest was checked. */
   adopt(file: string, digest: string): Promise<void>;
   put(data: Buffer): Promise<string>;
-  /** Removes what `kept` does not name. Gives the bytes. */
-  sweep(kept: () => Iterable<string>): Promise<number>;
+  /** Removes what `kept` does not name. */
+  sweep(kept: () => Iterable<string>): Promise<void>;
 }
 
 /** The engine's own blobs: what an image here has, the registry has too. */
@@ -28,7 +29,7 @@ export class SharedBlobStorage implements BlobStorage {
     return this.#blobs.size(digest);
   }
 
-  async read(digest: string, range?: { start: number; end: number }): Promise<Readable> {
+  async read(digest: string, range?: ByteRange): Promise<Readable> {
     return this.#blobs.read(digest, range);
   }
 
@@ -45,7 +46,7 @@ export class SharedBlobStorage implements BlobStorage {
   }
 
   /** What is kept for the registry the store knows already: the registry is one of its referrers. */
-  async sweep(): Promise<number> {
-    return this.#blobs.sweep();
+  async sweep(): Promise<void> {
+    this.#blobs.sweep();
   }
 }

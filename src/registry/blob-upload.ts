@@ -1,8 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { type Readable, Transform } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { invalid, kindOf } from '#model/errors.ts';
-import { type RegistryClient, retryDelayMs } from './registry-client.ts';
+import type { RegistryClient } from './registry-client.ts';
 
 const ATTEMPTS = 5;
 
@@ -57,7 +56,7 @@ export async function uploadBlob(
     } catch (error) {
       failures = done > before ? 1 : failures + 1;
       if (kindOf(error) !== 'unavailable' || failures >= ATTEMPTS) throw error;
-      await sleep(retryDelayMs(failures));
+      await client.pause(failures);
       const state = await uploadState(client, location, what);
       location = state.location;
       done = state.done;

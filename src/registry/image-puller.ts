@@ -15,7 +15,7 @@ import {
   parsePlatform,
 } from '#engine/images/image-documents.ts';
 import type { ImageStore } from '#engine/images/image-store.ts';
-import { type ImageReference, parseReference } from '#engine/images/reference.ts';
+import type { ImageReference } from '#engine/images/reference.ts';
 import { FileGrowth } from '#engine/layers/growing-file.ts';
 import type { LayerStore } from '#engine/layers/layer-store.ts';
 import { completeFile } from '#engine/layers/layer-workers.ts';
@@ -76,7 +76,7 @@ export class ImagePuller {
     const tag = reference.digest ?? reference.tag ?? 'latest';
     const wanted = request.platform ? parsePlatform(request.platform) : hostPlatform();
     const progress = new TransferProgress(request.report);
-    const before = this.#find(reference)?.id;
+    const before = this.#images.named(reference)?.id;
     const { image, digest } = await this.#registries.use(
       { name: reference.name, actions: 'pull', credentials: request.credentials, signal },
       (client, path) =>
@@ -131,19 +131,6 @@ export class ImagePuller {
     return await this.#registries.use(
       { name: o.reference.name, actions: 'pull', credentials: o.credentials, signal: o.signal },
       fetchTags,
-    );
-  }
-
-  #find(reference: ImageReference): Image | undefined {
-    const text = `${reference.name}${reference.digest === undefined ? `:${reference.tag ?? 'latest'}` : `@${reference.digest}`}`;
-    return this.#images.list().find((image) =>
-      [...image.repoTags, ...image.repoDigests].some((each) => {
-        const parsed = parseReference(each);
-        return (
-          `${parsed.name}${parsed.digest === undefined ? `:${parsed.tag ?? 'latest'}` : `@${parsed.digest}`}` ===
-          text
-        );
-      }),
     );
   }
 

@@ -4,7 +4,7 @@ import type { RegistryCredentials } from './credentials.ts';
 import type { Registries } from './registries.ts';
 
 /** The registry that a login's server address means. */
-export function registryOfAddress(address: string): string {
+function registryOfAddress(address: string): string {
   const bare = address.replace(/^https?:\/\//, '').replace(/\/.*$/, '');
   return bare === '' || bare === 'index.docker.io' || bare === 'registry-1.docker.io' ? 'docker.io' : bare;
 }

@@ -53,11 +53,11 @@ export class RegistryCatalogue implements Disposable {
     this.#database.close();
   }
 
-  repositories(o: { after?: string; limit?: number } = {}): string[] {
-    return this.#all('SELECT name FROM repositories WHERE name > ? ORDER BY name LIMIT ?', [
-      o.after ?? '',
-      o.limit ?? -1,
-    ]).map((row) => String(row['name']));
+  /** In the order of their bytes; those after `after`. */
+  repositories(o: { after?: string } = {}): string[] {
+    return this.#all('SELECT name FROM repositories WHERE name > ? ORDER BY name', [o.after ?? '']).map(
+      (row) => String(row['name']),
+    );
   }
 
   hasRepository(name: string): boolean {
@@ -105,12 +105,6 @@ export class RegistryCatalogue implements Disposable {
     return row === undefined ? undefined : manifestOf(row);
   }
 
-  manifests(repository: string): CataloguedManifest[] {
-    return this.#all('SELECT * FROM manifests WHERE repository = ? ORDER BY digest', [repository]).map(
-      manifestOf,
-    );
-  }
-
   referrers(repository: string, subject: string): CataloguedManifest[] {
     return this.#all(
       'SELECT * FROM manifests WHERE repository = ? AND subject = ? ORDER BY pushed_at, digest',
@@ -144,12 +138,12 @@ export class RegistryCatalogue implements Disposable {
     });
   }
 
-  /** With the tags that mean it; false where there is none. */
-  deleteManifest(repository: string, digest: string): boolean {
-    return transaction(this.#database, () => {
+  /** With the tags that mean it. */
+  deleteManifest(repository: string, digest: string): void {
+    transaction(this.#database, () => {
       this.#run('DELETE FROM tags WHERE repository = ? AND digest = ?', [repository, digest]);
       this.#run('DELETE FROM parts WHERE repository = ? AND manifest = ?', [repository, digest]);
-      return this.#run('DELETE FROM manifests WHERE repository = ? AND digest = ?', [repository, digest]) > 0;
+      this.#run('DELETE FROM manifests WHERE repository = ? AND digest = ?', [repository, digest]);
     });
   }
 
@@ -176,17 +170,8 @@ export class RegistryCatalogue implements Disposable {
     };
   }
 
-  /** A tag that still means what it meant, seen again now. */
-  touchTag(repository: string, name: string): void {
-    this.#run('UPDATE tags SET updated_at = ? WHERE repository = ? AND name = ?', [
-      Date.now(),
-      repository,
-      name,
-    ]);
-  }
-
-  deleteTag(repository: string, name: string): boolean {
-    return this.#run('DELETE FROM tags WHERE repository = ? AND name = ?', [repository, name]) > 0;
+  deleteTag(repository: string, name: string): void {
+    this.#run('DELETE FROM tags WHERE repository = ? AND name = ?', [repository, name]);
   }
 
   putUpload(id: string, repository: string): void {
@@ -206,9 +191,9 @@ export class RegistryCatalogue implements Disposable {
     return this.#all('SELECT id FROM uploads WHERE used_at < ?', [timeMs]).map((row) => String(row['id']));
   }
 
-  /** Unlinks the blobs that no manifest of their repository names and that were linked before `timeMs`. Gives how many. */
-  unlinkUnused(timeMs: number): number {
-    const unlinked = this.#run(
+  /** Unlinks the blobs that no manifest of their repository names and that were linked before `timeMs`. */
+  unlinkUnused(timeMs: number): void {
+    this.#run(
       `DELETE FROM blobs WHERE linked_at < ? AND NOT EXISTS
         (SELECT 1 FROM parts WHERE parts.repository = blobs.repository AND parts.digest = blobs.digest)`,
       [timeMs],
@@ -218,7 +203,6 @@ export class RegistryCatalogue implements Disposable {
         AND NOT EXISTS (SELECT 1 FROM manifests WHERE repository = name)`,
       [],
     );
-    return unlinked;
   }
 
   /** Every digest whose content has to be kept. */

@@ -105,10 +105,7 @@ export class RegistryClient implements Disposable {
         const hopeless =
           kindOf(cause) !== 'unavailable' || attempt >= ATTEMPTS || o.once === true || isAbsent;
         if (hopeless || (wait ?? 0) > LONGEST_WAIT_S) throw cause;
-        const delayMs = wait === undefined ? retryDelayMs(attempt) : wait * 1000;
-        await sleep(delayMs, undefined, { signal: this.#signal }).catch((reason: unknown) => {
-          throw cancelled('the transfer was cancelled', { cause: reason });
-        });
+        await (wait === undefined ? this.pause(attempt) : this.#wait(wait * 1000));
       }
     }
   }
@@ -121,8 +118,21 @@ export class RegistryClient implements Disposable {
         return { response, body: await readAll(response, LARGEST_DOCUMENT, o.what) };
       } catch (error) {
         if (kindOf(error) !== 'unavailable' || attempt >= ATTEMPTS) throw error;
-        await sleep(retryDelayMs(attempt), undefined, { signal: this.#signal });
+        await this.pause(attempt);
       }
+    }
+  }
+
+  /** Before what failed `failures` times is tried again. Ends with the transfer, as `cancelled`. */
+  async pause(failures: number): Promise<void> {
+    await this.#wait(retryDelayMs(failures));
+  }
+
+  async #wait(delayMs: number): Promise<void> {
+    try {
+      await sleep(delayMs, undefined, { signal: this.#signal });
+    } catch (cause) {
+      throw transferCancelled(cause);
     }
   }
 
@@ -228,7 +238,7 @@ export class RegistryClient implements Disposable {
 
   /** One exchange. Addresses away from the registry's own are looked at before they are connected to. */
   async #single(o: RegistryRequest, url: URL, isOwn: boolean): Promise<IncomingMessage> {
-    this.#signal.throwIfAborted();
+    if (this.#signal.aborted) throw transferCancelled(this.#signal.reason);
     const secure = url.protocol === 'https:';
     const body = o.body?.();
     const hostname = url.hostname.replace(/^\[(.*)\]$/, '$1');
@@ -303,7 +313,7 @@ export class RegistryClient implements Disposable {
   }
 
   #connectionError(error: unknown, url: URL, what: string): Error {
-    if (this.#signal.aborted) return cancelled('the transfer was cancelled', { cause: error });
+    if (this.#signal.aborted) return transferCancelled(error);
     if (error instanceof DroverError) return error;
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';
     const isTls = /^(ERR_SSL|ERR_TLS|CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|EPROTO|HPE_)/.test(code);
@@ -344,6 +354,10 @@ class Retriable extends Error {
     this.reason = reason;
     this.waitSeconds = waitSeconds;
   }
+}
+
+function transferCancelled(cause: unknown): DroverError {
+  return cancelled('the transfer was cancelled', { cause });
 }
 
 function basicHeader(o: { username: string; password: string }): string {

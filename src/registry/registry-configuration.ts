@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { invalid, messageOf } from '#model/errors.ts';
+import type { S3Settings } from './s3-blob-storage.ts';
 
 export type RegistryAction = 'pull' | 'push' | 'delete';
 
@@ -41,18 +42,7 @@ export interface RegistryConfiguration {
         ttlSeconds: number;
       }
     | undefined;
-  storage?:
-    | {
-        s3: {
-          endpoint: string;
-          bucket: string;
-          region: string;
-          accessKeyId: string;
-          secretAccessKey: string;
-          prefix: string;
-        };
-      }
-    | undefined;
+  storage?: { s3: S3Settings } | undefined;
   allowDelete: boolean;
 }
 

@@ -1,19 +1,10 @@
 import { createHash, type Hash, randomUUID } from 'node:crypto';
-import {
-  closeSync,
-  createReadStream,
-  existsSync,
-  mkdirSync,
-  openSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, createReadStream, existsSync, mkdirSync, openSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { isDigest } from '#engine/blobs/blob-store.ts';
 import { ImageIndex, ImageManifest, manifestKind, parseDocument } from '#engine/images/image-documents.ts';
+import { writeAll } from '#engine/layers/write-all.ts';
 import { kindOf, messageOf } from '#model/errors.ts';
 import type { BlobStorage } from './blob-storage.ts';
 import type { CataloguedManifest, RegistryCatalogue } from './registry-catalogue.ts';
@@ -65,6 +56,12 @@ export class RegistryContent {
     this.#configuration = o.configuration;
     this.#uploads = join(o.directory, 'uploads');
     mkdirSync(this.#uploads, { recursive: true, mode: 0o700 });
+  }
+
+  /** `NAME_UNKNOWN` where the registry has nothing under the name. */
+  checkRepository(name: string): void {
+    if (!this.catalogue.hasRepository(name))
+      throw new RegistryProblem('NAME_UNKNOWN', `repository name not known to registry: ${name}`);
   }
 
   // -- blobs
@@ -140,10 +137,8 @@ export class RegistryContent {
       for await (const chunk of o.source) {
         const bytes: Buffer = chunk;
         this.#checkQuota(repository, undefined, upload.size + bytes.length);
-        for (let written = 0; written < bytes.length; )
-          written += writeSync(fd, bytes, written, bytes.length - written, upload.size + written);
+        upload.size = writeAll(fd, bytes, upload.size);
         upload.hash.update(bytes);
-        upload.size += bytes.length;
       }
     } catch (error) {
       if (kindOf(error) !== 'internal') throw error;
@@ -235,8 +230,7 @@ export class RegistryContent {
       : this.catalogue.tag(repository, checkedTag(reference))?.digest;
     const found = digest === undefined ? undefined : this.catalogue.manifest(repository, digest);
     if (found !== undefined) return found;
-    if (!this.catalogue.hasRepository(repository))
-      throw new RegistryProblem('NAME_UNKNOWN', `repository name not known to registry: ${repository}`);
+    this.checkRepository(repository);
     throw new RegistryProblem('MANIFEST_UNKNOWN', `manifest unknown: ${repository}:${reference}`);
   }
 
@@ -287,8 +281,8 @@ export class RegistryContent {
     return manifest;
   }
 
-  /** By digest the manifest with its tags, by tag the tag alone. Gives the digest. */
-  deleteManifest(repository: string, reference: string): string {
+  /** By digest the manifest with its tags, by tag the tag alone. */
+  deleteManifest(repository: string, reference: string): void {
     this.#checkDelete();
     const { digest } = this.manifest(repository, reference);
     const tags = reference.includes(':')
@@ -297,14 +291,13 @@ export class RegistryContent {
     for (const { name } of tags) this.#checkTagMoves(repository, name, undefined);
     if (reference.includes(':')) this.catalogue.deleteManifest(repository, digest);
     else this.catalogue.deleteTag(repository, reference);
-    return digest;
   }
 
   // -- housekeeping
 
-  /** Gives up old uploads and removes what no manifest names. Safe beside pushes. Gives the bytes. */
-  async collectGarbage(graceMs: number = GRACE_MS): Promise<number> {
-    const before = Date.now() - graceMs;
+  /** Gives up old uploads and removes what no manifest names. Safe beside pushes. */
+  async collectGarbage(): Promise<void> {
+    const before = Date.now() - GRACE_MS;
     for (const id of this.catalogue.uploadsUsedBefore(before)) {
       if (this.#live.get(id)?.isBusy === true) continue;
       this.#live.delete(id);
@@ -313,13 +306,8 @@ export class RegistryContent {
     }
     this.catalogue.unlinkUnused(before);
     const sweep = this.storage.sweep(() => this.catalogue.digests());
-    this.#sweeping = sweep.catch(() => 0);
-    return await sweep;
-  }
-
-  /** Bytes on disk of an upload, for tests of what a broken one leaves. */
-  uploadSize(id: string): number | undefined {
-    return statSync(this.#uploadPath(id), { throwIfNoEntry: false })?.size;
+    this.#sweeping = sweep.catch(() => undefined);
+    await sweep;
   }
 
   #checkDelete(): void {

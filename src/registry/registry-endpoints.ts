@@ -63,7 +63,7 @@ export function registryEndpoints(
 }
 
 /** Whether `host[:port]` is on the list; loopback always is, as with Docker. */
-export function isInsecure(host: string, list: readonly string[]): boolean {
+function isInsecure(host: string, list: readonly string[]): boolean {
   const name = hostnameOf(host);
   if (name === 'localhost' || (isIP(name) !== 0 && addressClass(name) === 'loopback')) return true;
   return list.some((entry) => {

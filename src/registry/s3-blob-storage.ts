@@ -4,6 +4,7 @@ import { AwsClient } from 'aws4fetch';
 import { digestOf } from '#engine/blobs/blob-store.ts';
 import { unavailable } from '#model/errors.ts';
 import type { BlobStorage } from './blob-storage.ts';
+import type { ByteRange } from './byte-range.ts';
 
 export interface S3Settings {
   /** With scheme: `https://s3.example.org`. */
@@ -39,7 +40,7 @@ export class S3BlobStorage implements BlobStorage {
     return response.status === 404 ? undefined : Number(response.headers.get('content-length'));
   }
 
-  async read(digest: string, range?: { start: number; end: number }): Promise<Readable> {
+  async read(digest: string, range?: ByteRange): Promise<Readable> {
     const headers = range === undefined ? {} : { Range: `bytes=${range.start}-${range.end}` };
     const response = await this.#send('GET', this.#key(digest), { headers });
     if (response.body === null) return Readable.from([]);
@@ -65,27 +66,21 @@ export class S3BlobStorage implements BlobStorage {
     return digest;
   }
 
-  async sweep(kept: () => Iterable<string>): Promise<number> {
+  async sweep(kept: () => Iterable<string>): Promise<void> {
     const prefix = `${this.#settings.prefix}blobs/sha256/`;
-    const listed: { key: string; size: number }[] = [];
+    const listed: string[] = [];
     let token: string | undefined;
     do {
       const query = new URLSearchParams({ 'list-type': '2', prefix });
       if (token !== undefined) query.set('continuation-token', token);
       const text = await (await this.#send('GET', `?${query}`, {})).text();
       for (const [, item = ''] of text.matchAll(/<Contents>(.*?)<\/Contents>/gs))
-        listed.push({ key: tagOf(item, 'Key') ?? '', size: Number(tagOf(item, 'Size')) });
+        listed.push(tagOf(item, 'Key') ?? '');
       token = tagOf(text, 'NextContinuationToken');
     } while (token !== undefined);
     // Asked for last, so that what came meanwhile is in it.
     const names = new Set([...kept()].map((digest) => this.#key(digest)));
-    let bytes = 0;
-    for (const { key, size } of listed) {
-      if (names.has(key)) continue;
-      await this.#send('DELETE', key, { accept: [404] });
-      bytes += size;
-    }
-    return bytes;
+    for (const key of listed) if (!names.has(key)) await this.#send('DELETE', key, { accept: [404] });
   }
 
   async #putPart(key: string, file: string, start: number, length: number): Promise<string> {

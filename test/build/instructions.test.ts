@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -310,6 +310,17 @@ test('git as a context and as a source', () => {
     project.run([], 'sh', '-c', 'cat /one/tracked /two/tracked; ls -A /two'),
     'onetwoDockerfile\ntracked',
   );
+  // A part of a repository is looked for inside of it, whatever it is called and links to.
+  const outside = join(host.directory, 'outside');
+  mkdirSync(outside);
+  writeFileSync(join(outside, 'kept'), 'not for images');
+  symlinkSync(outside, join(repository, 'link'));
+  git('add', '.');
+  git('commit', '-qm', 'three');
+  for (const part of ['link', `../../../../../../../..${outside}`]) {
+    project.write('Dockerfile', `FROM bb\nADD file://${repository}#main:${part} /part\n`);
+    project.fails(/Dockerfile:2:1: .*is not in file:/);
+  }
 });
 
 test('docker build, the classic client: streams, exit codes, quiet, standard input', () => {

@@ -1,13 +1,22 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { DROVER } from '../support/api-daemon.ts';
 import { BuildProject } from '../support/build-project.ts';
 import { eventually, hostOfFile } from '../support/docker-host.ts';
+import { HostileRegistry } from '../support/hostile-registry.ts';
 
 const host = await hostOfFile();
 const data = join(host.daemon.directory, 'data');
@@ -74,6 +83,18 @@ RUN --mount=type=bind,target=/ctx,rw echo changed > /ctx/file
   assert.equal(host.docker('run', '--rm', id, 'ls', '/cache', '/t', '/ctx', '/o2').stdout, '');
   assert.match(host.ok('run', '--rm', id, 'cat', '/df'), / 1024 /);
   assert.equal(readFileSync(join(project.path, 'file'), 'utf8'), 'in the context\n');
+});
+
+test('what a step puts in the place of a mount point is not followed out of its files', () => {
+  const outside = mkdtempSync(join(host.directory, 'outside-'));
+  mkdirSync(join(outside, 'empty'));
+  const project = new BuildProject(host, {
+    Dockerfile: `FROM bb
+RUN --mount=type=tmpfs,target=/a/empty mv /a /b && ln -s ${outside} /a
+`,
+  });
+  assert.equal(project.run([], 'readlink', '/a'), outside);
+  assert.ok(existsSync(join(outside, 'empty')));
 });
 
 test('RUN: users, working directories, shells, exec form, heredocs, networks', () => {
@@ -366,4 +387,16 @@ test('a build that is interrupted ends its commands', async () => {
   await once(child, 'close');
   await eventually(() => !running() && readdirSync(join(data, 'containers')).length === 0, 'it is gone');
   await eventually(() => readdirSync(join(data, 'builds')).length === 0, 'its files are gone');
+});
+
+test('a build that is interrupted does not wait for a git repository that does not answer', async () => {
+  await using silent = await HostileRegistry.open(() => undefined);
+  const address = `http://127.0.0.1:${silent.port}/silent.git`;
+  const child = spawn(DROVER, ['-H', `unix://${host.socket}`, 'build', address], { stdio: 'ignore' });
+  const running = (): boolean =>
+    execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' }).includes(`ls-remote -- ${address}`);
+  await eventually(running, 'git asks');
+  child.kill('SIGINT');
+  await once(child, 'close');
+  await eventually(() => !running(), 'git is gone');
 });

@@ -38,6 +38,7 @@ test('a node is labelled, drained, and not demoted when it is the last manager',
   const spec = await inspect('node', 'self', '.Spec');
   assert.deepEqual(spec, { Labels: { zone: 'a' }, Role: 'manager', Availability: 'drain' });
   assert.match(await served.ok('node', 'inspect', '--pretty', 'self'), /Hostname:\s+one/);
+  assert.deepEqual(await inspect('node', 'self', '.Status'), { State: 'ready', Addr: '10.0.0.1' });
   assert.equal(await served.ok('node', 'ls', '-q', '--filter', 'node.label=zone=a'), FIRST_NODE.ID);
   assert.match(await served.fails('node', 'demote', 'one'), /attempting to demote the last manager/);
   assert.match(
@@ -335,12 +336,14 @@ test('tasks are listed, inspected, and their lines carry where they are from', a
     UpdatedAt: '2026-01-01T00:00:00.000Z',
     ServiceID: id,
     Slot: 1,
+    attempt: 1,
     NodeID: FIRST_NODE.ID,
     DesiredState: 'running',
     Status: {
       Timestamp: '2026-01-01T00:00:00.000Z',
       State: 'running',
       Message: 'started',
+      startedAt: '2026-01-01T00:00:00.000Z',
       ContainerStatus: { ContainerID: 'c', PID: 1, ExitCode: 0 },
     },
     revision: 1,

@@ -37,6 +37,8 @@ const BRIDGE_ADDRESSES = {
   dvc2: '10.213.0.129/26',
   dvc3: '10.213.0.193/26',
   dvc4: '10.213.1.1/26',
+  dvc5: '10.213.1.65/26',
+  dvc6: '10.213.1.129/26',
 };
 
 /** An engine without its API, on directories of its own; `die` leaves everything as SIGKILL would. */
@@ -50,8 +52,9 @@ export class EngineFixture {
   readonly runtime: ContainerRuntime;
   readonly records: RecordStore;
   readonly networks: NetworkStore;
+  readonly images: ImageStore;
+  readonly layers: LayerStore;
   readonly seen: EngineEvent[] = [];
-  readonly #images: ImageStore;
   readonly #archives: ImageArchives;
   readonly #workers = new LayerWorkers();
   /** The engine watches without keeping the process alive; a test that waits for it must. */
@@ -68,9 +71,10 @@ export class EngineFixture {
     this.events.subscribe((event) => this.seen.push(event));
     const { events } = this;
     const blobs = new BlobStore(dataRoot);
-    const layers = new LayerStore({ dataRoot, records, blobs, workers: this.#workers, log });
-    this.#images = new ImageStore({ records, layers, events });
-    this.#archives = new ImageArchives({ dataRoot, images: this.#images, layers, events });
+    this.layers = new LayerStore({ dataRoot, records, blobs, workers: this.#workers, log });
+    const { layers } = this;
+    this.images = new ImageStore({ records, layers, events });
+    this.#archives = new ImageArchives({ dataRoot, images: this.images, layers, events });
     this.filesystems = new ContainerFilesystems({ dataRoot, execRoot, layers });
     this.networks = new NetworkStore({
       records,
@@ -89,7 +93,7 @@ export class EngineFixture {
       execRoot,
       records,
       events,
-      images: this.#images,
+      images: this.images,
       filesystems,
       networks,
       volumes,

@@ -3,14 +3,13 @@ import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { gzipSync } from 'node:zlib';
 import { digestOf } from '#engine/blobs/blob-store.ts';
 import { ApiDaemon, DROVER } from '../support/api-daemon.ts';
 import { BUSYBOX, eventually } from '../support/docker-host.ts';
+import { HostileRegistry, imageOf, serving } from '../support/hostile-registry.ts';
 
 /** A daemon that is killed in the middle of a build, a pull or a push loses nothing that was finished, and leaves nothing else. */
 test('killed in a build: steps that were done are not done again, the rest is gone', async () => {
@@ -49,64 +48,31 @@ test('killed in a pull: what came is not fetched again; in a push: the image is 
   const work = mkdtempSync(join(tmpdir(), 'drover-killed-'));
   writeFileSync(join(work, 'random'), randomBytes(400_000));
   const tar = execFileSync('tar', ['-cf', '-', '-C', work, 'random']);
-  const layer = gzipSync(tar, { level: 0 });
-  const config = Buffer.from(
-    JSON.stringify({
-      architecture: 'amd64',
-      os: 'linux',
-      config: {},
-      rootfs: { type: 'layers', diff_ids: [digestOf(tar)] },
-    }),
-  );
-  const manifest = JSON.stringify({
-    schemaVersion: 2,
-    mediaType: 'application/vnd.oci.image.manifest.v1+json',
-    config: {
-      mediaType: 'application/vnd.oci.image.config.v1+json',
-      digest: digestOf(config),
-      size: config.length,
-    },
-    layers: [
-      {
-        mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip',
-        digest: digestOf(layer),
-        size: layer.length,
-      },
-    ],
-  });
+  const parts = imageOf(tar);
+  const { layer } = parts;
   const asked: string[] = [];
   let slow = true;
-  const registry = createServer((request, response) => {
-    const path = request.url ?? '';
-    if (path === '/v2/') response.end('{}');
-    else if (path.includes('/uploads/')) {
+  const honest = serving(parts, (response, request) => {
+    asked.push(String(request.headers.range));
+    const start = Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
+    response.writeHead(start > 0 ? 206 : 200, {
+      'Content-Length': layer.length - start,
+      'Content-Range': `bytes ${start}-${layer.length - 1}/${layer.length}`,
+    });
+    if (slow) response.write(layer.subarray(0, 300_000));
+    else response.end(layer.subarray(start));
+    return true;
+  });
+  await using registry = await HostileRegistry.open((path, response, request) => {
+    if (path.includes('/uploads/')) {
       // Takes it in and never says so.
       asked.push(`${request.method}`);
       if (request.method === 'POST') response.writeHead(202, { Location: '/v2/x/blobs/uploads/1' }).end();
       else request.resume();
-    } else if (path.includes('/manifests/')) {
-      response.setHeader('Content-Type', 'application/vnd.oci.image.manifest.v1+json');
-      response.end(manifest);
-    } else if (path.endsWith(digestOf(config)))
-      response
-        .writeHead(request.method === 'HEAD' ? 404 : 200)
-        .end(request.method === 'HEAD' ? undefined : config);
-    else if (request.method === 'HEAD') response.writeHead(404).end();
-    else {
-      asked.push(String(request.headers.range));
-      const start = Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
-      response.writeHead(start > 0 ? 206 : 200, {
-        'Content-Length': layer.length - start,
-        'Content-Range': `bytes ${start}-${layer.length - 1}/${layer.length}`,
-      });
-      if (slow) response.write(layer.subarray(0, 300_000));
-      else response.end(layer.subarray(start));
-    }
+    } else if (request.method === 'HEAD' && path.includes('/blobs/')) response.writeHead(404).end();
+    else honest(path, response, request);
   });
-  registry.listen(0, '127.0.0.1');
-  await new Promise((resolve) => registry.once('listening', resolve));
-  const address = registry.address();
-  const name = `127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}/x:1`;
+  const name = `127.0.0.1:${registry.port}/x:1`;
   const client = (daemon: ApiDaemon, ...args: string[]): ReturnType<typeof spawn> =>
     spawn('docker', ['-H', `unix://${daemon.socket}`, ...args], { stdio: 'ignore' });
   const first = await ApiDaemon.start();
@@ -132,7 +98,5 @@ test('killed in a pull: what came is not fetched again; in a push: the image is 
   await using third = await second.startAgain();
   assert.equal(third.docker('image', 'inspect', '-f', '{{.Id}}', name).stdout, id);
   assert.deepEqual(readdirSync(join(third.directory, 'data', 'tmp')), []);
-  registry.closeAllConnections();
-  registry.close();
   rmSync(work, { recursive: true });
 });

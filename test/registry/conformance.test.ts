@@ -21,6 +21,11 @@ test('the base says that the specification is spoken', async () => {
   assert.equal((await call('GET', '/v3/')).status, 404);
 });
 
+test('a target that is no URL is not found, and what comes after it is answered', async () => {
+  assert.equal((await registry.call('GET', '//')).status, 404);
+  assert.equal((await registry.call('GET', '/v2/')).status, 200);
+});
+
 test('push: a blob by POST then PUT, in one POST, and in one PUT after PATCH', async () => {
   const one = randomBytes(1000);
   const begun = await call('POST', '/v2/push/one/blobs/uploads/');

@@ -2,44 +2,13 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { digestOf } from '#engine/blobs/blob-store.ts';
 import { DockerHost } from '../support/docker-host.ts';
+import { HostileRegistry, type ImageParts, imageOf, serving } from '../support/hostile-registry.ts';
 import { RegistryProcess } from '../support/registry-process.ts';
-
-/** A registry that is not what it should be: answers as the test says. */
-class HostileRegistry implements AsyncDisposable {
-  readonly requests: string[] = [];
-  readonly #server: ReturnType<typeof createServer>;
-  port = 0;
-
-  private constructor(answer: (path: string, response: ServerResponse, request: IncomingMessage) => void) {
-    this.#server = createServer((request, response) => {
-      this.requests.push(`${request.method} ${request.url}`);
-      if (request.url === '/v2/') response.end('{}');
-      else answer(request.url ?? '', response, request);
-    });
-  }
-
-  static async open(
-    answer: (path: string, response: ServerResponse, request: IncomingMessage) => void,
-  ): Promise<HostileRegistry> {
-    const registry = new HostileRegistry(answer);
-    registry.#server.listen(0, '127.0.0.1');
-    await new Promise((resolve) => registry.#server.once('listening', resolve));
-    const address = registry.#server.address();
-    registry.port = typeof address === 'object' && address !== null ? address.port : 0;
-    return registry;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#server.closeAllConnections();
-    await new Promise((resolve) => this.#server.close(resolve));
-  }
-}
 
 const host = await DockerHost.open();
 after(() => host[Symbol.asyncDispose]());
@@ -71,56 +40,9 @@ function randomArchive(): Buffer {
   return execFileSync('tar', ['-cf', '-', '-C', host.directory, 'random']);
 }
 
-interface Parts {
-  config: Buffer;
-  layer: Buffer;
-  manifest: Buffer;
-}
-
-function image(change: { layer?: Buffer; size?: number; digest?: string; configSize?: number } = {}): Parts {
-  const tar = randomArchive();
-  const layer = change.layer ?? gzipSync(tar, { level: 0 });
-  const config = Buffer.from(
-    JSON.stringify({
-      architecture: 'amd64',
-      os: 'linux',
-      config: {},
-      rootfs: { type: 'layers', diff_ids: [digestOf(tar)] },
-    }),
-  );
-  const manifest = Buffer.from(
-    JSON.stringify({
-      schemaVersion: 2,
-      mediaType: 'application/vnd.oci.image.manifest.v1+json',
-      config: {
-        mediaType: 'application/vnd.oci.image.config.v1+json',
-        digest: digestOf(config),
-        size: change.configSize ?? config.length,
-      },
-      layers: [
-        {
-          mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip',
-          digest: change.digest ?? digestOf(layer),
-          size: change.size ?? layer.length,
-        },
-      ],
-    }),
-  );
-  return { config, layer, manifest };
-}
-
-/** Serves the parts as an honest registry would, except for the blobs that `blob` answers itself. */
-function serving(
-  parts: Parts,
-  blob: (response: ServerResponse, request: IncomingMessage) => boolean = () => false,
-): (path: string, response: ServerResponse, request: IncomingMessage) => void {
-  return (path, response, request) => {
-    if (path.includes('/manifests/')) {
-      response.setHeader('Content-Type', 'application/vnd.oci.image.manifest.v1+json');
-      response.end(parts.manifest);
-    } else if (path.endsWith(digestOf(parts.config))) response.end(parts.config);
-    else if (!blob(response, request)) response.end(parts.layer);
-  };
+/** The image of a random file. */
+function image(change: Parameters<typeof imageOf>[1] = {}): ImageParts {
+  return imageOf(randomArchive(), change);
 }
 
 test('registries that lie about digests and sizes are found out, and nothing is kept', async () => {

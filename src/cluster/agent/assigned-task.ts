@@ -1,6 +1,6 @@
 import type { PortConfig } from '#model/service.ts';
-import type { DesiredTaskState, TaskNetwork } from '#model/task.ts';
-import type { FileTarget, TaskSpec } from '#model/task-spec.ts';
+import type { DesiredTaskState, TaskNetwork, TaskState } from '#model/task.ts';
+import type { FileTarget, GenericResource, TaskSpec } from '#model/task-spec.ts';
 
 /** A file's content for a task. */
 export interface TaskFile {
@@ -21,21 +21,23 @@ export interface AssignedTask {
   readonly nodeId: string;
   readonly nodeHostname: string;
   readonly desiredState: DesiredTaskState;
+  /** What the managers know of it. */
+  readonly state: TaskState;
   readonly spec: TaskSpec;
   readonly networks: readonly TaskNetwork[];
   /** Ports in host mode. */
   readonly hostPorts: readonly PortConfig[];
   readonly secrets: readonly TaskFile[];
   readonly configs: readonly TaskFile[];
-  /** RFC 3339: not before. */
-  readonly startAfter?: string;
-  /** Ended first, where it runs on this node. */
-  readonly replaces?: string;
+  /** The node's resources that the scheduler gave to it. */
+  readonly genericResources?: readonly GenericResource[];
+  /** Who to be at the image's registry: `X-Registry-Auth`, base64url. */
+  readonly registryAuth?: string;
   /** Never two at once: stopped by its own node when it hears nothing of the managers for the fencing time. */
   readonly singleWriter: boolean;
 }
 
 /** `NAME.SLOT.TASK`, for tasks of global services `NAME.NODE.TASK`: the container's name, as Swarm's. */
-export function containerNameOf(task: AssignedTask): string {
+export function containerNameOf(task: Pick<AssignedTask, 'id' | 'serviceName' | 'slot' | 'nodeId'>): string {
   return `${task.serviceName}.${task.slot === 0 ? task.nodeId : task.slot}.${task.id}`;
 }

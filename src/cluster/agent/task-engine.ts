@@ -1,13 +1,14 @@
+import type { NetworkPlan } from '#model/network-plan.ts';
+import type { PortConfig } from '#model/service.ts';
 import type { TaskContainerStatus } from '#model/task.ts';
 import type { AssignedTask } from './assigned-task.ts';
-import type { NetworkPlan } from './network-plan.ts';
 
 /** How a task's container ended. */
 export interface TaskExit {
   readonly exitCode: number;
   /** RFC 3339. */
   readonly finishedAt: string;
-  /** `task: non-zero exit (1)`, `OOM killed`, `unhealthy container`; undefined for 0. */
+  /** `task: non-zero exit (1)`, and why where that is known: `…: OOM killed`, `…: unhealthy container`; undefined for 0. */
   readonly error: string | undefined;
 }
 
@@ -15,9 +16,11 @@ export interface TaskExit {
 export interface TaskContainer {
   readonly taskId: string;
   readonly state: 'created' | 'running' | 'exited';
-  /** Without a health check `healthy` as soon as it runs. */
+  /** Without a health check `healthy` as soon as it runs. Of one that has exited: `unhealthy` when it was that at its end. */
   readonly health: 'starting' | 'healthy' | 'unhealthy';
   readonly status: TaskContainerStatus;
+  /** Ports in host mode as they are published while it runs, with the numbers that were chosen here. */
+  readonly ports?: readonly PortConfig[];
   /** There when it has exited. */
   readonly exit: TaskExit | undefined;
 }
@@ -32,7 +35,10 @@ export interface TaskEngine {
   list(): Promise<readonly TaskContainer[]>;
   /** Pulls what is missing, writes secrets and configs, makes the container. One that is there already is left as it is. */
   prepare(task: AssignedTask, signal: AbortSignal): Promise<void>;
-  /** Starts what was prepared; resolves when it runs (healthy or not). One that runs or has exited is left as it is. */
+  /**
+   * Starts what was prepared; resolves when it runs (healthy or not). One that runs or has exited is left as it is. `unavailable` for
+   * a single writer while the node hears no manager.
+   */
   start(task: AssignedTask): Promise<TaskContainer>;
   /** SIGTERM (or the spec's signal), and SIGKILL after the grace period. What does not run is left as it is. */
   stop(task: { id: string; graceMs?: number }): Promise<void>;

@@ -26,7 +26,7 @@ test('a service is made, changes, and is gone when its removal begins', () => {
   const scaled: ServiceRecord = {
     ...SERVICE,
     Spec: { ...SERVICE.Spec, Mode: { Replicated: { Replicas: 3 } } },
-    UpdateStatus: { State: 'updating' },
+    UpdateStatus: { State: 'updating', revision: 1 },
   };
   const removing = { ...SERVICE, removing: true };
   const steps: [ServiceRecord | undefined, ServiceRecord | undefined, string | undefined, object][] = [

@@ -118,7 +118,11 @@ export function controlOver(store: FollowedStore, ports: Partial<ControlPorts> =
   return new ClusterControl({
     follower: store,
     store,
-    clock: { nowMs: () => START_MS + 1000 * seconds++, sleep: async () => undefined },
+    clock: {
+      nowMs: () => START_MS + 1000 * seconds++,
+      monotonicMs: () => 1000 * seconds,
+      sleep: async () => undefined,
+    },
     random: { below: () => 0, id: () => store.nextId() },
     sealer: {
       seal: (data) => `sealed:${data.toString('base64')}`,
@@ -159,7 +163,7 @@ export const FIRST_NODE: NodeRecord = {
     },
     TLSInfo: { TrustRoot: 'root', CertIssuerSubject: 'c3ViamVjdA==', CertIssuerPublicKey: 'a2V5' },
   },
-  Status: { State: 'ready', Addr: '10.0.0.1' },
+  Status: { State: 'ready', Addr: '10.0.0.1', since: '2026-01-01T00:00:00.000Z' },
   ManagerStatus: { Addr: '10.0.0.1:2377' },
   address: '10.0.0.1:2377',
 };

@@ -52,6 +52,7 @@ test('one in use stays; tasks of removed services keep it until they have ended'
     UpdatedAt: '',
     ServiceID: id,
     Slot: 1,
+    attempt: 1,
     NodeID: '',
     DesiredState: 'running',
     Status: { State: 'running', Timestamp: '', Message: '' },

@@ -51,7 +51,7 @@ test('a manager is not removed, nor a node that is up, unless that is forced', a
     kind: 'invalid',
     message: `node ${SECOND.ID} is not down and can't be removed`,
   });
-  await store.write({ table: 'node', put: { ...SECOND, Status: { State: 'down', Addr: '' } } });
+  await store.write({ table: 'node', put: { ...SECOND, Status: { State: 'down', Addr: '', since: '' } } });
   await nodes.remove('two', { force: false });
   assert.deepEqual(nodes.count(), { nodes: 1, managers: 1 });
 });

@@ -73,7 +73,12 @@ export function rolledBackService(service: ServiceRecord, o: Omit<Change, 'seale
     PreviousSpec: service.Spec,
     previousRevision: service.revision,
     ...auths(previousSealedRegistryAuth, sealedRegistryAuth),
-    UpdateStatus: { State: 'rollback_started', StartedAt: o.now, Message: 'manually requested rollback' },
+    UpdateStatus: {
+      State: 'rollback_started',
+      StartedAt: o.now,
+      Message: 'manually requested rollback',
+      revision: previousRevision,
+    },
   };
   if (put.revision !== service.revision) runAgain(put, o.now);
   const revision = revisionOf(put, o.now);

@@ -18,6 +18,7 @@ async function twoTasks() {
     UpdatedAt: '',
     ServiceID: id,
     Slot: 1,
+    attempt: 1,
     NodeID: FIRST_NODE.ID,
     DesiredState: 'shutdown',
     Status: { State: 'shutdown', Timestamp: '', Message: '' },

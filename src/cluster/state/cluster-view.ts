@@ -1,4 +1,5 @@
 import type { Change, ChangeBatch, Entry } from '#cluster/store/store.ts';
+import type { ServiceRevision } from '#model/service.ts';
 import type { TaskRecord } from '#model/task.ts';
 import { TABLE_NAMES, type TableName, type Tables, type Versioned, type ViewChange } from './tables.ts';
 
@@ -15,11 +16,18 @@ export class ClusterView {
   readonly #names = new Map<string, Versioned<string>>();
   readonly #tasksOfService = new Map<string, Set<string>>();
   readonly #tasksOnNode = new Map<string, Set<string>>();
+  readonly #revisionsOf = new Map<string, Set<string>>();
   #revision = 0;
+  #leader: Versioned<string> | undefined;
 
   /** Of the last commit that is seen here. */
   get revision(): number {
     return this.#revision;
+  }
+
+  /** What the leader says of itself, as it stands in the store; undefined while nobody leads. */
+  get leader(): string | undefined {
+    return this.#leader?.record;
   }
 
   get<T extends TableName>(table: T, id: string): Tables[T] | undefined {
@@ -64,6 +72,10 @@ export class ClusterView {
     yield* this.#tasks(this.#tasksOnNode.get(nodeId));
   }
 
+  revisionsOf(serviceId: string): ServiceRevision[] {
+    return [...(this.#revisionsOf.get(serviceId) ?? [])].flatMap((id) => this.get('revision', id) ?? []);
+  }
+
   /** Takes in what the store did next; gives what changed. Keys of other parts of the store are passed over. */
   apply(batch: ChangeBatch): ViewChange[] {
     const changes: ViewChange[] = [];
@@ -89,9 +101,11 @@ export class ClusterView {
   *#keys(): Generator<string> {
     for (const [name, table] of this.#tables) for (const id of table.keys()) yield `${name}/${id}`;
     yield* this.#names.keys();
+    if (this.#leader !== undefined) yield LEADER_KEY;
   }
 
   #revisionOfKey(key: string): number {
+    if (key === LEADER_KEY) return this.#leader?.revision ?? 0;
     const named = this.#names.get(key);
     if (named !== undefined) return named.revision;
     const [table, id] = splitKey(key);
@@ -103,6 +117,7 @@ export class ClusterView {
       this.#names.set(entry.key, { record: entry.value, revision: entry.revision });
       return undefined;
     }
+    if (entry.key === LEADER_KEY) this.#leader = { record: entry.value, revision: entry.revision };
     const [table, id] = splitKey(entry.key);
     if (table === undefined) return undefined;
     // what lies under the table's key was written by recordWrite of the same table
@@ -114,6 +129,7 @@ export class ClusterView {
 
   #delete(key: string): ViewChange | undefined {
     if (this.#names.delete(key)) return undefined;
+    if (key === LEADER_KEY) this.#leader = undefined;
     const [table, id] = splitKey(key);
     const before = table === undefined ? undefined : this.get(table, id);
     if (table === undefined || before === undefined) return undefined;
@@ -128,6 +144,9 @@ export class ClusterView {
         move(this.#tasksOfService, id, before?.ServiceID, after?.ServiceID);
       }
       if (before?.NodeID !== after?.NodeID) move(this.#tasksOnNode, id, before?.NodeID, after?.NodeID);
+    }
+    if (change.table === 'revision') {
+      move(this.#revisionsOf, change.id, change.before?.serviceId, change.after?.serviceId);
     }
     return change;
   }
@@ -145,6 +164,8 @@ export class ClusterView {
 }
 
 const NAMES = 'name/';
+/** Whoever holds this key leads. */
+export const LEADER_KEY = 'leader';
 
 /** Where the store keeps whose a name is. */
 export function nameKey(table: TableName, name: string): string {

@@ -4,8 +4,11 @@ export interface Entry {
   readonly value: string;
   /** The revision of the commit that wrote it: from 1, growing with every commit to the store. */
   readonly revision: number;
+  /** The lease that it goes with. Such an entry says who is there now; no backup and no copy of a store has it. */
+  readonly lease?: string;
 }
 
+/** No key is written twice. A put without a lease takes the key from the lease that it had. */
 export interface Transaction {
   /** All have to hold, or nothing is written: `revision` is the entry's, 0 for a key that must not be there. */
   readonly checks: readonly { readonly key: string; readonly revision: number }[];
@@ -38,10 +41,11 @@ export interface StoreLease {
 
 /**
  * Where a cluster keeps what it is asked for. Linearizable: what a commit wrote, every later read sees. Errors: `unavailable` when
- * the store cannot be reached or has no quorum (a commit may then have happened or not), `invalid` for one that is too large.
+ * the store cannot be reached or has no quorum (a commit may then have happened or not), `invalid` for one that is too large,
+ * `not-found` for a put with a lease that is over.
  *
  * Keys are ASCII without control characters, at most 512 bytes; values at most 1.5 MiB; a transaction has at most
- * {@link Store.maxOperations} checks, puts and deletes each.
+ * {@link Store.maxOperations} checks, and as many puts and deletes together.
  */
 export interface Store {
   readonly maxOperations: number;

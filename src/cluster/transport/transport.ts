@@ -8,12 +8,23 @@ export interface Peer {
 
 /** Messages both ways, each a JSON value of at most 16 MiB, in order, until one side ends. */
 export interface Channel {
-  /** Resolves when the other side's window takes more; rejects with `unavailable` when the channel is over. */
+  /** Who is at the other end; undefined for a node that has no certificate yet. */
+  readonly peer?: Peer | undefined;
+  /** The IP address that the other end is seen at, where there is one. */
+  readonly remote?: string | undefined;
+  /**
+   * Resolves when the other side's window takes more; rejects with `unavailable` when the channel is over, and with `invalid` for what is
+   * no JSON value or too large. Messages go in the order of the calls, whether awaited or not; with too many that wait the channel breaks.
+   */
   send(message: unknown): Promise<void>;
-  /** Ends without an error when the other side ended, throws `unavailable` when the connection broke. Read by one reader. */
+  /**
+   * Ends without an error when either side ended; throws `unavailable` when the connection broke, `cancelled` when the signal of `open`
+   * aborted, and what the other side's handler threw. What arrived before is read first. Read by one reader.
+   */
   readonly messages: AsyncIterable<unknown>;
-  /** Aborted when the channel is over, for whatever reason. */
+  /** Aborted when the channel is over, for whatever reason: nothing can be sent any more. What has arrived can still be read. */
   readonly closed: AbortSignal;
+  /** Ends it: what was sent before still arrives, what was not read is dropped. */
   close(): void;
 }
 
@@ -22,8 +33,12 @@ export type ChannelHandler = (channel: Channel, peer: Peer | undefined) => Promi
 
 /** How nodes talk: named methods, each call a channel. Mutual TLS between machines; memory in a simulation. */
 export interface Transport {
-  /** Opens a channel to `host:port`. `unavailable` when nobody answers in time, `forbidden` when the other side refuses. */
-  open(address: string, method: string, signal: AbortSignal): Promise<Channel>;
+  /**
+   * Opens a channel to `host:port`. A manager has to be there, or else the node that `nodeId` names: nobody else of the cluster can stand in
+   * for it. `unavailable` when nobody answers in time, `forbidden` when the other side refuses or is somebody else, `not-found` when it does
+   * not serve the method, `cancelled` when `signal` aborts; which breaks the channel afterwards too.
+   */
+  open(address: string, method: string, signal: AbortSignal, nodeId?: string): Promise<Channel>;
   /** Serves `method` from now on. A method that is not served is refused with `not-found`. */
   serve(method: string, handler: ChannelHandler): void;
 }

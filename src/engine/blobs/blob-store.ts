@@ -126,17 +126,11 @@ export class BlobStore {
     return new Set([...this.#leases].flatMap((lease) => [...lease]));
   }
 
-  /** Removes every blob that nobody names or holds; gives the bytes. */
-  sweep(): number {
+  /** Removes every blob that nobody names or holds. */
+  sweep(): void {
     const kept = this.held();
     for (const referrer of this.#referrers) for (const digest of referrer()) kept.add(digest);
-    let bytes = 0;
-    for (const name of readdirSync(this.#directory)) {
-      if (kept.has(`sha256:${name}`)) continue;
-      const path = join(this.#directory, name);
-      bytes += statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-      rmSync(path, { force: true });
-    }
-    return bytes;
+    for (const name of readdirSync(this.#directory))
+      if (!kept.has(`sha256:${name}`)) rmSync(join(this.#directory, name), { force: true });
   }
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { availableParallelism, hostname } from 'node:os';
+import { hostPlatform } from '#engine/images/image-documents.ts';
 import { validateEndpoints } from '#engine/networks/endpoint-request.ts';
 import { cgroupMode } from '#linux/cgroups.ts';
 import { type ContainerConfig, CREATED, type EndpointSettings, type HostConfig } from '#model/container.ts';
@@ -40,6 +41,7 @@ export async function createContainer(
     cpus: availableParallelism(),
     cgroupVersion: cgroupMode() === 'v2' ? 2 : 1,
     runtimeName: parts.runtime.name,
+    defaultUlimits: parts.defaultUlimits,
   });
   checkConflicts(request.config, hostConfig);
   pinSharedNamespaces(parts, hostConfig);
@@ -86,13 +88,10 @@ export async function createContainer(
   return { id, warnings: [] };
 }
 
-const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
-
 function checkPlatform(request: CreateRequest, image: Image): void {
   if (request.platform === undefined || request.platform === '') return;
   const { os, architecture } = image.configuration;
-  const [wantedOs = 'linux', wantedArchitecture = ARCHITECTURES[process.arch] ?? process.arch] =
-    request.platform.split('/');
+  const [wantedOs = 'linux', wantedArchitecture = hostPlatform().architecture] = request.platform.split('/');
   if (wantedOs === os && wantedArchitecture === architecture) return;
   throw notFound(
     `image with reference ${request.config.Image} was found but its platform (${os}/${architecture}) does not match the specified platform (${request.platform})`,

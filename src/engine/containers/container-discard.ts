@@ -22,7 +22,7 @@ export async function discardContainer(
 }
 
 /** The containers that mount a volume, running or not. */
-export function usersOfVolume(parts: ContainerParts, name: string): string[] {
+function usersOfVolume(parts: ContainerParts, name: string): string[] {
   return parts.table
     .all()
     .flatMap((record) => (record.mounts.some(({ Name }) => Name === name) ? [record.id] : []));

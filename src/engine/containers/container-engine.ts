@@ -9,7 +9,7 @@ import type { RecordStore } from '#engine/records/record-store.ts';
 import type { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
 import { type LogRecord, readLog } from '#engine/runtime/log-reader.ts';
 import type { VolumeStore } from '#engine/volumes/volume-store.ts';
-import type { ContainerRecord, EndpointSettings, HostConfig } from '#model/container.ts';
+import type { ContainerRecord, EndpointSettings, HostConfig, Ulimit } from '#model/container.ts';
 import { conflict, invalid, notImplemented } from '#model/errors.ts';
 import type { Filters } from '#model/filters.ts';
 import { type AttachSession, StreamSession } from './attach-session.ts';
@@ -19,6 +19,7 @@ import { ContainerLifecycle } from './container-lifecycle.ts';
 import { listContainers } from './container-list.ts';
 import type { ContainerParts } from './container-parts.ts';
 import { pruneContainers } from './container-prune.ts';
+import { cgroupPath } from './container-start.ts';
 import { hasProcess } from './container-state.ts';
 import {
   checkStoppable,
@@ -67,14 +68,17 @@ export class ContainerEngine {
     networks: NetworkStore;
     volumes: VolumeStore;
     runtime: ContainerRuntime;
+    /** Of containers that set none of that name; nobody is limited without it. */
+    defaultUlimits?: readonly Ulimit[];
     log: Logger;
     clock?: Clock;
   }) {
-    const { records, clock = systemClock, ...rest } = o;
+    const { records, clock = systemClock, defaultUlimits = [], ...rest } = o;
     const living = new Map<string, LiveContainer>();
     this.#parts = {
       ...rest,
       clock,
+      defaultUlimits,
       table: new ContainerTable(records),
       mutex: new KeyedMutex(),
       live: (id) => {
@@ -110,9 +114,19 @@ export class ContainerEngine {
     return this.#parts.table.resolve(reference);
   }
 
+  /** Whether there is a container of this ID. */
+  has(id: string): boolean {
+    return this.#parts.table.has(id);
+  }
+
   /** Where a running container's root file system is mounted. */
   rootPath(id: string): string {
     return this.#parts.filesystems.mergedPath(id);
+  }
+
+  /** Where a container's processes are in the cgroup tree, whether it runs or not. */
+  cgroupPath(reference: string): string {
+    return cgroupPath(this.#parts, this.#parts.table.resolve(reference));
   }
 
   list(o: { all: boolean; limit: number; filters: Filters }): ContainerRecord[] {

@@ -7,6 +7,7 @@ import type { ContainerFilesystems } from '#engine/layers/container-filesystem.t
 import type { NetworkStore } from '#engine/networks/network-store.ts';
 import type { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
 import type { VolumeStore } from '#engine/volumes/volume-store.ts';
+import type { Ulimit } from '#model/container.ts';
 import type { ContainerTable } from './container-table.ts';
 import type { LiveContainer } from './live-container.ts';
 
@@ -21,6 +22,8 @@ export interface ContainerParts {
   readonly networks: NetworkStore;
   readonly volumes: VolumeStore;
   readonly runtime: ContainerRuntime;
+  /** Of containers that set none of that name. */
+  readonly defaultUlimits: readonly Ulimit[];
   readonly log: Logger;
   readonly clock: Clock;
   /** One operation at a time on each container, by its ID. */

@@ -30,7 +30,7 @@ export async function pruneContainers(
 }
 
 /** Which containers a prune takes. Throws `invalid` for an `until` that is no time. */
-export function pruneCondition(filters: Filters, nowMs: number): (record: ContainerRecord) => boolean {
+function pruneCondition(filters: Filters, nowMs: number): (record: ContainerRecord) => boolean {
   const [until, another] = filters['until'] ?? [];
   if (another !== undefined) throw invalid('more than one until filter specified');
   const beforeMs = until === undefined ? Number.POSITIVE_INFINITY : parseUntil(until, nowMs);

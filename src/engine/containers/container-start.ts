@@ -41,7 +41,7 @@ export async function startProcess(
     networkNamespace,
     ...namespacePaths(record, shared),
     ...sharedShm(parts, record, shared),
-    cgroupsPath: join(hostConfig.CgroupParent || runtime.cgroupParent, id),
+    cgroupsPath: cgroupPath(parts, record),
     cgroupVersion: cgroupMode() === 'v2' ? 2 : 1,
     heldCapabilities: runtime.heldCapabilities,
     files: networkFiles(parts, record, shared),
@@ -63,6 +63,11 @@ export async function startProcess(
   live.connectSessions(() => runtime.attach(id));
   await runtime.start(id);
   undo.move();
+}
+
+/** The cgroup of a container's processes, such as `/drover/ID`: the same in every run. */
+export function cgroupPath({ runtime }: ContainerParts, { id, hostConfig }: StoredContainer): string {
+  return join(hostConfig.CgroupParent || runtime.cgroupParent, id);
 }
 
 /** Gives the path of the network namespace; undefined is the host's. */

@@ -64,3 +64,18 @@ test('the size of a log is read with its unit', () => {
   assert.equal(bytes('-1'), undefined);
   assert.throws(() => bytes('ten'), /invalid size: 'ten'/);
 });
+
+test('the daemon’s default limits fill in for those that are not set', () => {
+  const defaultUlimits = [
+    { Name: 'nofile', Soft: 1024, Hard: 2048 },
+    { Name: 'nproc', Soft: 10, Hard: 10 },
+  ];
+  const limitsOf = (Ulimits: HostConfig['Ulimits']): HostConfig['Ulimits'] =>
+    completeHostConfig({ Ulimits }, { cpus: 4, cgroupVersion: 2, runtimeName: 'crun', defaultUlimits })
+      .Ulimits;
+  assert.deepEqual(limitsOf(null), defaultUlimits);
+  assert.deepEqual(limitsOf([{ Name: 'nofile', Soft: 1, Hard: 2 }]), [
+    { Name: 'nofile', Soft: 1, Hard: 2 },
+    { Name: 'nproc', Soft: 10, Hard: 10 },
+  ]);
+});

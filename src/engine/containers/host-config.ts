@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { MASKED_PATHS, READONLY_PATHS } from '#engine/runtime/oci-specification.ts';
-import type { ContainerConfig, HostConfig, LogConfig } from '#model/container.ts';
+import { parseByteSize } from '#model/byte-size.ts';
+import type { ContainerConfig, HostConfig, LogConfig, Ulimit } from '#model/container.ts';
 import { invalid, notImplemented } from '#model/errors.ts';
 import { expandPorts } from './container-config.ts';
 import { checkResources } from './resource-limits.ts';
@@ -13,6 +14,8 @@ export interface HostFacts {
   cpus: number;
   cgroupVersion: 1 | 2;
   runtimeName: string;
+  /** Of containers that set none of that name. */
+  defaultUlimits?: readonly Ulimit[];
 }
 
 /** What was asked for, completed by Docker's defaults and checked. Throws `invalid` in Docker's words. */
@@ -70,7 +73,7 @@ export function completeHostConfig(asked: Partial<HostConfig>, facts: HostFacts)
     CpusetMems: asked.CpusetMems ?? '',
     BlkioWeight: asked.BlkioWeight ?? 0,
     PidsLimit: asked.PidsLimit && asked.PidsLimit > 0 ? asked.PidsLimit : null,
-    Ulimits: asked.Ulimits ?? null,
+    Ulimits: ulimitsOf(asked.Ulimits, facts.defaultUlimits ?? []),
     MaskedPaths: asked.MaskedPaths ?? (privileged ? [] : [...MASKED_PATHS]),
     ReadonlyPaths: asked.ReadonlyPaths ?? (privileged ? [] : [...READONLY_PATHS]),
     ...(asked.Annotations === undefined ? {} : { Annotations: asked.Annotations }),
@@ -78,6 +81,11 @@ export function completeHostConfig(asked: Partial<HostConfig>, facts: HostFacts)
   checkResources(asked, facts.cpus);
   checkHostConfig(config, facts);
   return config;
+}
+
+function ulimitsOf(asked: Ulimit[] | null | undefined, defaults: readonly Ulimit[]): Ulimit[] | null {
+  const missing = defaults.filter(({ Name }) => asked?.some((limit) => limit.Name === Name) !== true);
+  return missing.length === 0 ? (asked ?? null) : [...(asked ?? []), ...missing];
 }
 
 /** Docker calls its default network `bridge`, whichever interface is behind it. */
@@ -99,8 +107,6 @@ function completeLogConfig(asked: LogConfig | undefined): LogConfig {
   return config;
 }
 
-const SIZE_UNITS: Readonly<Record<string, number>> = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 };
-
 /** False for `--log-driver none`. */
 export function keepsLog({ LogConfig }: Pick<HostConfig, 'LogConfig'>): boolean {
   return LogConfig.Type !== 'none';
@@ -110,9 +116,8 @@ export function keepsLog({ LogConfig }: Pick<HostConfig, 'LogConfig'>): boolean 
 export function logMaximumBytes(config: LogConfig): number | undefined {
   const text = config.Config['max-size'];
   if (text === undefined || text === '' || text === '-1') return undefined;
-  const [, count, unit = 'b'] = /^(\d+)([bkmg])?b?$/i.exec(text) ?? [];
-  const bytes = Number(count) * (SIZE_UNITS[unit.toLowerCase()] ?? Number.NaN);
-  if (!(bytes > 0)) throw invalid(`invalid size: '${text}' in log option max-size`);
+  const bytes = parseByteSize(text);
+  if (bytes === undefined || bytes === 0) throw invalid(`invalid size: '${text}' in log option max-size`);
   return bytes;
 }
 

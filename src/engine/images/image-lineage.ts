@@ -1,8 +1,8 @@
 import type { Image, ImageConfiguration, ImageHistoryEntry, ImageLineage } from '#model/image.ts';
 
 /** The OCI image specification's annotations (annotations.md) that say what an image was built on. */
-export const BASE_NAME = 'org.opencontainers.image.base.name';
-export const BASE_DIGEST = 'org.opencontainers.image.base.digest';
+const BASE_NAME = 'org.opencontainers.image.base.name';
+const BASE_DIGEST = 'org.opencontainers.image.base.digest';
 
 export function baseAnnotations(lineage: ImageLineage): Record<string, string> {
   return { [BASE_DIGEST]: lineage.baseDigest, [BASE_NAME]: lineage.baseName };

@@ -54,6 +54,22 @@ export class ImageStore {
     return image;
   }
 
+  /** The image of an ID that is known to be one; undefined where it has been removed. */
+  withId(id: string): Image | undefined {
+    const record = this.#records.get<ImageRecord>('image', id);
+    return record === undefined ? undefined : this.#imageOf(record);
+  }
+
+  /** The image that bears this very name here: a tag, or a repository's digest. */
+  named(reference: ImageReference): Image | undefined {
+    const { name, digest } = reference;
+    const known =
+      digest === undefined
+        ? this.#records.get<ReferenceRecord>('reference', referenceKey(reference))
+        : this.#records.get<ReferenceRecord>('repository-digest', `${name}@${digest}`);
+    return known === undefined ? undefined : this.withId(known.imageId);
+  }
+
   list(): Image[] {
     const byImage = (kind: 'reference' | 'repository-digest'): Map<string, ReferenceRecord[]> =>
       Map.groupBy(this.#records.list<ReferenceRecord>(kind), (each) => each.imageId);
@@ -179,7 +195,7 @@ export class ImageStore {
     if (o.manifest === undefined && existing !== undefined) {
       const same: ImageRecord = { ...existing, ...(o.lineage === undefined ? {} : { lineage: o.lineage }) };
       this.#records.put('image', id, same);
-      return this.#named(same);
+      return this.#imageOf(same);
     }
     const manifest =
       o.manifest ??
@@ -199,7 +215,7 @@ export class ImageStore {
       ...(existing?.attestations === undefined ? {} : { attestations: existing.attestations }),
     };
     this.#records.put('image', id, record);
-    return this.#named(record);
+    return this.#imageOf(record);
   }
 
   #plainManifest(
@@ -284,14 +300,15 @@ export class ImageStore {
 
   #find(reference: string): Image | undefined {
     const hex = reference.replace(/^sha256:/, '');
-    const exact = hex.length === 64 ? this.#records.get<ImageRecord>('image', `sha256:${hex}`) : undefined;
-    if (exact !== undefined) return this.#named(exact);
+    const exact = hex.length === 64 ? this.withId(`sha256:${hex}`) : undefined;
+    if (exact !== undefined) return exact;
     if (!reference.startsWith('sha256:')) {
       const parsed = parseReference(reference);
-      if (parsed.digest !== undefined) return this.#byDigest(parsed);
-      const named = this.#records.get<ReferenceRecord>('reference', referenceKey(parsed));
-      const record = named === undefined ? undefined : this.#records.get<ImageRecord>('image', named.imageId);
-      if (record !== undefined) return this.#named(record);
+      const { digest } = parsed;
+      const named = this.named(parsed);
+      if (named !== undefined) return named;
+      if (digest !== undefined)
+        return this.list().find((image) => image.manifestDigest === digest || image.id === digest);
     }
     if (!SHORT_ID.test(hex)) return undefined;
     const matches = this.#records
@@ -300,18 +317,10 @@ export class ImageStore {
     if (matches.length > 1)
       throw invalid(`ambiguous image ID: ${reference}`, { hint: 'Give more of its digits.' });
     const [match] = matches;
-    return match === undefined ? undefined : this.#named(match);
+    return match === undefined ? undefined : this.#imageOf(match);
   }
 
-  #byDigest(reference: ImageReference): Image | undefined {
-    const { name, digest } = reference;
-    const known = this.#records.get<ReferenceRecord>('repository-digest', `${name}@${digest}`);
-    const record = known === undefined ? undefined : this.#records.get<ImageRecord>('image', known.imageId);
-    if (record !== undefined) return this.#named(record);
-    return this.list().find((image) => image.manifestDigest === digest || image.id === digest);
-  }
-
-  #named(record: ImageRecord): Image {
+  #imageOf(record: ImageRecord): Image {
     const of = (kind: 'reference' | 'repository-digest'): ReferenceRecord[] =>
       this.#records.list<ReferenceRecord>(kind).filter((each) => each.imageId === record.id);
     return withNames(record, of('reference'), of('repository-digest'));

@@ -10,7 +10,7 @@ import type { TarSink } from './tar-reader.ts';
 const WHITEOUT = '.wh.';
 const OPAQUE = '.wh..wh..opq';
 /** Several times what the largest images in use have in a layer. */
-export const MOST_ENTRIES = 1_000_000;
+const MOST_ENTRIES = 1_000_000;
 const S_IFCHR = 0o020000;
 const S_IFBLK = 0o060000;
 const S_IFIFO = 0o010000;

@@ -1,4 +1,4 @@
-import { writeSync } from 'node:fs';
+import { writeAll } from './write-all.ts';
 
 /** What a file system gives out at once: zeros of this length become a hole. */
 const PAGE = 4096;
@@ -17,11 +17,4 @@ export function writeWithHoles(fd: number, bytes: Buffer, position: number): num
     from = at + PAGE;
   }
   return from < bytes.length ? writeAll(fd, bytes.subarray(from), position + from) : end;
-}
-
-function writeAll(fd: number, bytes: Buffer, position: number): number {
-  let written = 0;
-  while (written < bytes.length)
-    written += writeSync(fd, bytes, written, bytes.length - written, position + written);
-  return position + bytes.length;
 }

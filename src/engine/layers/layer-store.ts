@@ -207,19 +207,16 @@ export class LayerStore {
     this.#referrers.push(diffIds);
   }
 
-  /** Removes every layer and blob that nobody names or holds; gives the bytes of the layers. */
-  sweep(): number {
+  /** Removes every layer and blob that nobody names or holds. */
+  sweep(): void {
     const kept = this.blobs.held();
     for (const referrer of this.#referrers) for (const diffId of referrer()) kept.add(diffId);
-    let bytes = 0;
     for (const record of this.#records.list<LayerRecord>('layer')) {
       if (kept.has(record.diffId)) continue;
-      bytes += record.size;
       this.#records.delete('layer', record.diffId);
       this.discard(this.#layerPath(record.diffId));
     }
     this.blobs.sweep();
-    return bytes;
   }
 
   /** Gone from its place at once; its files are removed beside everything else, or by the next start. */

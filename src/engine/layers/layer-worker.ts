@@ -1,5 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
-import { closeSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { parentPort } from 'node:worker_threads';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
@@ -16,6 +16,7 @@ import { TarParser, type TarSink } from './tar-reader.ts';
 import { copyTree, type TreeCopyResult, type TreeCopyTask } from './tree-copy.ts';
 import { digestTree, type TreeDigestResult, type TreeDigestTask } from './tree-digest.ts';
 import { selectEntries } from './tree-selection.ts';
+import { writeAll } from './write-all.ts';
 
 /** A file, or a part of one, that holds an archive: plain, or compressed with gzip, zstd, bzip2 or xz. */
 export interface ArchiveSource {
@@ -194,15 +195,14 @@ function isDamage(error: unknown): boolean {
 /** A file that is written from its start, or nothing. */
 class FileSink implements Disposable {
   readonly #fd: number | undefined;
+  #position = 0;
 
   constructor(path: string | undefined) {
     this.#fd = path === undefined ? undefined : openSync(path, 'wx', 0o600);
   }
 
   write(bytes: Buffer): void {
-    if (this.#fd === undefined) return;
-    let written = 0;
-    while (written < bytes.length) written += writeSync(this.#fd, bytes, written);
+    if (this.#fd !== undefined) this.#position = writeAll(this.#fd, bytes, this.#position);
   }
 
   [Symbol.dispose](): void {

@@ -10,19 +10,20 @@ import {
   RECURSION_DESIRED,
 } from 'dns-packet';
 import type { Logger } from 'pino';
+import type { ResolvedName } from './network-names.ts';
 
-/** What the server asks about names; both answers are for one network. */
+/** What the server asks about names, by who asks. */
 export interface NameSource {
-  /** Addresses of a name, in lower case, without a final dot; undefined where it is no container's. */
-  addresses(name: string): string[] | undefined;
+  /** Of a name in lower case, without a final dot; undefined where it is no container's. */
+  addresses(name: string, asker: string): ResolvedName | undefined;
   /** The name that belongs to an address. */
-  nameOf(address: string): string | undefined;
+  nameOf(address: string, asker: string): string | undefined;
   /** Servers for every other name, best first; by who asks. */
   forwarders(asker: string): string[];
 }
 
 const PORT = 53;
-const TTL_SECONDS = 600;
+const PTR_TTL_SECONDS = 600;
 const FORWARD_TIMEOUT_MS = 4000;
 const MOST_FORWARDED = 500;
 const LARGEST_UDP = 512;
@@ -101,7 +102,7 @@ export class DnsServer implements Disposable {
     const [question] = query.questions ?? [];
     if (query.type !== 'query' || question === undefined) return undefined;
     const name = question.name.toLowerCase().replace(/\.$/, '');
-    const known = this.#known(name, question.type);
+    const known = this.#known(name, question.type, asker);
     if (known !== undefined) {
       return encode({
         type: 'response',
@@ -125,16 +126,17 @@ export class DnsServer implements Disposable {
   }
 
   /** Empty is "the name is there, but not of this type"; undefined is "not ours". */
-  #known(name: string, type: string): Answer[] | undefined {
+  #known(name: string, type: string, asker: string): Answer[] | undefined {
     if (type === 'PTR') {
       const match = /^(\d+)\.(\d+)\.(\d+)\.(\d+)\.in-addr\.arpa$/.exec(name);
-      const owner = match === null ? undefined : this.#names.nameOf(match.slice(1).reverse().join('.'));
-      return owner === undefined ? undefined : [{ type: 'PTR', name, ttl: TTL_SECONDS, data: owner }];
+      const owner =
+        match === null ? undefined : this.#names.nameOf(match.slice(1).reverse().join('.'), asker);
+      return owner === undefined ? undefined : [{ type: 'PTR', name, ttl: PTR_TTL_SECONDS, data: owner }];
     }
-    const addresses = this.#names.addresses(name);
-    if (addresses === undefined) return undefined;
+    const found = this.#names.addresses(name, asker);
+    if (found === undefined) return undefined;
     if (type !== 'A' && type !== 'ANY') return [];
-    return addresses.map((data) => ({ type: 'A', name, ttl: TTL_SECONDS, data }));
+    return found.addresses.map((data) => ({ type: 'A', name, ttl: found.ttlSeconds, data }));
   }
 
   /** Undefined where the server does not answer in time. */

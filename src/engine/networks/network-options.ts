@@ -25,6 +25,11 @@ const DEFAULT_BRIDGE = 'com.docker.network.bridge.default_bridge';
 /** IFNAMSIZ without its NUL. */
 const INTERFACE_NAME_LENGTH = 15;
 
+/** A bridge where nobody talks to another. */
+export function isolatedBridgeRequest(name: string): NetworkCreateRequest {
+  return { Name: name, Options: { [ICC]: 'false' } };
+}
+
 /** The networks that are always there. */
 export function isBuiltIn(name: string): boolean {
   return BUILT_IN.includes(name);
@@ -58,7 +63,7 @@ export function rulesOf(network: NetworkRecord): BridgeRules {
     bridge: network.bridgeName,
     subnet: network.IPAM.Config[0]?.Subnet ?? '',
     internal: network.Internal,
-    masquerade: network.Options[MASQUERADE] !== 'false',
+    masquerade: network.Options[MASQUERADE] !== 'false' && network.Driver === 'bridge',
     icc: network.Options[ICC] !== 'false',
   };
 }
@@ -69,6 +74,11 @@ export function bridgeNameOf(o: NetworkCreateRequest, id: string): string {
   if (name.length > INTERFACE_NAME_LENGTH)
     throw invalid(`invalid bridge name ${JSON.stringify(name)}: longer than 15 characters`);
   return name;
+}
+
+/** The options of an overlay network's bridge. */
+export function overlayOptions(mtu: number): Record<string, string> {
+  return { [MTU]: String(mtu) };
 }
 
 /** Undefined is the kernel's own. */

@@ -1,40 +1,28 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { EventBus } from '#engine/events/event-bus.ts';
 import type { RecordStore } from '#engine/records/record-store.ts';
-import {
-  addAddress,
-  attachToNamespace,
-  bringLoopbackUp,
-  createBridge,
-  deleteLink,
-  listAddresses,
-  listLinks,
-  listRoutes,
-  replaceDefaultRoute,
-  setLinkUp,
-} from '#linux/links.ts';
+import { bringLoopbackUp, deleteLink, listLinks, replaceDefaultRoute } from '#linux/links.ts';
 import { createNetworkNamespace, removeNetworkNamespace } from '#linux/network-namespace.ts';
 import { Nftables } from '#linux/nftables.ts';
-import { hasCode } from '#linux/system-call-error.ts';
 import type { ContainerRecord, EndpointSettings, PortBinding } from '#model/container.ts';
-import { conflict, forbidden, internal, invalid, notFound } from '#model/errors.ts';
-import type { IpamPool, NetworkRecord } from '#model/network.ts';
-import { DnsServer } from './dns-server.ts';
+import { conflict, forbidden, invalid, notFound } from '#model/errors.ts';
+import type { NetworkRecord } from '#model/network.ts';
+import { attachToBridge, enableSetting, raiseBridge } from './bridges.ts';
+import { builtInNetworks, takenSubnets } from './built-in-networks.ts';
 import { emptyEndpoint, endpointOf, networkOfMode } from './endpoint-request.ts';
-import { type AddressPool, chooseAddress, completePool, DEFAULT_POOLS } from './ipam.ts';
-import { formatAddress, parseAddress, parseSubnet } from './ipv4.ts';
-import { dnsNames, hostNamePrefix, type LiveEndpoint, LiveEndpoints } from './live-endpoints.ts';
-import { macOf } from './mac-address.ts';
-import { NetworkNames } from './network-names.ts';
+import { GATEWAY_BRIDGE, gatewayEndpointOf, needsGatewayBridge } from './gateway-bridge.ts';
+import { type AddressPool, completePool, DEFAULT_POOLS } from './ipam.ts';
+import { hostNamePrefix, type LiveEndpoint, LiveEndpoints } from './live-endpoints.ts';
+import { NameServers } from './name-servers.ts';
+import { type Names, NetworkNames } from './network-names.ts';
 import {
   bridgeNameOf,
   checkRequest,
-  defaultBridgeOptions,
   isBuiltIn,
-  mtuOf,
+  isolatedBridgeRequest,
   type NetworkCreateRequest,
   publishingAddressOf,
   rulesOf,
@@ -49,6 +37,13 @@ export interface Joined {
   ports: Record<string, PortBinding[]>;
 }
 
+/** Told when a running container is on its networks, and when it no longer is. Neither may throw. */
+export interface EndpointFollower {
+  joined(containerId: string): void;
+  /** With the addresses that it had. */
+  left(containerId: string, addresses: readonly string[]): void;
+}
+
 /**
  * The networks of one host. What is asked for is in the records; bridges, namespaces and one nftables table are in the kernel
  * and stay there when the daemon dies; addresses and names in use are those of the running containers, read again at start.
@@ -60,13 +55,12 @@ export class NetworkStore {
   readonly #bip: string | undefined;
   readonly #pools: readonly AddressPool[];
   readonly #execRoot: string;
-  readonly #dns: readonly string[];
-  readonly #log: Logger;
   readonly #table: string;
   readonly #nftables = new Nftables();
   readonly #endpoints = new LiveEndpoints();
-  readonly #servers = new Map<string, DnsServer>();
   readonly #ports: PublishedPorts;
+  readonly #servers: NameServers;
+  #follower: EndpointFollower | undefined;
 
   constructor(o: {
     records: RecordStore;
@@ -87,40 +81,53 @@ export class NetworkStore {
         ? DEFAULT_POOLS
         : o.defaultAddressPools;
     this.#execRoot = o.execRoot;
-    this.#dns = o.dns ?? [];
-    this.#log = o.log;
     this.#table = `drover_${o.bridge.replace(/[^a-zA-Z0-9_]/g, '_')}`;
     this.#ports = new PublishedPorts({ table: this.#table, nftables: this.#nftables, log: o.log });
+    this.#servers = new NameServers({
+      endpoints: this.#endpoints,
+      records: o.records,
+      dns: o.dns ?? [],
+      log: o.log,
+    });
     mkdirSync(join(o.execRoot, 'netns'), { recursive: true, mode: 0o710 });
   }
 
   /** Makes what is missing of the default networks, bridges and rules, and takes over what the running containers have. */
   async start(running: readonly ContainerRecord[]): Promise<void> {
-    enable('/proc/sys/net/ipv4/ip_forward');
-    this.#makeBuiltIn();
-    for (const network of this.#bridges()) this.#raiseBridge(network);
+    enableSetting('ipv4/ip_forward');
+    const builtIn = { bridge: this.#bridge, bip: this.#bip, pools: this.#pools };
+    for (const record of builtInNetworks({ existing: this.list(), ...builtIn }))
+      this.#records.put('network', record.Id, record);
+    for (const network of this.#bridges()) if (network.Driver === 'bridge') this.#raiseBridge(network);
     const alive = new Set(running.map(({ id }) => id));
     for (const id of readdirSync(join(this.#execRoot, 'netns'))) {
       if (!alive.has(id)) removeNetworkNamespace(this.namespacePath(id));
     }
     const links = listLinks().map(({ name }) => name);
     for (const container of running) {
-      for (const [name, endpoint] of Object.entries(container.networks)) {
-        const network = this.#find(name);
-        if (network?.Driver !== 'bridge' || endpoint.IPAddress === '') continue;
+      const found = Object.entries(container.networks).map(
+        ([name, endpoint]) => [this.#find(name), endpoint] as const,
+      );
+      const networks = found.map(([network]) => network).filter((network) => network !== undefined);
+      const bridge = needsGatewayBridge(networks) ? this.#find(GATEWAY_BRIDGE) : undefined;
+      const wayOut = bridge && gatewayEndpointOf(bridge, this.namespacePath(container.id));
+      for (const [network, endpoint] of [
+        ...found,
+        ...(wayOut === undefined ? [] : [[bridge, wayOut] as const]),
+      ]) {
+        if (network === undefined || network.bridgeName === '' || endpoint.IPAddress === '') continue;
         const prefix = hostNamePrefix(network.Id, container.id);
         const hostName = links.find((link) => link.startsWith(prefix)) ?? `${prefix}0`;
         this.#endpoints.add(network.Id, container, endpoint, hostName);
       }
-      this.#ports.adopt(container);
+      this.#ports.adopt(container, wayOut?.IPAddress);
     }
     this.#nftables.run(wholeTable(this.#table, this.#bridges().map(rulesOf), this.#ports.list()));
   }
 
   /** Closes sockets; bridges, namespaces and rules stay and go on working. */
   async stop(): Promise<void> {
-    for (const server of this.#servers.values()) server[Symbol.dispose]();
-    this.#servers.clear();
+    this.#servers[Symbol.dispose]();
     this.#ports[Symbol.dispose]();
   }
 
@@ -147,7 +154,7 @@ export class NetworkStore {
     checkRequest(o);
     if (this.list().some((network) => network.Name === o.Name))
       throw conflict(`network with name ${o.Name} already exists`);
-    const pool = completePool(o.IPAM?.Config?.[0], this.#pools, this.#takenSubnets());
+    const pool = completePool(o.IPAM?.Config?.[0], this.#pools, takenSubnets(this.#bridges()));
     const Id = randomBytes(32).toString('hex');
     const bridgeName = bridgeNameOf(o, Id);
     const record: NetworkRecord = {
@@ -183,6 +190,7 @@ export class NetworkStore {
     const network = this.resolve(reference);
     if (isBuiltIn(network.Name))
       throw forbidden(`${network.Name} is a pre-defined network and cannot be removed`);
+    if (network.Driver === 'overlay') throw forbidden(`network ${network.Name} is the cluster's`);
     if (this.#endpoints.on(network.Id).length > 0) {
       throw forbidden(
         `error while removing network: network ${network.Name} id ${network.Id} has active endpoints`,
@@ -202,6 +210,8 @@ export class NetworkStore {
     const unused = this.list().filter(
       (network) =>
         !isBuiltIn(network.Name) &&
+        network.Driver !== 'overlay' &&
+        network.Name !== GATEWAY_BRIDGE &&
         !wanted.has(network.Name) &&
         this.#endpoints.on(network.Id).length === 0 &&
         accept(network),
@@ -223,25 +233,30 @@ export class NetworkStore {
       const asked = Object.entries(container.networks).map(
         ([name, settings]) => [this.resolve(name), settings] as const,
       );
-      const gateway = this.#gatewayNetwork(
-        asked.map(([network]) => network),
-        container,
-      );
+      const all = asked.map(([network]) => network);
+      const wayOut = needsGatewayBridge(all) ? this.#gatewayBridge() : undefined;
+      const gateway = wayOut ?? this.#gatewayNetwork(all, container);
       // Joining a bridge does this on its way.
-      if (!asked.some(([{ Driver }]) => Driver === 'bridge')) bringLoopbackUp(namespacePath);
+      if (!all.some(({ bridgeName }) => bridgeName !== '')) bringLoopbackUp(namespacePath);
       for (const [index, [network, settings]] of asked.entries()) {
         networks[network.Name] =
-          network.Driver === 'bridge'
-            ? this.#attach(container, network, settings, { index, isGateway: network.Id === gateway?.Id })
-            : { ...settings, NetworkID: network.Id, EndpointID: randomBytes(32).toString('hex') };
+          network.bridgeName === ''
+            ? { ...settings, NetworkID: network.Id, EndpointID: randomBytes(32).toString('hex') }
+            : this.#attach(container, network, settings, { index, isGateway: network.Id === gateway?.Id });
       }
+      // As with Docker, the way out is no network that the container was asked onto, and is not shown as one.
+      const out =
+        wayOut === undefined
+          ? networks[gateway?.Name ?? '']
+          : this.#attach(container, wayOut, emptyEndpoint(), { index: asked.length, isGateway: true });
       const ports =
         gateway === undefined
           ? {}
           : this.#ports.open(container, {
-              address: networks[gateway.Name]?.IPAddress ?? '',
+              address: out?.IPAddress ?? '',
               defaultHostAddress: publishingAddressOf(gateway),
             });
+      this.#follower?.joined(container.id);
       return { namespacePath, networks, ports };
     } catch (error) {
       this.leave(container);
@@ -252,11 +267,16 @@ export class NetworkStore {
   /** Gives back what the container has. Safe to repeat. */
   leave(container: ContainerRecord): void {
     this.#ports.close(container.id);
-    for (const networkId of this.#endpoints.networksOf(container.id)) {
+    const left = this.#endpoints.networksOf(container.id);
+    const addresses = left.map(
+      (networkId) => this.#endpoints.of(networkId, container.id)?.endpoint.IPAddress ?? '',
+    );
+    for (const networkId of left) {
       this.#endpoints.remove(networkId, container.id);
       this.#announce('disconnect', networkId, container.id);
     }
     removeNetworkNamespace(this.namespacePath(container.id));
+    if (left.length > 0) this.#follower?.left(container.id, addresses);
   }
 
   /** Puts a container, running or not, on one more network; gives all of its networks. */
@@ -277,6 +297,8 @@ export class NetworkStore {
       throw invalid(
         'container sharing network namespace with another container or host cannot be connected to any other network',
       );
+    if (network.Driver === 'overlay')
+      throw invalid(`network ${network.Name} is the cluster's: only tasks are on it`);
     if (network.Driver === 'null')
       throw invalid(
         'container cannot be connected to multiple networks with one of the networks in private (none) mode',
@@ -322,6 +344,54 @@ export class NetworkStore {
     return this.#endpoints.on(networkId);
   }
 
+  /** The IDs of the networks that a running container is on. */
+  networksOf(containerId: string): string[] {
+    return this.#endpoints.networksOf(containerId);
+  }
+
+  /** The address by which the host reaches a running container: on the network that its way out is on. */
+  addressFromHost(containerId: string): string | undefined {
+    for (const networkId of this.#endpoints.networksOf(containerId)) {
+      const network = this.#records.get<NetworkRecord>('network', networkId);
+      if (network?.Driver !== 'bridge' || network.Internal) continue;
+      return this.#endpoints.of(networkId, containerId)?.endpoint.IPAddress;
+    }
+    return undefined;
+  }
+
+  /** Tells who it is when containers come and go; there is one. */
+  follow(follower: EndpointFollower): void {
+    this.#follower = follower;
+  }
+
+  /** Takes a network of the cluster's in, or its change; its links are made elsewhere. `conflict` where the name is taken. */
+  putOverlay(record: NetworkRecord): void {
+    const isNew = this.#records.get('network', record.Id) === undefined;
+    if (isNew && this.list().some(({ Name }) => Name === record.Name))
+      throw conflict(`network with name ${record.Name} already exists on this node`, {
+        hint: `Remove it: docker network rm ${record.Name}`,
+      });
+    this.#records.put('network', record.Id, record);
+    if (isNew) this.#nftables.run(addBridge(this.#table, rulesOf(record)));
+  }
+
+  /** Forgets a network of the cluster's, and its names. One that is not there is success. */
+  dropOverlay(networkId: string): void {
+    const record = this.#records.get<NetworkRecord>('network', networkId);
+    if (record?.Driver !== 'overlay') return;
+    this.#servers.close(networkId);
+    this.#servers.setNames(networkId, undefined);
+    this.#records.delete('network', networkId);
+    this.#nftables.run(removeBridge(this.#table, rulesOf(record)));
+  }
+
+  /** Says what names a network of the cluster's has, and on which address of the host's there they are answered, if any. */
+  answerNames(record: NetworkRecord, names: Names, address: string | undefined): void {
+    this.#servers.setNames(record.Id, names);
+    if (address === undefined) this.#servers.close(record.Id);
+    else this.#servers.listen(record, address);
+  }
+
   /** The container has another name from now on. */
   rename(container: ContainerRecord, oldName: string): void {
     this.#endpoints.rename(container, oldName);
@@ -333,10 +403,13 @@ export class NetworkStore {
 
   resolvConf(container: ContainerRecord): string {
     const hostFile = readFileSync('/etc/resolv.conf', 'utf8');
-    const own = Object.keys(container.networks)
+    const networks = Object.keys(container.networks)
       .map((name) => this.#find(name))
-      .find((network) => network?.Driver === 'bridge' && network.Name !== 'bridge');
-    const gateway = own?.IPAM.Config[0]?.Gateway;
+      .filter((network) => network !== undefined);
+    const own = networks.find((network) => network.Driver === 'bridge' && network.Name !== 'bridge');
+    const asked = needsGatewayBridge(networks) ? this.#gatewayBridge() : own;
+    const overlay = networks.find(({ Driver }) => Driver === 'overlay');
+    const gateway = (asked ?? overlay)?.IPAM.Config[0]?.Gateway;
     return gateway === undefined
       ? hostResolvConf(container, hostFile)
       : gatewayResolvConf(container, gateway, hostFile);
@@ -366,104 +439,29 @@ export class NetworkStore {
   }
 
   #bridges(): NetworkRecord[] {
-    return this.list().filter(({ Driver }) => Driver === 'bridge');
-  }
-
-  #makeBuiltIn(): void {
-    const existing = new Map(this.list().map((network) => [network.Name, network]));
-    for (const [Name, Driver] of [
-      ['bridge', 'bridge'],
-      ['host', 'host'],
-      ['none', 'null'],
-    ] as const) {
-      const old = existing.get(Name);
-      const pool = Driver === 'bridge' ? [this.#defaultPool(old)] : [];
-      const record: NetworkRecord = {
-        Id: old?.Id ?? randomBytes(32).toString('hex'),
-        Name,
-        Created: old?.Created ?? new Date().toISOString(),
-        Driver,
-        Internal: false,
-        Attachable: false,
-        EnableIPv4: true,
-        EnableIPv6: false,
-        IPAM: { Driver: 'default', Options: null, Config: pool },
-        Options: Driver === 'bridge' ? defaultBridgeOptions(this.#bridge) : {},
-        Labels: {},
-        bridgeName: Driver === 'bridge' ? this.#bridge : '',
-      };
-      this.#records.put('network', record.Id, record);
-    }
-  }
-
-  #defaultPool(old: NetworkRecord | undefined): IpamPool {
-    const [kept] = old?.IPAM.Config ?? [];
-    if (this.#bip === undefined) return kept ?? completePool(undefined, this.#pools, this.#takenSubnets());
-    const [address = '', prefix = ''] = this.#bip.split('/');
-    const subnet = parseSubnet(`${address}/${prefix}`);
-    return {
-      Subnet: `${formatAddress(subnet.base)}/${prefix}`,
-      Gateway: formatAddress(parseAddress(address)),
-    };
-  }
-
-  /** Subnets that a new network must not touch: our networks', and what the host has a route to. */
-  #takenSubnets(): { networks: ReturnType<typeof parseSubnet>[]; routes: ReturnType<typeof parseSubnet>[] } {
-    const networks = this.#bridges().flatMap(({ IPAM }) =>
-      IPAM.Config.map(({ Subnet }) => parseSubnet(Subnet)),
-    );
-    const known = [
-      ...listRoutes().map(({ destination }) => destination),
-      ...listAddresses().map(({ address }) => address),
-    ];
-    const routes = known.filter((cidr) => !cidr.includes(':') && !cidr.endsWith('/0')).map(parseSubnet);
-    return { networks, routes };
+    return this.list().filter(({ bridgeName }) => bridgeName !== '');
   }
 
   /** Makes the bridge where it is missing, with its address, and answers DNS on it. */
   #raiseBridge(network: NetworkRecord): void {
-    const mtu = mtuOf(network);
-    const [pool] = network.IPAM.Config;
-    if (pool?.Gateway === undefined) throw internal(`network ${network.Name} has no gateway`);
-    try {
-      createBridge({
-        name: network.bridgeName,
-        mac: macOf(pool.Gateway),
-        ...(mtu === undefined ? {} : { mtu }),
-      });
-    } catch (error) {
-      if (!hasCode(error, 'EEXIST')) throw error;
+    const gateway = raiseBridge(network);
+    // Who is on the gateway bridge is there for the way out only, and unseen by the others.
+    if (network.Name !== GATEWAY_BRIDGE) {
+      const endpoints = (): LiveEndpoint[] => this.#endpoints.on(network.Id);
+      this.#servers.setNames(network.Id, new NetworkNames({ endpoints, networkName: network.Name }));
     }
-    addAddress({ link: network.bridgeName, address: `${pool.Gateway}/${parseSubnet(pool.Subnet).prefix}` });
-    setLinkUp(network.bridgeName);
-    // Lets what goes to 127.0.0.1 be translated to a container, on this bridge only.
-    enable(`/proc/sys/net/ipv4/conf/${network.bridgeName}/route_localnet`);
-    if (network.Name === 'bridge') return;
-    const names = new NetworkNames({
-      endpoints: () => this.#endpoints.on(network.Id),
-      networkName: network.Name,
-      forwarders: (asker) => this.#forwarders(network, asker),
-    });
-    this.#servers.set(network.Id, new DnsServer({ address: pool.Gateway, names, log: this.#log }));
+    this.#servers.listen(network, gateway);
   }
 
   #dropBridge(network: NetworkRecord): void {
-    this.#servers.get(network.Id)?.[Symbol.dispose]();
-    this.#servers.delete(network.Id);
+    this.#servers.close(network.Id);
+    this.#servers.setNames(network.Id, undefined);
     deleteLink(network.bridgeName);
   }
 
-  #forwarders(network: NetworkRecord, asker: string): string[] {
-    const live = this.#endpoints.on(network.Id).find(({ endpoint }) => endpoint.IPAddress === asker);
-    const container =
-      live === undefined ? undefined : this.#records.get<ContainerRecord>('container', live.containerId);
-    const own = container?.hostConfig.Dns ?? [];
-    if (own.length > 0) return own;
-    if (this.#dns.length > 0) return [...this.#dns];
-    if (network.Internal) return [];
-    return [...readFileSync('/etc/resolv.conf', 'utf8').matchAll(/^nameserver\s+(\S+)/gm)].map(
-      ([, server = '']) => server,
-    );
+  /** The bridge by which containers on overlay networks get out, made at its first use. */
+  #gatewayBridge(): NetworkRecord {
+    return this.#find(GATEWAY_BRIDGE) ?? this.create(isolatedBridgeRequest(GATEWAY_BRIDGE)).record;
   }
 
   /** The network that has the default route and the published ports: the highest priority, then the first that leads out. */
@@ -480,36 +478,10 @@ export class NetworkStore {
     asked: EndpointSettings,
     o: { index: number; isGateway: boolean },
   ): EndpointSettings {
-    const [pool] = network.IPAM.Config;
-    if (pool === undefined) throw internal(`network ${network.Name} has no addresses`);
-    const used = new Set(this.#endpoints.on(network.Id).map(({ endpoint }) => endpoint.IPAddress));
-    const address = chooseAddress(pool, asked.IPAMConfig?.IPv4Address, used);
-    const { prefix } = parseSubnet(pool.Subnet);
-    const mac = asked.MacAddress === '' ? macOf(address) : asked.MacAddress;
-    const hostName = `${hostNamePrefix(network.Id, container.id)}${o.index.toString(36)}`;
-    const mtu = mtuOf(network);
-    const gateway = pool.Gateway;
-    attachOnce({
-      namespacePath: this.namespacePath(container.id),
-      bridge: network.bridgeName,
-      hostName,
-      interfaceName: `eth${o.index}`,
-      mac,
-      ...(mtu === undefined ? {} : { mtu }),
-      addresses: [`${address}/${prefix}`],
-      ...(o.isGateway && gateway !== undefined ? { gateway } : {}),
-    });
-    const endpoint: EndpointSettings = {
-      ...emptyEndpoint(),
-      ...asked,
-      NetworkID: network.Id,
-      EndpointID: randomBytes(32).toString('hex'),
-      Gateway: network.Internal ? '' : (gateway ?? ''),
-      IPAddress: address,
-      IPPrefixLen: prefix,
-      MacAddress: mac,
-    };
-    endpoint.DNSNames = network.Name === 'bridge' ? null : dnsNames(container, endpoint);
+    const taken = this.#endpoints.on(network.Id).map(({ endpoint }) => endpoint.IPAddress);
+    const namespacePath = this.namespacePath(container.id);
+    const place = { container, network, asked, used: new Set(taken), namespacePath, ...o };
+    const { endpoint, hostName } = attachToBridge(place);
     this.#endpoints.add(network.Id, container, endpoint, hostName);
     this.#announce('connect', network.Id, container.id);
     return endpoint;
@@ -523,22 +495,4 @@ export class NetworkStore {
       type: network?.Driver ?? 'bridge',
     });
   }
-}
-
-/**
- * The kernel takes the interfaces of a namespace down in its own time, so the last run's may still be there when a
- * container is started again at once.
- */
-function attachOnce(o: Parameters<typeof attachToNamespace>[0]): void {
-  try {
-    attachToNamespace(o);
-  } catch (error) {
-    if (!hasCode(error, 'EEXIST')) throw error;
-    deleteLink(o.hostName);
-    attachToNamespace(o);
-  }
-}
-
-function enable(file: string): void {
-  if (existsSync(file) && readFileSync(file, 'utf8').trim() !== '1') writeFileSync(file, '1');
 }

@@ -50,7 +50,7 @@ export function wantedPorts(
   return wanted;
 }
 
-export function parsePortKey(key: string): { containerPort: number; protocol: 'tcp' | 'udp' } {
+function parsePortKey(key: string): { containerPort: number; protocol: 'tcp' | 'udp' } {
   const [port = '', protocol = 'tcp'] = key.split('/');
   const containerPort = Number(port);
   if (!/^\d+$/.test(port) || containerPort < 1 || containerPort > 65535)

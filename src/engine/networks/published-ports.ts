@@ -75,12 +75,13 @@ export class PublishedPorts implements Disposable {
     }
   }
 
-  /** The ports of a container that ran on while no daemon did. */
-  adopt(container: ContainerRecord): void {
+  /** The ports of a container that ran on while no daemon did; `wayOut` where they lead to no network that it shows. */
+  adopt(container: ContainerRecord, wayOut?: string): void {
     const placed: { port: PublishedPort; reservation: PortReservation | undefined }[] = [];
     for (const [key, bindings] of Object.entries(container.ports)) {
       const [port = '', protocol = 'tcp'] = key.split('/');
-      const address = Object.values(container.networks).find(({ Gateway }) => Gateway !== '')?.IPAddress;
+      const address =
+        wayOut ?? Object.values(container.networks).find(({ Gateway }) => Gateway !== '')?.IPAddress;
       if (address === undefined || (protocol !== 'tcp' && protocol !== 'udp')) continue;
       for (const { HostIp, HostPort } of bindings) {
         const hostPort = Number(HostPort);

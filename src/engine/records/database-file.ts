@@ -6,13 +6,21 @@ import { DatabaseSync } from 'node:sqlite';
  * Opens an SQLite file, made with its folder (0710) where it is not there. `tables` are the statements that make what is missing.
  *
  * A returned write is on its way to disk and survives the process's death (WAL, synchronous=NORMAL: losing power may
- * lose the last moments, never consistency). Waits 5 s for another process's lock. The caller closes it.
+ * lose the last moments, never consistency); with `durable` it is on disk (synchronous=FULL) and survives that too. Waits 5 s for
+ * another process's lock. The caller closes it.
  */
-export function openDatabase(file: string, tables: string): DatabaseSync {
+export function openDatabase(file: string, tables: string, o: { durable?: boolean } = {}): DatabaseSync {
   mkdirSync(dirname(file), { recursive: true, mode: 0o710 });
   const database = new DatabaseSync(file, { timeout: 5000 });
-  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL');
-  database.exec(tables);
+  try {
+    database.exec(
+      `PRAGMA journal_mode = WAL; PRAGMA synchronous = ${o.durable === true ? 'FULL' : 'NORMAL'}`,
+    );
+    database.exec(tables);
+  } catch (error) {
+    database.close();
+    throw error;
+  }
   return database;
 }
 
@@ -24,7 +32,8 @@ export function transaction<T>(database: DatabaseSync, work: () => T): T {
     database.exec('COMMIT');
     return result;
   } catch (error) {
-    database.exec('ROLLBACK');
+    // a full disk makes SQLite roll back by itself
+    if (database.isTransaction) database.exec('ROLLBACK');
     throw error;
   }
 }

@@ -9,6 +9,7 @@ export type RecordKind =
   | 'repository-digest'
   | 'layer'
   | 'network'
+  | 'network-plan'
   | 'volume'
   | 'build-cache';
 

@@ -65,17 +65,23 @@ export class ContainerRuntime implements Disposable {
   readonly name: RuntimeName;
   readonly version: string;
   readonly heldCapabilities: readonly string[];
+  /** Where containers of this daemon are in the cgroup tree, unless they ask for another parent. */
+  readonly cgroupParent: string;
   readonly #execRoot: string;
   readonly #exits = new Map<string, Set<() => void>>();
   readonly #filters = new CompiledSeccompFilters();
   readonly #closers = new DisposableStack();
+  readonly #isOwnParent: boolean;
   readonly #ownProcesses = ownCgroupProcesses();
   #isRehearsing = false;
 
-  private constructor(o: { execRoot: string; chosen: ChosenRuntime }) {
+  private constructor(o: { execRoot: string; cgroupParent?: string; chosen: ChosenRuntime }) {
     this.name = o.chosen.name;
     this.version = o.chosen.version;
     this.#execRoot = o.execRoot;
+    const ownParent = `/drover-${o.execRoot.replaceAll('/', '_').replace(/^_/, '')}`;
+    this.cgroupParent = o.cgroupParent ?? ownParent;
+    this.#isOwnParent = o.cgroupParent === undefined;
     this.heldCapabilities = capabilitiesOfMask(
       /^CapBnd:\s*(\S+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0',
     );
@@ -95,15 +101,16 @@ export class ContainerRuntime implements Disposable {
     dataRoot: string;
     log: Logger;
     preferred?: string;
+    cgroupParent?: string;
   }): Promise<ContainerRuntime> {
     const chosen = await chooseRuntime({ preferred: o.preferred, log: o.log });
     o.log.info({ runtime: chosen.name, version: chosen.version }, 'runtime chosen');
-    return new ContainerRuntime({ execRoot: o.execRoot, chosen });
-  }
-
-  /** Where containers of this daemon are in the cgroup tree, unless they ask for another parent. */
-  get cgroupParent(): string {
-    return `/drover-${this.#execRoot.replaceAll('/', '_').replace(/^_/, '')}`;
+    const { execRoot, cgroupParent } = o;
+    return new ContainerRuntime({
+      execRoot,
+      chosen,
+      ...(cgroupParent === undefined ? {} : { cgroupParent }),
+    });
   }
 
   bundlePath(id: string): string {
@@ -324,10 +331,10 @@ export class ContainerRuntime implements Disposable {
     return cgroup === undefined ? [] : cgroupProcesses(cgroup);
   }
 
-  /** Containers run on; the daemon's own cgroup goes where none is left in it. */
+  /** Containers run on; the daemon's own cgroup goes where none is left in it, one that was named to it stays. */
   [Symbol.dispose](): void {
     this.#closers.dispose();
-    removeCgroup(this.cgroupParent);
+    if (this.#isOwnParent) removeCgroup(this.cgroupParent);
   }
 
   #conmon(): { runtime: RuntimeName; runtimeRoot: string } {

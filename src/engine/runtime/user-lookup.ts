@@ -1,6 +1,4 @@
-import { closeSync, readFileSync } from 'node:fs';
 import { RootedDirectory } from '#linux/rooted-directory.ts';
-import { hasCode } from '#linux/system-call-error.ts';
 import { invalid } from '#model/errors.ts';
 
 /** Who a process runs as. */
@@ -29,13 +27,15 @@ const LARGEST_ID = 2 ** 31 - 1;
 
 /** Reads a container's passwd(5) and group(5), links resolved inside its root, and finds the user there. */
 export function lookUpUser(rootfs: string, user: string, groupAdd: readonly string[]): ResolvedUser {
+  return resolveUser({ user, groupAdd, ...readUserFiles(rootfs) });
+}
+
+/** passwd(5) and group(5) of a root file system, links resolved inside; empty where there are none. */
+export function readUserFiles(rootfs: string): { passwd: string; group: string } {
   using root = new RootedDirectory(rootfs);
-  return resolveUser({
-    user,
-    groupAdd,
-    passwd: readInside(root, 'etc/passwd'),
-    group: readInside(root, 'etc/group'),
-  });
+  const read = (path: string): string =>
+    root.readFile(path, LARGEST_FILE)?.subarray(0, LARGEST_FILE).toString('utf8') ?? '';
+  return { passwd: read('etc/passwd'), group: read('etc/group') };
 }
 
 /** `user[:group]`, names or numbers; Docker's rules and messages. */
@@ -88,19 +88,4 @@ function parseGroup(text: string): GroupEntry[] {
     const [name = '', , gid = '', members = ''] = line.split(':');
     return isId(gid) ? [{ name, gid: Number(gid), members: members.split(',') }] : [];
   });
-}
-
-function readInside(root: RootedDirectory, path: string): string {
-  let fd: number;
-  try {
-    fd = root.openForRead(path);
-  } catch (error) {
-    if (hasCode(error, 'ENOENT', 'ENOTDIR', 'ELOOP')) return '';
-    throw error;
-  }
-  try {
-    return readFileSync(fd).subarray(0, LARGEST_FILE).toString('utf8');
-  } finally {
-    closeSync(fd);
-  }
 }

@@ -1,4 +1,4 @@
-import type { PortProtocol } from '#model/service.ts';
+import type { PortProtocol } from './service.ts';
 
 /** One task's place on a network, wherever it runs. */
 export interface PlannedEndpoint {
@@ -7,10 +7,19 @@ export interface PlannedEndpoint {
   readonly serviceId: string;
   /** Without a prefix length. */
   readonly address: string;
-  /** Names besides the service's that lead to this task. */
+  /** Names besides the service's that lead to this task; its container's name first. */
   readonly aliases: readonly string[];
   /** False while it starts, is unhealthy or is about to be ended: it is in no balancing map and no name's answer. */
   readonly serving: boolean;
+}
+
+/** Another node that takes part in a network. */
+export interface PlannedPeer {
+  readonly nodeId: string;
+  /** Where its VXLAN packets go. */
+  readonly address: string;
+  /** Its own address on the network, without a prefix length; empty where it has none. */
+  readonly nodeAddress: string;
 }
 
 /** A service on a network. */
@@ -33,10 +42,12 @@ export interface PlannedNetwork {
   readonly encrypted: boolean;
   /** 0: what the path allows less VXLAN's 50 bytes (and IPsec's 36 to 70). */
   readonly mtu: number;
-  /** The node's own address on the network, for health checks and the routing mesh (CIDR). */
+  /**
+   * The node's own address on the network (CIDR); empty where it needs none. The ingress network needs it, for the routing mesh,
+   * and an internal network, whose containers are answered names there.
+   */
   readonly nodeAddress: string;
-  /** The other nodes that take part, by ID, with the address that their VXLAN packets go to. */
-  readonly peers: readonly { readonly nodeId: string; readonly address: string }[];
+  readonly peers: readonly PlannedPeer[];
   readonly endpoints: readonly PlannedEndpoint[];
   readonly services: readonly PlannedService[];
 }
@@ -51,6 +62,12 @@ export interface PlannedPort {
 
 /** What a node's kernel and name server are to be: complete, so that it can be compared with what is. */
 export interface NetworkPlan {
+  /** The node that the plan is for. */
+  readonly nodeId: string;
+  /** IPv4: where the other nodes send VXLAN packets to, and this one from. */
+  readonly dataPathAddress: string;
+  /** UDP: 4789 where the cluster says nothing. */
+  readonly dataPathPort: number;
   readonly networks: readonly PlannedNetwork[];
   readonly ports: readonly PlannedPort[];
   /** The network that the routing mesh goes over; its endpoints are the published services' tasks. */

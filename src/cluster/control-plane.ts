@@ -1,0 +1,134 @@
+import { type LeaderMessage, SESSION_METHOD } from '#cluster/agent/session-messages.ts';
+import { Allocator } from '#cluster/controllers/allocator.ts';
+import type { Controller } from '#cluster/controllers/controller.ts';
+import { campaign, type Leader, type Leadership, parseLeader } from '#cluster/controllers/election.ts';
+import { type ControllerFigures, LeaderLoop } from '#cluster/controllers/leader-loop.ts';
+import { Orchestrator, type OrchestratorRules } from '#cluster/controllers/orchestrator.ts';
+import { Reaper } from '#cluster/controllers/reaper.ts';
+import type { AssignmentSources } from '#cluster/dispatcher/assignments.ts';
+import { Dispatcher, type LivenessTimes } from '#cluster/dispatcher/dispatcher.ts';
+import { ViewFollower } from '#cluster/state/view-follower.ts';
+import type { Store } from '#cluster/store/store.ts';
+import type { Channel, Peer, Transport } from '#cluster/transport/transport.ts';
+import type { Clock } from '#control/clock.ts';
+import type { Random } from '#control/random.ts';
+import { unavailable } from '#model/errors.ts';
+
+/**
+ * A manager's part of the cluster: it follows the store, stands for leader, and while it leads runs the controllers and serves the
+ * agents' sessions; while another leads it tells agents who.
+ */
+export class ControlPlane {
+  readonly follower: ViewFollower;
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #self: Leader;
+  readonly #times: LivenessTimes;
+  readonly #rules: Omit<OrchestratorRules, 'fencedInMs'>;
+  readonly #sources: AssignmentSources;
+  readonly #makeScheduler: () => Controller;
+  readonly #report: (message: string, details: object) => void;
+  #leading: { dispatcher: Dispatcher; loop: LeaderLoop } | undefined;
+
+  constructor(o: {
+    store: Store;
+    clock: Clock;
+    random: Random;
+    transport: Transport;
+    self: Leader;
+    times: LivenessTimes;
+    rules: Omit<OrchestratorRules, 'fencedInMs'>;
+    sources: AssignmentSources;
+    makeScheduler: () => Controller;
+    report: (message: string, details: object) => void;
+  }) {
+    this.#store = o.store;
+    this.#clock = o.clock;
+    this.#random = o.random;
+    this.#self = o.self;
+    this.#times = o.times;
+    this.#rules = o.rules;
+    this.#sources = o.sources;
+    this.#makeScheduler = o.makeScheduler;
+    this.#report = o.report;
+    this.follower = new ViewFollower(o);
+    o.transport.serve(SESSION_METHOD, (channel, peer) => this.#serve(channel, peer));
+  }
+
+  get isLeader(): boolean {
+    return this.#leading !== undefined;
+  }
+
+  /** How the controllers are doing; empty while another leads. */
+  get figures(): ControllerFigures[] {
+    return this.#leading?.loop.figures ?? [];
+  }
+
+  /** Runs until `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const campaigning = campaign({
+      store: this.#store,
+      clock: this.#clock,
+      self: this.#self,
+      lead: (leadership) => this.#lead(leadership),
+      report: this.#report,
+      signal,
+    });
+    await Promise.all([this.follower.run(signal), campaigning]);
+  }
+
+  async #lead({ guard, lost }: Leadership): Promise<void> {
+    const { view } = this.follower;
+    // the view has to have everything that those before wrote, of which the leader's key is the last
+    await this.follower.untilRevision(guard.revision, lost);
+    const dispatcher = new Dispatcher({
+      view,
+      clock: this.#clock,
+      times: this.#times,
+      sources: this.#sources,
+      managers: () => this.#managers(),
+      leads: lost,
+    });
+    const fencedInMs = (nodeId: string): number => dispatcher.fencedInMs(nodeId);
+    const loop = new LeaderLoop({
+      store: this.#store,
+      follower: this.follower,
+      controllers: [
+        dispatcher,
+        new Orchestrator({ ...this.#rules, fencedInMs }),
+        new Allocator(),
+        this.#makeScheduler(),
+        new Reaper({ fencedInMs }),
+      ],
+      clock: this.#clock,
+      random: this.#random,
+      guard,
+      report: this.#report,
+    });
+    this.#leading = { dispatcher, loop };
+    this.#report('leads the cluster', { revision: view.revision });
+    try {
+      await loop.run(lost);
+    } finally {
+      this.#leading = undefined;
+      this.#report('does not lead any more', {});
+    }
+  }
+
+  #managers(): string[] {
+    const managers: string[] = [];
+    for (const node of this.follower.view.all('node')) {
+      if (node.ManagerStatus !== undefined) managers.push(node.ManagerStatus.Addr);
+    }
+    return managers.sort();
+  }
+
+  async #serve(channel: Channel, peer: Peer | undefined): Promise<void> {
+    if (this.#leading !== undefined) return this.#leading.dispatcher.serve(channel, peer);
+    const leader = parseLeader(this.follower.view.leader);
+    if (leader === undefined || leader.nodeId === this.#self.nodeId)
+      throw unavailable('nobody leads the cluster at the moment');
+    await channel.send({ kind: 'redirect', address: leader.address } satisfies LeaderMessage);
+  }
+}

@@ -1,0 +1,30 @@
+import type { ClusterView } from '#cluster/state/cluster-view.ts';
+import type { EndpointSpec, PortConfig, ServiceRecord } from '#model/service.ts';
+import type { NetworkAttachmentConfig } from '#model/task-spec.ts';
+
+/** True for a port that every node answers; `ingress` is what a port is published in where it does not say. */
+export function isIngress(port: PortConfig): boolean {
+  return port.PublishMode !== 'host';
+}
+
+export function hasIngressPorts(endpoint: EndpointSpec | undefined): boolean {
+  return (endpoint?.Ports ?? []).some(isIngress);
+}
+
+/** The networks that tasks of a revision are on, the routing mesh's own among them where a port is published by it. */
+export function networksOf(
+  view: ClusterView,
+  service: ServiceRecord,
+  revision: number,
+  ingressId: string | undefined,
+): NetworkAttachmentConfig[] {
+  const made = view.get('revision', `${service.ID}.${revision}`);
+  const asked = made?.template.Networks ?? service.Spec.Networks ?? [];
+  const published = hasIngressPorts(made?.endpoint ?? service.Spec.EndpointSpec);
+  return published && ingressId !== undefined ? [...asked, { Target: ingressId }] : [...asked];
+}
+
+/** False for tasks that wait for nothing from the allocator. */
+export function needsAddresses(view: ClusterView, service: ServiceRecord): boolean {
+  return networksOf(view, service, service.revision, 'any').length > 0;
+}

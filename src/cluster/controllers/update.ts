@@ -1,0 +1,166 @@
+import type { ServiceRecord, UpdateState, UpdateStatus } from '#model/service.ts';
+import type { TaskRecord } from '#model/task.ts';
+import type { PlacePlan } from './place-plan.ts';
+import { restartRulesOf, type UpdateRules, updateRulesOf } from './service-defaults.ts';
+import { isOccupied } from './service-places.ts';
+import { hasFailed, isRunning, type Place } from './task-places.ts';
+
+/**
+ * Brings the places of a service to its revision: as many at once as the service allows, each watched for failing, and stops or rolls
+ * back when too many do. What it knows of an update is in the tasks and in `UpdateStatus`: it can be asked at any time, by any leader.
+ */
+export function decideUpdate(plan: PlacePlan): void {
+  const places = plan.places.filter(isOccupied);
+  const { service } = plan;
+  const stale = places.filter((place) => isStale(place, service));
+  const status = service.UpdateStatus?.revision === service.revision ? service.UpdateStatus : undefined;
+  if (status === undefined) {
+    if (stale.length > 0) begin(plan);
+    return;
+  }
+  if (status.State !== 'updating' && status.State !== 'rollback_started') return;
+  const isRollback = status.State === 'rollback_started';
+  const rules = updateRulesOf(isRollback ? service.Spec.RollbackConfig : service.Spec.UpdateConfig);
+  const failed = places.filter((place) => hasFailedIn(place, status, rules));
+  if (rules.failureAction !== 'continue' && failed.length > rules.maxFailureRatio * places.length) {
+    giveUp(plan, { rules, isRollback, failed: failed[0], status });
+    return;
+  }
+  const inFlight = places.filter((place) => isInFlight(plan, place, rules) && !failed.includes(place));
+  advance(plan, { stale, rules, room: rules.parallelism - inFlight.length });
+  if (stale.length === 0 && inFlight.length === 0) finish(plan, { places, status, rules, isRollback });
+}
+
+/** A service whose template was changed: from now on its tasks are replaced. */
+function begin(plan: PlacePlan): void {
+  const now = new Date(plan.context.nowMs).toISOString();
+  const { revision } = plan.service;
+  plan.writeService({
+    UpdateStatus: { State: 'updating', StartedAt: now, Message: 'update in progress', revision },
+  });
+}
+
+function advance(plan: PlacePlan, o: { stale: readonly Place[]; rules: UpdateRules; room: number }): void {
+  let { room } = o;
+  const mayOverlap = o.rules.startFirst && !plan.rules.isSingleWriter(plan.service, plan.template);
+  // those where nothing runs have nothing to lose
+  const order = [...o.stale].sort(
+    (a, b) => Number(a.wanted.some(isRunning)) - Number(b.wanted.some(isRunning)),
+  );
+  for (const place of order) {
+    if (room <= 0 || plan.full) return;
+    // one that an earlier try has not left yet is in flight already
+    if (plan.isTouched(place) || place.wanted.length > 1) continue;
+    const retryAtMs = retryTimeOf(place, plan);
+    if (retryAtMs > plan.context.nowMs) {
+      plan.again(retryAtMs);
+      continue;
+    }
+    plan.replace(place, { startFirst: mayOverlap && place.wanted.some(isRunning) });
+    room--;
+  }
+}
+
+/** A place is tried again no sooner than a task is restarted. */
+function retryTimeOf(place: Place, plan: PlacePlan): number {
+  const last = place.tasks.findLast((task) => task.revision === plan.service.revision);
+  if (last === undefined || !hasFailed(last)) return 0;
+  return Date.parse(last.Status.Timestamp) + restartRulesOf(plan.template.RestartPolicy).delayMs;
+}
+
+/** What runs in the place, or ran there last, is of another revision. */
+function isStale(place: Place, service: ServiceRecord): boolean {
+  const current = place.wanted.at(-1) ?? place.tasks.at(-1);
+  return current !== undefined && current.revision !== service.revision;
+}
+
+/** True from when a place is changed until its new task runs, alone, for the time between two batches. */
+function isInFlight(plan: PlacePlan, place: Place, rules: UpdateRules): boolean {
+  const { service, context } = plan;
+  const fresh = place.wanted.find((task) => task.revision === service.revision);
+  if (fresh === undefined) return false;
+  if (!isRunning(fresh) || place.wanted.length > 1) return true;
+  const settledAtMs = startOf(fresh) + rules.delayMs;
+  if (settledAtMs <= context.nowMs) return false;
+  plan.again(settledAtMs);
+  return true;
+}
+
+/** True when a task of the update ended before it had run for as long as it is watched. */
+function hasFailedIn(place: Place, status: UpdateStatus, rules: UpdateRules): boolean {
+  return place.tasks.some((task) => {
+    if (task.revision !== status.revision || !hasFailed(task)) return false;
+    if (task.CreatedAt < (status.StartedAt ?? '')) return false;
+    const { startedAt, Timestamp } = task.Status;
+    return startedAt === undefined || Date.parse(Timestamp) - Date.parse(startedAt) <= rules.monitorMs;
+  });
+}
+
+function giveUp(
+  plan: PlacePlan,
+  o: { rules: UpdateRules; isRollback: boolean; failed: Place | undefined; status: UpdateStatus },
+): void {
+  const { service } = plan;
+  const culprit = o.failed?.tasks.find((task) => task.revision === service.revision && hasFailed(task));
+  const reason = `due to failure or early termination of task ${culprit?.ID ?? ''}`;
+  const { PreviousSpec, previousRevision } = service;
+  if (
+    o.rules.failureAction === 'rollback' &&
+    !o.isRollback &&
+    PreviousSpec &&
+    previousRevision !== undefined
+  ) {
+    plan.writeService(
+      rollback(service, { nowMs: plan.context.nowMs, message: `update rolled back ${reason}` }),
+    );
+    return;
+  }
+  const State: UpdateState = o.isRollback ? 'rollback_paused' : 'paused';
+  const what = o.isRollback ? 'rollback' : 'update';
+  plan.writeService({ UpdateStatus: { ...o.status, State, Message: `${what} paused ${reason}` } });
+}
+
+/** The change that brings a service back to its previous spec and revision; there has to be one. */
+export function rollback(
+  service: ServiceRecord,
+  o: { nowMs: number; message: string },
+): Pick<ServiceRecord, 'Spec' | 'revision' | 'UpdateStatus'> & Partial<ServiceRecord> {
+  const { PreviousSpec = service.Spec, previousRevision = service.revision } = service;
+  return {
+    Spec: PreviousSpec,
+    revision: previousRevision,
+    UpdateStatus: {
+      State: 'rollback_started',
+      StartedAt: new Date(o.nowMs).toISOString(),
+      Message: o.message,
+      revision: previousRevision,
+    },
+  };
+}
+
+/** When the last new task has been watched long enough, the update is done. */
+function finish(
+  plan: PlacePlan,
+  o: { places: readonly Place[]; status: UpdateStatus; rules: UpdateRules; isRollback: boolean },
+): void {
+  const { nowMs } = plan.context;
+  const begunMs = Date.parse(o.status.StartedAt ?? '');
+  const starts = o.places.flatMap(({ wanted }) => wanted.map(startOf)).filter((at) => at >= begunMs);
+  const watchedUntilMs = Math.max(begunMs, ...starts) + o.rules.monitorMs;
+  if (watchedUntilMs > nowMs) {
+    plan.again(watchedUntilMs);
+    return;
+  }
+  plan.writeService({
+    UpdateStatus: {
+      ...o.status,
+      State: o.isRollback ? 'rollback_completed' : 'completed',
+      CompletedAt: new Date(nowMs).toISOString(),
+      Message: o.isRollback ? 'rollback completed' : 'update completed',
+    },
+  });
+}
+
+function startOf(task: TaskRecord): number {
+  return Date.parse(task.Status.startedAt ?? task.Status.Timestamp);
+}

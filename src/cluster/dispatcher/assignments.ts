@@ -1,0 +1,70 @@
+import type { AssignedTask, TaskFile } from '#cluster/agent/assigned-task.ts';
+import type { ClusterView } from '#cluster/state/cluster-view.ts';
+import type { SecretRecord } from '#model/secret.ts';
+import type { ServiceRecord } from '#model/service.ts';
+import type { DesiredTaskState, TaskRecord } from '#model/task.ts';
+import type { FileTarget, TaskSpec } from '#model/task-spec.ts';
+
+/** What it takes to make an assignment of a record. */
+export interface AssignmentSources {
+  /** A secret's content, base64. Throws when its key is not here. */
+  openSecret(secret: SecretRecord): string;
+  isSingleWriter(service: ServiceRecord, template: TaskSpec): boolean;
+}
+
+/** Docker's, for files that say nothing of it. */
+const DEFAULT_MODE = 0o444;
+
+/** A task as its node gets it; undefined when its revision is gone, with which nobody can run it. */
+export function assignmentOf(
+  view: ClusterView,
+  task: TaskRecord,
+  desiredState: DesiredTaskState,
+  sources: AssignmentSources,
+): AssignedTask | undefined {
+  const service = view.get('service', task.ServiceID);
+  const revision = view.get('revision', `${task.ServiceID}.${task.revision}`);
+  if (revision === undefined) return undefined;
+  const node = view.get('node', task.NodeID);
+  // what is about to end needs no secrets any more
+  const isEnding = desiredState === 'shutdown' || desiredState === 'remove';
+  return {
+    id: task.ID,
+    serviceId: task.ServiceID,
+    serviceName: service?.Spec.Name ?? task.ServiceID,
+    serviceLabels: service?.Spec.Labels ?? {},
+    slot: task.Slot,
+    nodeId: task.NodeID,
+    nodeHostname: node?.Description?.Hostname ?? task.NodeID,
+    desiredState,
+    state: task.Status.State,
+    spec: revision.template,
+    networks: task.networks,
+    hostPorts: (revision.endpoint?.Ports ?? []).filter(({ PublishMode }) => PublishMode === 'host'),
+    secrets: isEnding ? [] : secretsOf(view, revision.template, sources),
+    configs: isEnding ? [] : configsOf(view, revision.template),
+    singleWriter: service !== undefined && sources.isSingleWriter(service, revision.template),
+  };
+}
+
+function secretsOf(view: ClusterView, template: TaskSpec, sources: AssignmentSources): TaskFile[] {
+  return (template.ContainerSpec.Secrets ?? []).flatMap(({ SecretID, SecretName, File }) => {
+    const secret = view.get('secret', SecretID);
+    return secret === undefined
+      ? []
+      : [{ id: SecretID, target: targetOf(File, SecretName), data: sources.openSecret(secret) }];
+  });
+}
+
+function configsOf(view: ClusterView, template: TaskSpec): TaskFile[] {
+  return (template.ContainerSpec.Configs ?? []).flatMap(({ ConfigID, ConfigName, File, Runtime }) => {
+    const config = view.get('config', ConfigID);
+    return config === undefined || Runtime !== undefined
+      ? []
+      : [{ id: ConfigID, target: targetOf(File, ConfigName), data: config.Spec.Data }];
+  });
+}
+
+function targetOf(file: FileTarget | undefined, name: string): FileTarget {
+  return file ?? { Name: name, UID: '0', GID: '0', Mode: DEFAULT_MODE };
+}

@@ -1,0 +1,263 @@
+import { type LeaderMessage, parseAgentMessage } from '#cluster/agent/session-messages.ts';
+import type { Controller, Decision, DecisionContext } from '#cluster/controllers/controller.ts';
+import { NOTHING } from '#cluster/controllers/controller.ts';
+import type { ClusterView } from '#cluster/state/cluster-view.ts';
+import type { ViewChange } from '#cluster/state/tables.ts';
+import type { Channel, Peer } from '#cluster/transport/transport.ts';
+import type { Clock } from '#control/clock.ts';
+import { forbidden, unavailable } from '#model/errors.ts';
+import type { NodeDescription } from '#model/node.ts';
+import { isTerminal, stateRank, type TaskStatus } from '#model/task.ts';
+import { AgentSession } from './agent-session.ts';
+import type { AssignmentSources } from './assignments.ts';
+import { NetworkMembers } from './network-members.ts';
+
+/** Times of a cluster, in milliseconds; all follow from how long a node may be silent. */
+export interface LivenessTimes {
+  /** Between two heartbeats of an agent. */
+  readonly heartbeatMs: number;
+  /** Without a heartbeat for so long, a node is lost. */
+  readonly lostAfterMs: number;
+  /** Without an answered heartbeat for so long, an agent ends its single writers. */
+  readonly fencingMs: number;
+  /** The longest that this takes it. */
+  readonly killMs: number;
+  /** The longest that the end of a task waits for the others to stop sending to it. */
+  readonly drainMs: number;
+}
+
+/** What is known of a node while this manager leads; nothing of it is written unless it changes the record. */
+interface Presence {
+  session: AgentSession | undefined;
+  lastHeardMs: number;
+  description: NodeDescription | undefined;
+  address: string | undefined;
+}
+
+/**
+ * The leader's end of the agents' sessions. Down go assignments and network plans, as the view changes; up come heartbeats, which
+ * stay here, and status, which the leader's loop writes with everything else. It is a controller whose truth
+ * is what nodes say: keys are `node/ID` and `task/ID`. A node is heard only about itself and its own tasks.
+ */
+export class Dispatcher implements Controller {
+  readonly name = 'dispatcher';
+  readonly #view: ClusterView;
+  readonly #clock: Clock;
+  readonly #times: LivenessTimes;
+  readonly #sources: AssignmentSources;
+  readonly #managers: () => readonly string[];
+  readonly #leads: AbortSignal;
+  readonly #startedMs: number;
+  readonly #presences = new Map<string, Presence>();
+  readonly #members = new NetworkMembers();
+  /** The newest status that a node told of its task, until the view has it. */
+  readonly #told = new Map<string, TaskStatus>();
+  #dirty: (key: string) => void = () => undefined;
+
+  constructor(o: {
+    view: ClusterView;
+    clock: Clock;
+    times: LivenessTimes;
+    sources: AssignmentSources;
+    /** Addresses of managers that agents may come to. */
+    managers: () => readonly string[];
+    /** Aborted before anybody else can lead: from then on no heartbeat is answered. */
+    leads: AbortSignal;
+  }) {
+    this.#view = o.view;
+    this.#clock = o.clock;
+    this.#times = o.times;
+    this.#sources = o.sources;
+    this.#managers = o.managers;
+    this.#leads = o.leads;
+    this.#startedMs = o.clock.monotonicMs();
+  }
+
+  connect(dirty: (key: string) => void): void {
+    this.#dirty = dirty;
+  }
+
+  *keysOf(change: ViewChange): Iterable<string> {
+    const affected = this.#members.observe(change);
+    if (affected === 'all') for (const { session } of this.#presences.values()) session?.planChanged();
+    else for (const nodeId of affected) this.#presences.get(nodeId)?.session?.planChanged();
+    switch (change.table) {
+      case 'task': {
+        const nodeId = change.after?.NodeID ?? change.before?.NodeID ?? '';
+        this.#presences.get(nodeId)?.session?.taskChanged(change.id);
+        if (this.#told.has(change.id)) yield `task/${change.id}`;
+        return;
+      }
+      case 'node':
+        if (change.after === undefined) this.#presences.get(change.id)?.session?.end();
+        yield `node/${change.id}`;
+        return;
+      default:
+        return;
+    }
+  }
+
+  reconcile(view: ClusterView, key: string, context: DecisionContext): Decision {
+    const slash = key.indexOf('/');
+    const id = key.slice(slash + 1);
+    return key.startsWith('task/')
+      ? this.#writeStatus(view, id, context)
+      : this.#writeNode(view, id, context);
+  }
+
+  /** Serves an agent's session until one of the two ends it. A newer session of the same node ends the older one. */
+  async serve(channel: Channel, peer: Peer | undefined): Promise<void> {
+    if (peer === undefined) throw forbidden('a session needs a node certificate');
+    const node = this.#view.get('node', peer.nodeId);
+    if (node === undefined) throw forbidden(`node ${peer.nodeId} is not in this cluster: it was removed`);
+    if (this.#leads.aborted) throw unavailable('this manager does not lead any more');
+    const presence = this.#presenceOf(peer.nodeId);
+    presence.session?.end();
+    const session = new AgentSession({
+      nodeId: peer.nodeId,
+      channel,
+      view: this.#view,
+      members: this.#members,
+      sources: this.#sources,
+      clock: this.#clock,
+      drainMs: this.#times.drainMs,
+      mayEnd: (networkIds, revision) => this.#isForgotten(networkIds, revision),
+    });
+    presence.session = session;
+    const stop = (): void => session.end();
+    this.#leads.addEventListener('abort', stop, { once: true });
+    try {
+      const { heartbeatMs, fencingMs } = this.#times;
+      await session.send({ kind: 'settings', heartbeatMs, fencingMs, managers: this.#managers() });
+      await Promise.all([session.run(), this.#hear(peer.nodeId, presence, session)]);
+    } finally {
+      this.#leads.removeEventListener('abort', stop);
+      session.end();
+      if (presence.session === session) presence.session = undefined;
+      // what waited for this one to forget a task waits no more
+      for (const each of this.#presences.values()) each.session?.wake();
+    }
+  }
+
+  async #hear(nodeId: string, presence: Presence, session: AgentSession): Promise<void> {
+    for await (const text of session.channel.messages) {
+      const message = parseAgentMessage(text);
+      if (presence.session !== session || this.#leads.aborted) break;
+      presence.lastHeardMs = this.#clock.monotonicMs();
+      switch (message.kind) {
+        case 'heartbeat':
+          await session.send({ kind: 'heartbeat', sent: message.sent } satisfies LeaderMessage);
+          break;
+        case 'hello':
+          presence.description = message.description;
+          presence.address = message.address;
+          this.#dirty(`node/${nodeId}`);
+          break;
+        case 'description':
+          presence.description = message.description;
+          this.#dirty(`node/${nodeId}`);
+          break;
+        case 'status':
+          for (const { taskId, status } of message.updates) this.#hearStatus(nodeId, taskId, status);
+          break;
+        case 'applied':
+          session.applied(message.revision);
+          for (const each of this.#presences.values()) each.session?.wake();
+          break;
+      }
+    }
+    session.end();
+  }
+
+  /** A node says what became of its own tasks; about others it is not heard. */
+  #hearStatus(nodeId: string, taskId: string, status: TaskStatus): void {
+    if (this.#view.get('task', taskId)?.NodeID !== nodeId) return;
+    const rank = stateRank(status.State);
+    if (rank < stateRank('accepted') || rank > stateRank('rejected')) return;
+    const known = this.#told.get(taskId);
+    if (known !== undefined && stateRank(known.State) > rank) return;
+    this.#told.set(taskId, status);
+    this.#dirty(`task/${taskId}`);
+  }
+
+  #writeStatus(view: ClusterView, id: string, { nowMs }: DecisionContext): Decision {
+    const status = this.#told.get(id);
+    const task = view.get('task', id);
+    const isNews =
+      status !== undefined &&
+      task !== undefined &&
+      !isTerminal(task.Status.State) &&
+      stateRank(status.State) > stateRank(task.Status.State);
+    if (!isNews) {
+      this.#told.delete(id);
+      return NOTHING;
+    }
+    // a node's clock may be anything: times are the leader's
+    const now = new Date(nowMs).toISOString();
+    const startedAt = task.Status.startedAt ?? (status.State === 'running' ? now : undefined);
+    const { startedAt: _, ...told } = status;
+    const Status = { ...told, Timestamp: now, ...(startedAt === undefined ? {} : { startedAt }) };
+    return { writes: [{ table: 'task', put: { ...task, Status, UpdatedAt: now } }] };
+  }
+
+  #writeNode(view: ClusterView, id: string, { nowMs }: DecisionContext): Decision {
+    const node = view.get('node', id);
+    if (node === undefined) return NOTHING;
+    const presence = this.#presenceOf(id);
+    const leftMs = presence.lastHeardMs + this.#times.lostAfterMs - this.#clock.monotonicMs();
+    const isLost = leftMs <= 0;
+    const now = new Date(nowMs).toISOString();
+    const again = isLost ? {} : { againAtMs: nowMs + leftMs };
+    if (isLost) {
+      if (node.Status.State === 'down') return NOTHING;
+      const Status = { ...node.Status, State: 'down', Message: 'heartbeat failure', since: now } as const;
+      return { writes: [{ table: 'node', put: { ...node, Status, UpdatedAt: now } }] };
+    }
+    const { description = node.Description, address = node.Status.Addr, session } = presence;
+    const isBack =
+      session !== undefined && presence.description !== undefined && node.Status.State !== 'ready';
+    const isOther =
+      address !== node.Status.Addr || JSON.stringify(description) !== JSON.stringify(node.Description);
+    if (!isBack && !isOther) return { writes: [], ...again };
+    const state = isBack ? ({ State: 'ready', since: now } as const) : {};
+    const { Message: _, ...status } = node.Status;
+    const put = {
+      ...node,
+      UpdatedAt: now,
+      Status: { ...status, ...state, Addr: address },
+      ...(description === undefined ? {} : { Description: description }),
+    };
+    return { writes: [{ table: 'node', put }], ...again };
+  }
+
+  /**
+   * How many milliseconds are left until what a node runs as single writer is surely over, if it is not heard of until then: 0 when it is.
+   * Counted by this leader alone, on its own clock; a node that it never heard of may have heard of the one before.
+   */
+  fencedInMs(nodeId: string): number {
+    const lastHeardMs = this.#presences.get(nodeId)?.lastHeardMs ?? this.#startedMs;
+    const safeAtMs = lastHeardMs + this.#times.fencingMs + this.#times.killMs;
+    return Math.max(0, safeAtMs - this.#clock.monotonicMs());
+  }
+
+  /** True when no node that takes part in the networks still knows the view of before `revision`, so nobody sends there any more. */
+  #isForgotten(networkIds: readonly string[], revision: number): boolean {
+    const ingress = this.#members.ingressOf(this.#view)?.ID;
+    for (const [nodeId, { session }] of this.#presences) {
+      if (session === undefined || session.hasApplied(revision)) continue;
+      const theirs = this.#members.networksOf(nodeId);
+      if (networkIds.some((id) => id === ingress || theirs.has(id))) return false;
+    }
+    return true;
+  }
+
+  #presenceOf(nodeId: string): Presence {
+    const known = this.#presences.get(nodeId);
+    if (known !== undefined) return known;
+    // who is heard of for the first time, by a new leader above all, has the time to come
+    const lastHeardMs = this.#clock.monotonicMs();
+    const made = { session: undefined, lastHeardMs, description: undefined, address: undefined };
+    this.#presences.set(nodeId, made);
+    return made;
+  }
+}

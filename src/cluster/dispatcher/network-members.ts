@@ -1,0 +1,119 @@
+import { isIngress } from '#cluster/controllers/service-networks.ts';
+import type { ClusterView } from '#cluster/state/cluster-view.ts';
+import type { ViewChange } from '#cluster/state/tables.ts';
+import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
+import type { ServiceRecord } from '#model/service.ts';
+import type { SwarmRecord } from '#model/swarm.ts';
+import type { TaskRecord } from '#model/task.ts';
+import { isOnNetworks } from './plan-of-node.ts';
+
+const NOBODY: ReadonlySet<string> = new Set();
+
+/** Which tasks are on which network, and which nodes take part: kept by the view's changes, so that each costs what it is about. */
+export class NetworkMembers {
+  readonly #tasks = new Map<string, Set<string>>();
+  /** Network → node → how many of its tasks are there. */
+  readonly #nodes = new Map<string, Map<string, number>>();
+  readonly #networks = new Map<string, Set<string>>();
+  readonly #publishers = new Set<string>();
+  #ingress: string | undefined;
+
+  tasksOn(networkId: string): ReadonlySet<string> {
+    return this.#tasks.get(networkId) ?? NOBODY;
+  }
+
+  /** The networks that a node has tasks on. */
+  networksOf(nodeId: string): ReadonlySet<string> {
+    return this.#networks.get(nodeId) ?? NOBODY;
+  }
+
+  ingressOf(view: ClusterView): ClusterNetworkRecord | undefined {
+    return this.#ingress === undefined ? undefined : view.get('network', this.#ingress);
+  }
+
+  swarmOf(view: ClusterView): SwarmRecord | undefined {
+    for (const swarm of view.all('swarm')) return swarm;
+    return undefined;
+  }
+
+  /** Services with ports that every node answers. */
+  publishersOf(view: ClusterView): ServiceRecord[] {
+    return [...this.#publishers].flatMap((id) => view.get('service', id) ?? []);
+  }
+
+  /** Takes a change in; gives the nodes whose plan may be another now, or `all`. */
+  observe(change: ViewChange): Iterable<string> | 'all' {
+    switch (change.table) {
+      case 'task':
+        return this.#observeTask(change.before, change.after);
+      case 'service':
+        return this.#observeService(change.id, change.before, change.after);
+      case 'network':
+        if (change.after?.Ingress === true) this.#ingress = change.id;
+        if (change.after === undefined && this.#ingress === change.id) this.#ingress = undefined;
+        return 'all';
+      case 'node': {
+        const { before, after } = change;
+        const same =
+          before?.Status.Addr === after?.Status.Addr &&
+          JSON.stringify(before?.networkAddresses) === JSON.stringify(after?.networkAddresses);
+        return same ? [] : 'all';
+      }
+      default:
+        return [];
+    }
+  }
+
+  #observeTask(before: TaskRecord | undefined, after: TaskRecord | undefined): Iterable<string> | 'all' {
+    const was = before !== undefined && isOnNetworks(before) ? before : undefined;
+    const is = after !== undefined && isOnNetworks(after) ? after : undefined;
+    if (was === undefined && is === undefined) return [];
+    const networks = new Set((was ?? is)?.networks.map(({ networkId }) => networkId));
+    if (was === undefined && is !== undefined) for (const id of networks) this.#join(id, is);
+    const affected = this.#nodesOn(networks);
+    if (was !== undefined && is === undefined) for (const id of networks) this.#leave(id, was);
+    return this.#ingress !== undefined && networks.has(this.#ingress) ? 'all' : affected;
+  }
+
+  #observeService(
+    id: string,
+    before: ServiceRecord | undefined,
+    after: ServiceRecord | undefined,
+  ): Iterable<string> | 'all' {
+    const publishes = after?.Endpoint.Ports?.some(isIngress) === true;
+    if (publishes) this.#publishers.add(id);
+    else this.#publishers.delete(id);
+    const same =
+      JSON.stringify(before?.Endpoint) === JSON.stringify(after?.Endpoint) &&
+      before?.Spec.Name === after?.Spec.Name;
+    if (same) return [];
+    if (publishes || before?.Endpoint.Ports?.some(isIngress) === true) return 'all';
+    const networks = [...(before?.Endpoint.VirtualIPs ?? []), ...(after?.Endpoint.VirtualIPs ?? [])];
+    return this.#nodesOn(networks.map(({ NetworkID }) => NetworkID));
+  }
+
+  #nodesOn(networks: Iterable<string>): string[] {
+    return [...networks].flatMap((id) => [...(this.#nodes.get(id)?.keys() ?? [])]);
+  }
+
+  #join(networkId: string, task: TaskRecord): void {
+    const tasks = this.#tasks.get(networkId) ?? new Set();
+    this.#tasks.set(networkId, tasks.add(task.ID));
+    const nodes = this.#nodes.get(networkId) ?? new Map<string, number>();
+    this.#nodes.set(networkId, nodes.set(task.NodeID, (nodes.get(task.NodeID) ?? 0) + 1));
+    const networks = this.#networks.get(task.NodeID) ?? new Set();
+    this.#networks.set(task.NodeID, networks.add(networkId));
+  }
+
+  #leave(networkId: string, task: TaskRecord): void {
+    this.#tasks.get(networkId)?.delete(task.ID);
+    const nodes = this.#nodes.get(networkId);
+    const left = (nodes?.get(task.NodeID) ?? 1) - 1;
+    if (left > 0) {
+      nodes?.set(task.NodeID, left);
+      return;
+    }
+    nodes?.delete(task.NodeID);
+    this.#networks.get(task.NodeID)?.delete(networkId);
+  }
+}

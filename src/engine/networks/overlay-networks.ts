@@ -1,0 +1,271 @@
+import type { Logger } from 'pino';
+import type { RecordStore } from '#engine/records/record-store.ts';
+import { forgetDatagramsTo } from '#linux/connections.ts';
+import { inNetworkNamespace } from '#linux/network-namespace.ts';
+import { messageOf, notImplemented, unavailable } from '#model/errors.ts';
+import type { NetworkRecord } from '#model/network.ts';
+import type { NetworkPlan, PlannedEndpoint, PlannedNetwork } from '#model/network-plan.ts';
+import type { Names } from './network-names.ts';
+import { overlayOptions } from './network-options.ts';
+import type { NetworkStore } from './network-store.ts';
+import {
+  changeOverlay,
+  mtuOfAddress,
+  overlayBridgeName,
+  readOverlay,
+  removeOverlay,
+} from './overlay-links.ts';
+import {
+  type ActualState,
+  type OverlayState,
+  overlayChanges,
+  sentenceOf,
+  wantedState,
+} from './overlay-state.ts';
+import { PlanRecords } from './plan-records.ts';
+import { PublishedServices } from './published-services.ts';
+import { ServiceAddresses } from './service-addresses.ts';
+import { ServiceNames } from './service-names.ts';
+
+/** What is wrong, and what it is wrong with. */
+interface Failure {
+  readonly what: string;
+  readonly error: unknown;
+}
+
+/**
+ * The cluster's networks on one node. The plan says what is to be; it is kept, so that names are answered and tables compared from
+ * the daemon's start on, whether or not a manager is there. What was programmed is remembered and changed by its differences; after
+ * a start, or an error, it is read from the kernel. Everything is synchronous: no name is answered between two halves of a change.
+ */
+export class OverlayNetworks implements Disposable {
+  readonly #store: NetworkStore;
+  readonly #log: Logger;
+  readonly #plans: PlanRecords;
+  readonly #addresses: ServiceAddresses;
+  readonly #ports: PublishedServices;
+  /** By network ID, what is in the kernel; what is not here is read. */
+  readonly #programmed = new Map<string, ActualState>();
+  #plan: NetworkPlan;
+
+  /** `bridge` is the daemon's default bridge, which its tables are named after. */
+  constructor(o: { records: RecordStore; networks: NetworkStore; bridge: string; log: Logger }) {
+    this.#store = o.networks;
+    this.#log = o.log;
+    this.#plans = new PlanRecords(o.records);
+    this.#addresses = new ServiceAddresses(o.networks);
+    this.#ports = new PublishedServices({ networks: o.networks, bridge: o.bridge, log: o.log });
+    this.#plan = this.#plans.load();
+  }
+
+  /** What the node was told last. */
+  get plan(): NetworkPlan {
+    return this.#plan;
+  }
+
+  /** Adopts what is in the kernel and mends it; after {@link NetworkStore.start}. What cannot be mended is logged. */
+  start(): void {
+    this.#store.follow({
+      joined: (containerId) => this.#onJoined(containerId),
+      left: (containerId, addresses) => this.#onLeft(containerId, addresses),
+    });
+    this.#logFailures(this.#program());
+  }
+
+  /**
+   * Makes the kernel and the name server what the plan says. Safe to repeat; a network that cannot be made does not keep the others
+   * from it. Rejects with everything that failed: `not-implemented` for an encrypted network, `unavailable` for the rest.
+   */
+  async apply(plan: NetworkPlan): Promise<void> {
+    const addresses = ({ networks }: NetworkPlan): string[] =>
+      networks.flatMap(({ endpoints }) => endpoints.map(({ address }) => address));
+    const known = new Set(addresses(plan));
+    const gone = addresses(this.#plan).filter((address) => !known.has(address));
+    this.#plan = plan;
+    this.#plans.save(plan);
+    const failures = [...this.#program(), ...this.#forgetDatagrams(gone)];
+    if (failures.length === 0) return;
+    if (failures.length === 1) throw failures[0]?.error;
+    throw unavailable(failures.map(({ what, error }) => `${what}: ${messageOf(error)}`).join('; '), {
+      cause: failures[0]?.error,
+    });
+  }
+
+  /**
+   * Reads the kernel back and gives what differs from the plan, a sentence each; empty is good. With `heal` it is mended first
+   * and what is left is given with it.
+   */
+  async check(o: { heal: boolean }): Promise<string[]> {
+    const plan = this.#livePlan();
+    const found = [
+      ...plan.networks.flatMap((network) => this.#differences(plan, network)),
+      ...this.#addresses.differences(plan),
+      ...this.#ports.differences(plan),
+    ];
+    if (!o.heal || found.length === 0) return found;
+    this.#programmed.clear();
+    this.#addresses.distrust();
+    this.#ports.distrust();
+    this.#logFailures(this.#program());
+    return found;
+  }
+
+  /** Leaves the cluster: everything of its networks goes. For when no task runs here. */
+  teardown(): void {
+    this.#plan = this.#plans.clear();
+    this.#logFailures(this.#program());
+    this.#ports.remove();
+  }
+
+  /** Gives the reserved ports back; what is in the kernel stays and goes on working. */
+  [Symbol.dispose](): void {
+    this.#ports[Symbol.dispose]();
+  }
+
+  /** Additions before names, names before removals: a name never leads to what is not there. */
+  #program(): Failure[] {
+    const failures: Failure[] = [];
+    const plan = this.#livePlan();
+    attempt(failures, 'overlay networks', () => {
+      const pathMtu = plan.networks.length === 0 ? 0 : mtuOfAddress(plan.dataPathAddress);
+      for (const network of plan.networks)
+        attempt(failures, `network ${network.name}`, () => this.#programLinks(plan, network, pathMtu));
+    });
+    return [...failures, ...this.#programServing(plan), ...this.#removeUnplanned()];
+  }
+
+  /** What depends on which tasks serve. */
+  #programServing(plan: NetworkPlan): Failure[] {
+    const failures: Failure[] = [];
+    for (const containerId of this.#addresses.containers(plan))
+      attempt(failures, `virtual IPs of container ${containerId}`, () =>
+        this.#addresses.program(plan, containerId),
+      );
+    attempt(failures, 'published ports', () => this.#ports.program(plan));
+    for (const network of plan.networks)
+      attempt(failures, `names of network ${network.name}`, () => this.#answerNames(network));
+    return failures;
+  }
+
+  #programLinks(plan: NetworkPlan, network: PlannedNetwork, pathMtu: number): void {
+    if (network.encrypted)
+      throw notImplemented(`network ${network.name} is encrypted, which this node cannot do`, {
+        hint: 'Make the network without --opt encrypted, and join the nodes by an encrypted network of the machines (WireGuard) as their data path.',
+      });
+    const wanted = wantedState(plan, network, pathMtu);
+    const actual = this.#programmed.get(network.id) ?? readOverlay(network.id);
+    this.#programmed.delete(network.id);
+    // The record first: what is cut off here is found by it.
+    this.#store.putOverlay(recordOf(network, wanted));
+    changeOverlay(network.id, actual, overlayChanges(actual, wanted));
+    this.#programmed.set(network.id, wanted);
+  }
+
+  #answerNames(network: PlannedNetwork): void {
+    const record = this.#store.list().find(({ Id }) => Id === network.id);
+    if (record === undefined) return;
+    const names: Names = new ServiceNames(network);
+    const [address = ''] = network.nodeAddress.split('/');
+    // Containers that have a way out ask there.
+    this.#store.answerNames(record, names, network.internal && address !== '' ? address : undefined);
+  }
+
+  /** After the tables: what is sent meanwhile is led to a task that is there. */
+  #forgetDatagrams(addresses: readonly string[]): Failure[] {
+    const failures: Failure[] = [];
+    if (addresses.length === 0) return failures;
+    const forget = (): void => {
+      for (const address of addresses) forgetDatagramsTo(address);
+    };
+    attempt(failures, 'datagrams of the host', forget);
+    for (const containerId of this.#addresses.containers(this.#plan))
+      attempt(failures, `datagrams of container ${containerId}`, () =>
+        inNetworkNamespace(this.#store.namespacePath(containerId), forget),
+      );
+    return failures;
+  }
+
+  /** Links stay as long as a container is on them. */
+  #removeUnplanned(): Failure[] {
+    const failures: Failure[] = [];
+    const planned = new Set(this.#plan.networks.map(({ id }) => id));
+    for (const { Id, Name, Driver } of this.#store.list()) {
+      if (Driver !== 'overlay' || planned.has(Id) || this.#store.endpointsOf(Id).length > 0) continue;
+      attempt(failures, `network ${Name}`, () => {
+        this.#programmed.delete(Id);
+        removeOverlay(Id);
+        this.#store.dropOverlay(Id);
+      });
+    }
+    return failures;
+  }
+
+  #differences(plan: NetworkPlan, network: PlannedNetwork): string[] {
+    if (network.encrypted) return [`network ${network.name} is encrypted, which this node cannot do`];
+    const wanted = wantedState(plan, network, mtuOfAddress(plan.dataPathAddress));
+    return overlayChanges(readOverlay(network.id), wanted).map((change) => sentenceOf(change, network));
+  }
+
+  /** A task of this node serves only while its container is on the network. */
+  #livePlan(): NetworkPlan {
+    const networks = this.#plan.networks.map((network) => {
+      const here = new Set(this.#store.endpointsOf(network.id).map(({ endpoint }) => endpoint.IPAddress));
+      const serves = ({ serving, nodeId, address }: PlannedEndpoint): boolean =>
+        serving && (nodeId !== this.#plan.nodeId || here.has(address));
+      const endpoints = network.endpoints.map((each) => ({ ...each, serving: serves(each) }));
+      return { ...network, endpoints };
+    });
+    return { ...this.#plan, networks };
+  }
+
+  #onJoined(containerId: string): void {
+    this.#addresses.forget(containerId);
+    this.#logFailures(this.#programServing(this.#livePlan()));
+  }
+
+  /** At once, and not when the managers have heard of it: nobody here is led to a task that has ended. */
+  #onLeft(containerId: string, addresses: readonly string[]): void {
+    this.#addresses.forget(containerId);
+    this.#logFailures([
+      ...this.#programServing(this.#livePlan()),
+      ...this.#forgetDatagrams(addresses),
+      ...this.#removeUnplanned(),
+    ]);
+  }
+
+  #logFailures(failures: readonly Failure[]): void {
+    for (const { what, error } of failures)
+      this.#log.error({ what, error: messageOf(error) }, 'not programmed');
+  }
+}
+
+function attempt(failures: Failure[], what: string, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    failures.push({ what, error });
+  }
+}
+
+/** What the node keeps of a planned network. */
+function recordOf(network: PlannedNetwork, { bridge }: OverlayState): NetworkRecord {
+  const [Gateway = ''] = network.nodeAddress.split('/');
+  return {
+    Id: network.id,
+    Name: network.name,
+    Created: new Date(0).toISOString(),
+    Driver: 'overlay',
+    Internal: network.internal,
+    Attachable: false,
+    EnableIPv4: true,
+    EnableIPv6: false,
+    IPAM: {
+      Driver: 'default',
+      Options: null,
+      Config: [{ Subnet: network.subnet, ...(Gateway === '' ? {} : { Gateway }) }],
+    },
+    Options: overlayOptions(bridge.mtu),
+    Labels: {},
+    bridgeName: overlayBridgeName(network.id),
+  };
+}

@@ -1,0 +1,69 @@
+import type { RecordStore } from '#engine/records/record-store.ts';
+import type { NetworkPlan, PlannedNetwork } from '#model/network-plan.ts';
+
+/** Under this key is the plan without its networks, which have records of their own. */
+const NODE = 'node';
+const NO_PLAN: NetworkPlan = {
+  nodeId: '',
+  dataPathAddress: '',
+  dataPathPort: 0,
+  networks: [],
+  ports: [],
+  ingressNetworkId: undefined,
+};
+
+/** The last plan of a node, a record a network: a change writes what has changed. */
+export class PlanRecords {
+  readonly #records: RecordStore;
+  /** By key, as it is written. */
+  readonly #written = new Map<string, string>();
+
+  constructor(records: RecordStore) {
+    this.#records = records;
+  }
+
+  load(): NetworkPlan {
+    const node = this.#records.get<NetworkPlan>('network-plan', NODE);
+    if (node === undefined) return NO_PLAN;
+    const networks = this.#records
+      .list<PlannedNetwork | NetworkPlan>('network-plan')
+      .filter((record) => 'vni' in record);
+    const { nodeId, dataPathAddress, dataPathPort, ports, ingressNetworkId } = node;
+    const plan = { nodeId, dataPathAddress, dataPathPort, ports, ingressNetworkId, networks };
+    for (const [key, record] of recordsOf(plan)) this.#written.set(key, JSON.stringify(record));
+    return plan;
+  }
+
+  save(plan: NetworkPlan): void {
+    const records = recordsOf(plan);
+    this.#records.transaction(() => {
+      for (const key of [...this.#written.keys()]) if (!records.has(key)) this.#delete(key);
+      for (const [key, record] of records) {
+        const text = JSON.stringify(record);
+        if (this.#written.get(key) === text) continue;
+        this.#records.put('network-plan', key, record);
+        this.#written.set(key, text);
+      }
+    });
+  }
+
+  /** Forgets the plan; gives the empty one. */
+  clear(): NetworkPlan {
+    this.#records.transaction(() => {
+      for (const key of [...this.#written.keys()]) this.#delete(key);
+    });
+    return NO_PLAN;
+  }
+
+  #delete(key: string): void {
+    this.#records.delete('network-plan', key);
+    this.#written.delete(key);
+  }
+}
+
+function recordsOf(plan: NetworkPlan): Map<string, PlannedNetwork | NetworkPlan> {
+  return new Map<string, PlannedNetwork | NetworkPlan>([
+    [NODE, { ...plan, networks: [] }],
+    ...plan.networks.map((network) => [network.id, network] as const),
+  ]);
+}

@@ -1,0 +1,59 @@
+import type { PlannedNetwork } from '#model/network-plan.ts';
+import { type Names, type ResolvedName, rotated, withoutNetwork } from './network-names.ts';
+
+/** A virtual IP stays with its service. */
+const SERVICE_TTL_SECONDS = 600;
+/** Tasks come and go: whoever keeps their addresses for longer calls some that are gone. */
+const TASK_TTL_SECONDS = 1;
+
+/**
+ * The names on an overlay network, made of the plan: a service's name and aliases lead to its virtual IP, or to its tasks where it has
+ * none; `tasks.SERVICE` to the tasks; a task's own names to it. Only tasks that serve are named.
+ */
+export class ServiceNames implements Names {
+  readonly #networkName: string;
+  readonly #names = new Map<string, { addresses: string[]; ttlSeconds: number }>();
+  readonly #owners = new Map<string, string>();
+  #turn = 0;
+
+  constructor(network: PlannedNetwork) {
+    this.#networkName = network.name;
+    const serving = network.endpoints.filter((endpoint) => endpoint.serving);
+    for (const service of network.services) {
+      const tasks = serving.filter(({ serviceId }) => serviceId === service.serviceId);
+      const addresses = tasks.map(({ address }) => address);
+      this.#add(`tasks.${service.name}`, addresses, TASK_TTL_SECONDS);
+      for (const name of [service.name, ...service.aliases]) {
+        if (service.virtualIp === '') this.#add(name, addresses, TASK_TTL_SECONDS);
+        else this.#add(name, [service.virtualIp], SERVICE_TTL_SECONDS);
+      }
+      if (service.virtualIp !== '') this.#owners.set(service.virtualIp, service.name);
+    }
+    for (const { aliases, address } of serving) {
+      for (const alias of aliases) this.#add(alias, [address], TASK_TTL_SECONDS);
+      const [name] = aliases;
+      if (name !== undefined) this.#owners.set(address, name);
+    }
+  }
+
+  /** An empty list is a service without a task that serves. Another address first each time. */
+  addresses(name: string): ResolvedName | undefined {
+    const found = this.#names.get(name) ?? this.#names.get(withoutNetwork(name, this.#networkName));
+    if (found === undefined) return undefined;
+    this.#turn = (this.#turn + 1) % Math.max(found.addresses.length, 1);
+    return { ...found, addresses: rotated(found.addresses, this.#turn) };
+  }
+
+  nameOf(address: string): string | undefined {
+    const owner = this.#owners.get(address);
+    return owner === undefined ? undefined : `${owner}.${this.#networkName}`;
+  }
+
+  #add(name: string, addresses: readonly string[], ttlSeconds: number): void {
+    const key = name.toLowerCase();
+    const known = this.#names.get(key) ?? { addresses: [], ttlSeconds };
+    known.addresses = [...new Set([...known.addresses, ...addresses])];
+    known.ttlSeconds = Math.min(known.ttlSeconds, ttlSeconds);
+    this.#names.set(key, known);
+  }
+}

@@ -1,0 +1,36 @@
+import type { NetworkPlan } from '#model/network-plan.ts';
+import type { Balances, BalancingTable } from './balancing-table.ts';
+
+/**
+ * The table in a container's own network namespace that leads the virtual IPs of its networks to tasks. A virtual IP that is still
+ * one after translation has no task that serves: the connection is refused at once.
+ */
+export const VIRTUAL_IPS: BalancingTable = {
+  name: 'drover_services',
+  keyType: 'ipv4_addr',
+  chains: {
+    output: ['type nat hook output priority -100; policy accept;\nip daddr vmap @balanced'],
+    refuse: [
+      'type filter hook output priority filter; policy accept;\nip daddr @keys meta l4proto tcp reject with tcp reset',
+      'ip daddr @keys reject with icmp port-unreachable',
+    ],
+  },
+  guard: () => '',
+};
+
+/** The virtual IPs of some networks, with the addresses of the tasks that serve, in the plan's order. */
+export function virtualIps(plan: NetworkPlan, networkIds: readonly string[]): Balances {
+  const balances = new Map<string, string[]>();
+  for (const network of plan.networks) {
+    if (!networkIds.includes(network.id)) continue;
+    for (const { serviceId, virtualIp } of network.services) {
+      if (virtualIp === '') continue;
+      const serving = network.endpoints.filter((each) => each.serviceId === serviceId && each.serving);
+      balances.set(
+        virtualIp,
+        serving.map(({ address }) => address),
+      );
+    }
+  }
+  return balances;
+}
