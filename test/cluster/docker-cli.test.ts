@@ -23,9 +23,9 @@ test('info, nodes and tokens tell of the swarm', async () => {
   assert.equal(await served.ok('info', '--format', format), 'active true 1 1');
   const columns = '{{.Hostname}} {{.Status}} {{.Availability}} {{.ManagerStatus}} {{.Self}}';
   assert.equal(await served.ok('node', 'ls', '--format', columns), 'one Ready Active Leader true');
-  assert.equal(await served.ok('swarm', 'join-token', '-q', 'worker'), 'SWMTKN-1-worker-0');
+  assert.equal(await served.ok('swarm', 'join-token', '-q', 'worker'), 'worker');
   await served.ok('swarm', 'join-token', '--rotate', 'worker');
-  assert.match(await served.ok('swarm', 'join-token', '-q', 'worker'), /^SWMTKN-1-worker-[1-9]/);
+  assert.match(await served.ok('swarm', 'join-token', '-q', 'worker'), /^token-/);
   await served.ok('swarm', 'update', '--task-history-limit', '2');
   const limit = '{{.Swarm.Cluster.Spec.Orchestration.TaskHistoryRetentionLimit}}';
   assert.equal(await served.ok('info', '--format', limit), '2');

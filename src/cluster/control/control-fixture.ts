@@ -125,22 +125,15 @@ export function controlOver(store: FollowedStore, ports: Partial<ControlPorts> =
     },
     random: { below: () => 0, id: () => store.nextId() },
     sealer: {
-      seal: (data) => `sealed:${data.toString('base64')}`,
-      unseal: (text) => Buffer.from(text.slice('sealed:'.length), 'base64'),
+      seal: (data, purpose) => `${purpose}:${data.toString('base64')}`,
+      unseal: (text, purpose) => Buffer.from(text.slice(purpose.length + 1), 'base64'),
     },
     joinTokens: {
-      create: () => {
-        tokens += 1;
-        return { Worker: `SWMTKN-1-worker-${tokens}`, Manager: `SWMTKN-1-manager-${tokens}` };
-      },
+      create: () => `token-${++tokens}`,
+      rebind: (token, root) => `${token}@${root}`,
     },
     nodeId: FIRST_NODE.ID,
     leader: () => FIRST_NODE.ID,
-    checkConstraints: (constraints) => {
-      for (const constraint of constraints) {
-        if (!/[=!]=/.test(constraint)) throw invalid('constraint expected one operator from ==, !=');
-      }
-    },
     localNetwork: (reference) => ['bridge', 'host', 'none', 'mine'].find((name) => name === reference),
     signal: new AbortController().signal,
     ...ports,
@@ -182,7 +175,7 @@ export async function oneNodeSwarm(): Promise<FollowedStore> {
       dataPathPort: 0,
       rootCertificate: 'root',
       sealedRootKey: 'sealed',
-      joinTokens: { Worker: 'SWMTKN-1-worker-0', Manager: 'SWMTKN-1-manager-0' },
+      joinTokens: { Worker: 'worker', Manager: 'manager' },
     }),
     { table: 'node', put: FIRST_NODE },
   );
