@@ -48,7 +48,7 @@ export class Daemon implements AsyncDisposable {
     this.#parts = parts;
   }
 
-  /** Resolves when every socket answers. What was started before an error is closed again. */
+  /** Resolves when every socket answers. What was started before an error is closed again. `cluster` is closed by who made it. */
   static async start(
     options: DaemonOptions,
     log: Logger,

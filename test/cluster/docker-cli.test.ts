@@ -293,7 +293,9 @@ test('a service is made, listed, scaled, changed, rolled back and removed', asyn
   assert.equal(revision(), 4);
   await served.ok('service', 'rollback', '-d', 'web');
   assert.equal(revision(), 3);
-  assert.equal(await inspect('service', 'web', '.UpdateStatus.State'), 'rollback_started');
+  const [{ UpdateStatus }] = JSON.parse(await served.ok('service', 'inspect', 'web'));
+  assert.equal(UpdateStatus.State, 'rollback_started');
+  assert.deepEqual(Object.keys(UpdateStatus).sort(), ['Message', 'StartedAt', 'State']);
   assert.equal(await served.ok('service', 'ls', '--format', '{{.Replicas}}'), '0/3');
   await served.ok('service', 'rm', 'web');
   assert.match(await served.fails('service', 'inspect', 'web'), /no such service: web/);
