@@ -6,6 +6,8 @@ import type { EngineParts } from '#api/engine-parts.ts';
 import { PRODUCT_VERSION } from '#api/product.ts';
 import { ImageBuilder } from '#build/image-builder.ts';
 import { TaskFiles } from '#cluster/agent/task-files.ts';
+import { InactiveSwarm } from '#cluster/control/inactive-swarm.ts';
+import type { SwarmMembership } from '#cluster/control/swarm-membership.ts';
 import { BlobStore } from '#engine/blobs/blob-store.ts';
 import { ContainerEngine } from '#engine/containers/container-engine.ts';
 import { EventBus } from '#engine/events/event-bus.ts';
@@ -47,9 +49,13 @@ export class Daemon implements AsyncDisposable {
   }
 
   /** Resolves when every socket answers. What was started before an error is closed again. */
-  static async start(options: DaemonOptions, log: Logger): Promise<Daemon> {
+  static async start(
+    options: DaemonOptions,
+    log: Logger,
+    cluster: SwarmMembership = new InactiveSwarm(),
+  ): Promise<Daemon> {
     await using starting = new AsyncDisposableStack();
-    const parts = await startEngine(options, log, starting);
+    const parts = await startEngine({ options, log, cluster, stack: starting });
     for (const path of options.sockets) {
       const { group, groupAsked } = options;
       starting.use(await SocketListener.open(createApiServer(parts), { path, group, groupAsked }));
@@ -71,7 +77,7 @@ export async function tearDown(options: DaemonOptions, log: Logger): Promise<und
     throw new Error(`the tear-down took longer than ${TEARDOWN_LIMIT_MS} ms`);
   }, TEARDOWN_LIMIT_MS);
   stack.defer(() => clearTimeout(limit));
-  const parts = await startEngine(options, log, stack);
+  const parts = await startEngine({ options, log, cluster: new InactiveSwarm(), stack });
   const running = parts.containers.list({ all: false, limit: 0, filters: {} });
   await Promise.all(running.map(({ id }) => parts.containers.stopContainer(id, { timeoutSeconds: 0 })));
   await parts.containers.stop();
@@ -99,11 +105,13 @@ async function startRegistry(
   return service;
 }
 
-async function startEngine(
-  options: DaemonOptions,
-  log: Logger,
-  stack: AsyncDisposableStack,
-): Promise<EngineParts> {
+async function startEngine(o: {
+  options: DaemonOptions;
+  log: Logger;
+  cluster: SwarmMembership;
+  stack: AsyncDisposableStack;
+}): Promise<EngineParts> {
+  const { options, log, cluster, stack } = o;
   const { dataRoot, execRoot } = options;
   mkdirSync(dataRoot, { recursive: true, mode: 0o710 });
   mkdirSync(execRoot, { recursive: true, mode: 0o711 });
@@ -188,6 +196,11 @@ async function startEngine(
   });
   builder.recover();
   const exec = stack.use(new ExecEngine({ containers, runtime, events, log }));
+  stack.use(
+    cluster.subscribe(({ type, action, id, attributes }) =>
+      events.publish(type, action, id, attributes, 'swarm'),
+    ),
+  );
   const system = operatingSystem();
   const daemon = {
     dataRoot,
@@ -216,6 +229,7 @@ async function startEngine(
     volumes,
     runtime,
     events,
+    cluster,
     daemon,
     log,
   };
