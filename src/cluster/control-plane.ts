@@ -25,7 +25,7 @@ export class ControlPlane {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #self: Leader;
-  readonly #times: LivenessTimes;
+  readonly #times: () => LivenessTimes;
   readonly #rules: Omit<OrchestratorRules, 'fencedInMs'>;
   readonly #sources: AssignmentSources;
   readonly #makeScheduler: () => Controller;
@@ -38,7 +38,8 @@ export class ControlPlane {
     random: Random;
     transport: Transport;
     self: Leader;
-    times: LivenessTimes;
+    /** Asked whenever this manager begins to lead. */
+    times: () => LivenessTimes;
     rules: Omit<OrchestratorRules, 'fencedInMs'>;
     sources: AssignmentSources;
     makeScheduler: () => Controller;
@@ -86,7 +87,7 @@ export class ControlPlane {
     const dispatcher = new Dispatcher({
       view,
       clock: this.#clock,
-      times: this.#times,
+      times: this.#times(),
       sources: this.#sources,
       managers: () => this.#managers(),
       leads: lost,

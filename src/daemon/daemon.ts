@@ -5,9 +5,15 @@ import { createApiServer } from '#api/api-server.ts';
 import type { EngineParts } from '#api/engine-parts.ts';
 import { PRODUCT_VERSION } from '#api/product.ts';
 import { ImageBuilder } from '#build/image-builder.ts';
+import { ContainerTaskEngine } from '#cluster/agent/container-task-engine.ts';
+import { Fence } from '#cluster/agent/fence.ts';
+import { NodeDescriber } from '#cluster/agent/node-description.ts';
 import { TaskFiles } from '#cluster/agent/task-files.ts';
 import { InactiveSwarm } from '#cluster/control/inactive-swarm.ts';
 import type { SwarmMembership } from '#cluster/control/swarm-membership.ts';
+import { SwarmNode } from '#cluster/membership/swarm-node.ts';
+import { systemClock } from '#control/clock.ts';
+import { systemRandom } from '#control/random.ts';
 import { BlobStore } from '#engine/blobs/blob-store.ts';
 import { ContainerEngine } from '#engine/containers/container-engine.ts';
 import { EventBus } from '#engine/events/event-bus.ts';
@@ -19,6 +25,7 @@ import { ContainerFilesystems } from '#engine/layers/container-filesystem.ts';
 import { LayerStore } from '#engine/layers/layer-store.ts';
 import { LayerWorkers } from '#engine/layers/layer-workers.ts';
 import { NetworkStore } from '#engine/networks/network-store.ts';
+import { OverlayNetworks } from '#engine/networks/overlay-networks.ts';
 import { RecordStore } from '#engine/records/record-store.ts';
 import { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
 import { VolumeStore } from '#engine/volumes/volume-store.ts';
@@ -48,12 +55,8 @@ export class Daemon implements AsyncDisposable {
     this.#parts = parts;
   }
 
-  /** Resolves when every socket answers. What was started before an error is closed again. `cluster` is closed by who made it. */
-  static async start(
-    options: DaemonOptions,
-    log: Logger,
-    cluster: SwarmMembership = new InactiveSwarm(),
-  ): Promise<Daemon> {
+  /** Resolves when every socket answers. What was started before an error is closed again; a `cluster` that is given is its owner's to close. */
+  static async start(options: DaemonOptions, log: Logger, cluster?: SwarmMembership): Promise<Daemon> {
     await using starting = new AsyncDisposableStack();
     const parts = await startEngine({ options, log, cluster, stack: starting });
     for (const path of options.sockets) {
@@ -108,10 +111,11 @@ async function startRegistry(
 async function startEngine(o: {
   options: DaemonOptions;
   log: Logger;
-  cluster: SwarmMembership;
+  /** Instead of what the data root says. */
+  cluster: SwarmMembership | undefined;
   stack: AsyncDisposableStack;
 }): Promise<EngineParts> {
-  const { options, log, cluster, stack } = o;
+  const { options, log, stack } = o;
   const { dataRoot, execRoot } = options;
   mkdirSync(dataRoot, { recursive: true, mode: 0o710 });
   mkdirSync(execRoot, { recursive: true, mode: 0o711 });
@@ -196,6 +200,33 @@ async function startEngine(o: {
   });
   builder.recover();
   const exec = stack.use(new ExecEngine({ containers, runtime, events, log }));
+  const overlays = stack.use(new OverlayNetworks({ records, networks, bridge: options.bridge, log }));
+  overlays.start();
+  const fence = new Fence({ execRoot });
+  const tasks = stack.use(new ContainerTaskEngine({ containers, images, puller, events, execRoot, fence }));
+  const describer = stack.use(
+    new NodeDescriber({
+      ...{ images, volumes, events, engineVersion: PRODUCT_VERSION },
+      ...{ labels: options.labels, genericResources: options.genericResources },
+    }),
+  );
+  const cluster =
+    o.cluster ??
+    stack.use(
+      await SwarmNode.start({
+        dataRoot,
+        logs: tasks,
+        machine: {
+          engine: tasks,
+          networks: overlays,
+          describe: async () => describer.describe(),
+          localNetwork: (reference) => localNetworkOf(networks, reference),
+          clock: systemClock,
+          random: systemRandom,
+          report: (message, details) => log.info(details, message),
+        },
+      }),
+    );
   stack.use(
     cluster.subscribe(({ type, action, id, attributes }) =>
       events.publish(type, action, id, attributes, 'swarm'),
@@ -233,4 +264,11 @@ async function startEngine(o: {
     daemon,
     log,
   };
+}
+
+/** The name of a network of this host that tasks may be on as it is. */
+function localNetworkOf(networks: NetworkStore, reference: string): string | undefined {
+  return networks
+    .list()
+    .find(({ Id, Name, Driver }) => Driver !== 'overlay' && (Id === reference || Name === reference))?.Name;
 }

@@ -122,9 +122,13 @@ export class SimulatedNode {
             random,
             transport,
             self: { nodeId: this.id, address: this.id },
-            times: TIMES,
+            times: () => TIMES,
             rules: { isSingleWriter, fits: nodeFit() },
-            sources: { openSecret: (secret) => secret.sealed, isSingleWriter },
+            sources: {
+              openSecret: (secret) => secret.sealed,
+              openRegistryAuth: (sealed) => sealed,
+              isSingleWriter,
+            },
             makeScheduler: () => new Scheduler(),
             report: (message, details) => this.#trace(`${message} ${JSON.stringify(details)}`),
           });
