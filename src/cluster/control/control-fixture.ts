@@ -121,7 +121,8 @@ export function controlOver(store: FollowedStore, ports: Partial<ControlPorts> =
     clock: {
       nowMs: () => START_MS + 1000 * seconds++,
       monotonicMs: () => 1000 * seconds,
-      sleep: async () => undefined,
+      // nothing waits for a time here: what it waits for happens first
+      sleep: () => new Promise(() => undefined),
     },
     random: { below: () => 0, id: () => store.nextId() },
     sealer: {
