@@ -41,13 +41,14 @@ async function target(limits: Partial<TransportLimits> = {}): Promise<Target> {
   const reported: unknown[] = [];
   const held = new Set<Channel>();
   const calls = { count: 0 };
-  const common = { clock: systemClock, report: (error: unknown): unknown => reported.push(error) };
+  const report = (error: unknown): unknown => reported.push(error);
+  const common = { clock: systemClock, report, limits: { pingIntervalMs: 50 } };
   const transport = parts.use(
     new TlsTransport({
       ...common,
       credentials: managerCredentials,
       isAllowed: (id) => !removed.has(id),
-      limits: { pingIntervalMs: 50, missedPings: 20, ...limits },
+      limits: { ...common.limits, missedPings: 1000, ...limits },
     }),
   );
   const worker = parts.use(
@@ -246,6 +247,7 @@ test('a node that is removed loses its channels, and opens no more', async () =>
     credentials: await authority.credentials('gone', 'worker'),
     isAllowed: () => true,
     clock: systemClock,
+    limits: { pingIntervalMs: 50 },
     report: () => undefined,
   });
   const channel = await node.open(server.address, 'hold', never);
@@ -399,12 +401,22 @@ test('what one peer leaves unread or unfinished is bounded over all of its chann
   assert.match(refused, /^!.*"unavailable".*too many messages/);
 });
 
+test('a peer that says nothing is cut off', async () => {
+  await using server = await target({ missedPings: 3 });
+  using client = await attack(server, AS_WORKER);
+  const stream = call(client.session, 'hold');
+  await once(stream, 'response');
+  if (!client.session.destroyed) await once(client.session, 'close');
+  await server.stillServes();
+});
+
 test('a reader that never reads holds no more than its own window', async () => {
   await using server = await target();
   await using node = new TlsTransport({
     credentials: workerCredentials,
     isAllowed: () => true,
     clock: systemClock,
+    limits: { pingIntervalMs: 50 },
     report: () => undefined,
   });
   const channel = await node.open(server.address, 'hold', never);
@@ -424,6 +436,7 @@ test('a caller that never waits breaks its own channel', async () => {
     credentials: workerCredentials,
     isAllowed: () => true,
     clock: systemClock,
+    limits: { pingIntervalMs: 50 },
     report: () => undefined,
   });
   const channel = await node.open(server.address, 'hold', never);
