@@ -401,6 +401,45 @@ test('what one peer leaves unread or unfinished is bounded over all of its chann
   assert.match(refused, /^!.*"unavailable".*too many messages/);
 });
 
+test('calls that are reset at once, by the thousand, leave nothing', async () => {
+  await using server = await target();
+  for (let round = 0; round < 3; round++) {
+    using client = await attack(server, AS_WORKER);
+    for (let i = 0; i < 1000 && !client.session.destroyed && !client.session.closed; i++) {
+      const stream = call(client.session, i % 3 === 0 ? 'nothing' : 'hold');
+      stream.write('.1\n');
+      stream.close(8);
+      if (i % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    await server.stillServes();
+  }
+  for (const channel of server.held) if (!channel.closed.aborted) await once(channel.closed, 'abort');
+  assert.deepEqual(server.reported, []);
+});
+
+test('what a handler leaves unread is not held against its peer', async () => {
+  await using server = await target({ bytesOfPeer: 300 * 1024 });
+  await using node = new TlsTransport({
+    credentials: workerCredentials,
+    isAllowed: () => true,
+    clock: systemClock,
+    report: () => undefined,
+  });
+  server.transport.serve('ignore', async (channel) => {
+    if (!channel.closed.aborted) await once(channel.closed, 'abort');
+  });
+  for (let i = 0; i < 10; i++) {
+    const channel = await node.open(server.address, 'ignore', never);
+    await channel.send('x'.repeat(100 * 1024));
+    channel.close();
+    await server.stillServes();
+  }
+  const big = await node.open(server.address, 'echo', never);
+  await big.send('x'.repeat(200 * 1024));
+  for await (const _ of big.messages) break;
+  big.close();
+});
+
 test('a peer that says nothing is cut off', async () => {
   await using server = await target({ missedPings: 3 });
   using client = await attack(server, AS_WORKER);

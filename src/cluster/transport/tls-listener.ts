@@ -128,6 +128,7 @@ export class TlsListener {
 
   #accept(socket: TLSSocket): void {
     socket.on('error', () => socket.destroy());
+    if (socket.destroyed) return;
     socket.setNoDelay(true);
     const admission = this.#admission(socket);
     const isRoom = 'admitted' in admission || this.#hasRoomForStranger(remoteOf(socket));
@@ -197,6 +198,8 @@ export class TlsListener {
   ): void {
     // what breaks is seen by the channel, or by nobody
     stream.on('error', () => stream.destroy());
+    // reset before it was looked at
+    if (stream.destroyed || stream.closed) return;
     const path = headers[':path'] ?? '';
     if (path === ROOTS_PATH && headers[':method'] === 'GET') {
       stream.respond({ ':status': 200 });
@@ -216,6 +219,8 @@ export class TlsListener {
       void serveChannel(channel, method, handler, this.#options.report);
     } catch (error) {
       refuse(stream, error);
+      // it makes room for others
+      if ('stranger' in admission) session.retire();
     }
   }
 
