@@ -13,6 +13,7 @@ function clockThat(late: boolean): Clock & { stopped: number } {
   const clock = {
     stopped: 0,
     nowMs: () => 0,
+    monotonicMs: () => 0,
     sleep: (_ms: number, signal: AbortSignal): Promise<void> =>
       late
         ? Promise.resolve()
