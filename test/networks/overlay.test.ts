@@ -35,6 +35,9 @@ test('containers of two nodes reach each other, and the way out', async () => {
   assert.deepEqual(lookUp('web.2'), [B.address]);
   await one.ask({ call: 'leave', id: 'a' });
   await two.ask({ call: 'leave', id: 'b' });
+  // Left, or torn down: nothing is in the kernel.
+  await one.ask({ call: 'apply', plan: planOf(1, { networks: [] }) });
+  assert.doesNotMatch(cluster.ok(one.namespacePath, 'ip', '-br', 'link'), /ov-|vx-/);
   for (const node of [one, two]) await node.ask({ call: 'teardown' });
   for (const node of [one, two]) {
     assert.equal(cluster.ok(node.namespacePath, 'nft', 'list', 'ruleset'), '');

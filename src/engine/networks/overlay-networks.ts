@@ -1,3 +1,4 @@
+import { setImmediate as immediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { RecordStore } from '#engine/records/record-store.ts';
 import { forgetDatagramsTo } from '#linux/connections.ts';
@@ -73,7 +74,7 @@ export class OverlayNetworks implements Disposable {
   }
 
   /**
-   * Makes the kernel and the name server what the plan says. Safe to repeat; a network that cannot be made does not keep the others
+   * Makes the kernel and the name server what the plan says; a node that leaves the cluster is given an empty plan. Safe to repeat; a network that cannot be made does not keep the others
    * from it. Rejects with everything that failed: `not-implemented` for an encrypted network, `unavailable` for the rest.
    */
   async apply(plan: NetworkPlan): Promise<void> {
@@ -96,12 +97,14 @@ export class OverlayNetworks implements Disposable {
    * and what is left is given with it.
    */
   async check(o: { heal: boolean }): Promise<string[]> {
-    const plan = this.#livePlan();
-    const found = [
-      ...plan.networks.flatMap((network) => this.#differences(plan, network)),
-      ...this.#addresses.differences(plan),
-      ...this.#ports.differences(plan),
-    ];
+    const found = this.#plan.networks.flatMap((network) => this.#differences(network));
+    for (const containerId of this.#addresses.containers(this.#plan)) {
+      // Reading takes a millisecond for each service there is; what happens meanwhile is taken as it is.
+      await immediate();
+      if (this.#store.networksOf(containerId).length === 0) continue;
+      found.push(...this.#addresses.differences(this.#livePlan(), containerId));
+    }
+    found.push(...this.#ports.differences(this.#livePlan()));
     if (!o.heal || found.length === 0) return found;
     this.#programmed.clear();
     this.#addresses.distrust();
@@ -110,16 +113,17 @@ export class OverlayNetworks implements Disposable {
     return found;
   }
 
-  /** Leaves the cluster: everything of its networks goes. For when no task runs here. */
+  /** Takes everything out of the kernel; what is on disk stays. For when no task runs here. */
   teardown(): void {
-    this.#plan = this.#plans.clear();
-    this.#logFailures(this.#program());
+    for (const { Id, Driver } of this.#store.list()) if (Driver === 'overlay') removeOverlay(Id);
     this.#ports.remove();
+    this.#programmed.clear();
   }
 
   /** Gives the reserved ports back; what is in the kernel stays and goes on working. */
   [Symbol.dispose](): void {
     this.#ports[Symbol.dispose]();
+    this.#addresses[Symbol.dispose]();
   }
 
   /** Additions before names, names before removals: a name never leads to what is not there. */
@@ -142,8 +146,11 @@ export class OverlayNetworks implements Disposable {
         this.#addresses.program(plan, containerId),
       );
     attempt(failures, 'published ports', () => this.#ports.program(plan));
-    for (const network of plan.networks)
+    for (const network of plan.networks) {
+      // Every published service is on the ingress network: it must not show them to each other.
+      if (network.id === plan.ingressNetworkId) continue;
       attempt(failures, `names of network ${network.name}`, () => this.#answerNames(network));
+    }
     return failures;
   }
 
@@ -200,9 +207,9 @@ export class OverlayNetworks implements Disposable {
     return failures;
   }
 
-  #differences(plan: NetworkPlan, network: PlannedNetwork): string[] {
+  #differences(network: PlannedNetwork): string[] {
     if (network.encrypted) return [`network ${network.name} is encrypted, which this node cannot do`];
-    const wanted = wantedState(plan, network, mtuOfAddress(plan.dataPathAddress));
+    const wanted = wantedState(this.#plan, network, mtuOfAddress(this.#plan.dataPathAddress));
     return overlayChanges(readOverlay(network.id), wanted).map((change) => sentenceOf(change, network));
   }
 
