@@ -37,6 +37,7 @@ const BRIDGE_ADDRESSES = {
   dvc2: '10.213.0.129/26',
   dvc3: '10.213.0.193/26',
   dvc4: '10.213.1.1/26',
+  dvc5: '10.213.1.65/26',
 };
 
 /** An engine without its API, on directories of its own; `die` leaves everything as SIGKILL would. */
