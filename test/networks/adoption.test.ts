@@ -36,6 +36,7 @@ async function start(bridge: string): Promise<OverlayCluster> {
       call: 'join',
       id: `web${index + 1}`,
       networks: { ingress: task.address.replace('.77.', '.78.'), net: task.address },
+      publish: { '80/tcp': '9090' },
     });
     await cluster.serve(node.containerPath(`web${index + 1}`), `web${index + 1}`, 80);
   }
@@ -70,6 +71,8 @@ test('a daemon that dies takes nothing with it, and the next one takes everythin
     /nameserver (\S+)/.exec(String(await one.ask({ call: 'resolvConf', id: 'web1' })))?.[1] ?? '';
   assert.deepEqual(cluster.resolve(path, server, 'web', 'a'), [VIP]);
   assert.match(cluster.connect(cluster.client.namespacePath, one.address, 8080)[0] ?? '', /^web1 /);
+  // A port of the container's own, not of the mesh, likewise.
+  assert.match(cluster.connect(cluster.client.namespacePath, one.address, 9090)[0] ?? '', /^web1 /);
   // What goes on after it is changed by the new daemon.
   await one.ask({ call: 'leave', id: 'web1' });
   assert.match(cluster.connect(cluster.client.namespacePath, one.address, 8080)[0] ?? '', /^web2 /);

@@ -23,6 +23,7 @@ import {
   sentenceOf,
   wantedState,
 } from './overlay-state.ts';
+import { PeerFilter } from './peer-filter.ts';
 import { PlanRecords } from './plan-records.ts';
 import { PublishedServices } from './published-services.ts';
 import { ServiceAddresses } from './service-addresses.ts';
@@ -45,6 +46,7 @@ export class OverlayNetworks implements Disposable {
   readonly #plans: PlanRecords;
   readonly #addresses: ServiceAddresses;
   readonly #ports: PublishedServices;
+  readonly #filter: PeerFilter;
   /** By network ID, what is in the kernel; what is not here is read. */
   readonly #programmed = new Map<string, ActualState>();
   #plan: NetworkPlan;
@@ -56,6 +58,7 @@ export class OverlayNetworks implements Disposable {
     this.#plans = new PlanRecords(o.records);
     this.#addresses = new ServiceAddresses(o.networks);
     this.#ports = new PublishedServices({ networks: o.networks, bridge: o.bridge, log: o.log });
+    this.#filter = new PeerFilter(o.bridge);
     this.#plan = this.#plans.load();
   }
 
@@ -74,14 +77,12 @@ export class OverlayNetworks implements Disposable {
   }
 
   /**
-   * Makes the kernel and the name server what the plan says; a node that leaves the cluster is given an empty plan. Safe to repeat; a network that cannot be made does not keep the others
-   * from it. Rejects with everything that failed: `not-implemented` for an encrypted network, `unavailable` for the rest.
+   * Makes the kernel and the name server what the plan says; a node that leaves the cluster is given an empty one. Safe to repeat; a
+   * network that cannot be made does not keep the others from it. Rejects with everything that failed: `not-implemented` for an
+   * encrypted network, `unavailable` for several or where the data path is not there.
    */
   async apply(plan: NetworkPlan): Promise<void> {
-    const addresses = ({ networks }: NetworkPlan): string[] =>
-      networks.flatMap(({ endpoints }) => endpoints.map(({ address }) => address));
-    const known = new Set(addresses(plan));
-    const gone = addresses(this.#plan).filter((address) => !known.has(address));
+    const gone = addressesGone(this.#plan, plan);
     this.#plan = plan;
     this.#plans.save(plan);
     const failures = [...this.#program(), ...this.#forgetDatagrams(gone)];
@@ -93,8 +94,8 @@ export class OverlayNetworks implements Disposable {
   }
 
   /**
-   * Reads the kernel back and gives what differs from the plan, a sentence each; empty is good. With `heal` it is mended first
-   * and what is left is given with it.
+   * Reads the kernel back and gives what differs from the plan, a sentence each; empty is good. With `heal` it is mended, too: what
+   * could not be is found again by the next check, and logged.
    */
   async check(o: { heal: boolean }): Promise<string[]> {
     const found = this.#plan.networks.flatMap((network) => this.#differences(network));
@@ -104,11 +105,12 @@ export class OverlayNetworks implements Disposable {
       if (this.#store.networksOf(containerId).length === 0) continue;
       found.push(...this.#addresses.differences(this.#livePlan(), containerId));
     }
-    found.push(...this.#ports.differences(this.#livePlan()));
+    found.push(...this.#ports.differences(this.#livePlan()), ...this.#filter.differences(this.#plan));
     if (!o.heal || found.length === 0) return found;
     this.#programmed.clear();
     this.#addresses.distrust();
     this.#ports.distrust();
+    this.#filter.distrust();
     this.#logFailures(this.#program());
     return found;
   }
@@ -117,12 +119,14 @@ export class OverlayNetworks implements Disposable {
   teardown(): void {
     for (const { Id, Driver } of this.#store.list()) if (Driver === 'overlay') removeOverlay(Id);
     this.#ports.remove();
+    this.#filter.remove();
     this.#programmed.clear();
   }
 
   /** Gives the reserved ports back; what is in the kernel stays and goes on working. */
   [Symbol.dispose](): void {
     this.#ports[Symbol.dispose]();
+    this.#filter[Symbol.dispose]();
     this.#addresses[Symbol.dispose]();
   }
 
@@ -130,6 +134,7 @@ export class OverlayNetworks implements Disposable {
   #program(): Failure[] {
     const failures: Failure[] = [];
     const plan = this.#livePlan();
+    attempt(failures, 'filter of VXLAN packets', () => this.#filter.program(plan));
     attempt(failures, 'overlay networks', () => {
       const pathMtu = plan.networks.length === 0 ? 0 : mtuOfAddress(plan.dataPathAddress);
       for (const network of plan.networks)
@@ -209,8 +214,12 @@ export class OverlayNetworks implements Disposable {
 
   #differences(network: PlannedNetwork): string[] {
     if (network.encrypted) return [`network ${network.name} is encrypted, which this node cannot do`];
-    const wanted = wantedState(this.#plan, network, mtuOfAddress(this.#plan.dataPathAddress));
-    return overlayChanges(readOverlay(network.id), wanted).map((change) => sentenceOf(change, network));
+    try {
+      const wanted = wantedState(this.#plan, network, mtuOfAddress(this.#plan.dataPathAddress));
+      return overlayChanges(readOverlay(network.id), wanted).map((change) => sentenceOf(change, network));
+    } catch (error) {
+      return [`network ${network.name}: ${messageOf(error)}`];
+    }
   }
 
   /** A task of this node serves only while its container is on the network. */
@@ -244,6 +253,16 @@ export class OverlayNetworks implements Disposable {
     for (const { what, error } of failures)
       this.#log.error({ what, error: messageOf(error) }, 'not programmed');
   }
+}
+
+/** Addresses of tasks that the next plan does not have there. */
+function addressesGone(old: NetworkPlan, next: NetworkPlan): string[] {
+  const placesIn = ({ networks }: NetworkPlan): PlannedEndpoint[] =>
+    networks.flatMap(({ endpoints }) => endpoints);
+  const kept = new Set(placesIn(next).map(({ taskId, address }) => `${taskId} ${address}`));
+  return placesIn(old)
+    .filter(({ taskId, address }) => !kept.has(`${taskId} ${address}`))
+    .map(({ address }) => address);
 }
 
 function attempt(failures: Failure[], what: string, work: () => void): void {
