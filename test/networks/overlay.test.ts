@@ -33,6 +33,12 @@ test('containers of two nodes reach each other, and the way out', async () => {
   assert.deepEqual(lookUp('shop.net'), ['10.77.0.2']);
   assert.deepEqual(lookUp('tasks.web'), [A.address, B.address]);
   assert.deepEqual(lookUp('web.2'), [B.address]);
+  // A node that is given an address on the network later is reached there, and reaches others.
+  const withAddress = { ...NET, nodeAddress: '10.77.0.20N/24' };
+  for (const [index, node] of [one, two].entries())
+    await node.ask({ call: 'apply', plan: planOf(index + 1, { networks: [withAddress] }) });
+  cluster.ok(one.namespacePath, 'busybox', 'ping', '-c1', '-W5', B.address);
+  assert.deepEqual(await one.ask({ call: 'check', heal: false }), []);
   await one.ask({ call: 'leave', id: 'a' });
   await two.ask({ call: 'leave', id: 'b' });
   // Left, or torn down: nothing is in the kernel.
