@@ -41,7 +41,7 @@ test('containers of tasks find their service, and a new daemon takes them over',
     for (const { id } of left)
       await engine.containers.remove(id, { force: true, volumes: true, link: false });
     overlays.teardown();
-    overlays[Symbol.dispose]();
+    await overlays[Symbol.asyncDispose]();
     await engine[Symbol.asyncDispose]();
   });
   await overlays.apply(PLAN);
@@ -73,7 +73,7 @@ test('containers of tasks find their service, and a new daemon takes them over',
   while (answers.size < 2) answers.add(await asked('web'));
   assert.deepEqual([...answers].sort(), ['web.1', 'web.2']);
 
-  overlays[Symbol.dispose]();
+  await overlays[Symbol.asyncDispose]();
   engine = await EngineFixture.takeOver(await engine.die());
   overlays = overlaysOf(engine);
   assert.deepEqual(await overlays.check({ heal: false }), []);

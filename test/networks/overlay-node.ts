@@ -46,7 +46,7 @@ async function main(directory: string): Promise<void> {
       console.log(JSON.stringify({ error: messageOf(error) }));
     }
   }
-  overlays[Symbol.dispose]();
+  await overlays[Symbol.asyncDispose]();
   await networks.stop();
 }
 

@@ -38,9 +38,9 @@ interface Failure {
 /**
  * The cluster's networks on one node. The plan says what is to be; it is kept, so that names are answered and tables compared from
  * the daemon's start on, whether or not a manager is there. What was programmed is remembered and changed by its differences; after
- * a start, or an error, it is read from the kernel. Everything is synchronous: no name is answered between two halves of a change.
+ * a start, or an error, it is read from the kernel. A change is synchronous: no name is answered between two halves of it.
  */
-export class OverlayNetworks implements Disposable {
+export class OverlayNetworks implements AsyncDisposable {
   readonly #store: NetworkStore;
   readonly #log: Logger;
   readonly #plans: PlanRecords;
@@ -49,6 +49,9 @@ export class OverlayNetworks implements Disposable {
   readonly #filter: PeerFilter;
   /** By network ID, what is in the kernel; what is not here is read. */
   readonly #programmed = new Map<string, ActualState>();
+  /** Settles when nothing more is to be forgotten of what was asked for. */
+  #forgetting: Promise<void> = Promise.resolve();
+  #isClosed = false;
   #plan: NetworkPlan;
 
   /** `bridge` is the daemon's default bridge, which its tables are named after. */
@@ -85,7 +88,8 @@ export class OverlayNetworks implements Disposable {
     const gone = addressesGone(this.#plan, plan);
     this.#plan = plan;
     this.#plans.save(plan);
-    const failures = [...this.#program(), ...this.#forgetDatagrams(gone)];
+    const failures = this.#program();
+    await this.#forgetDatagrams(gone);
     if (failures.length === 0) return;
     if (failures.length === 1) throw failures[0]?.error;
     throw unavailable(failures.map(({ what, error }) => `${what}: ${messageOf(error)}`).join('; '), {
@@ -124,7 +128,9 @@ export class OverlayNetworks implements Disposable {
   }
 
   /** Gives the reserved ports back; what is in the kernel stays and goes on working. */
-  [Symbol.dispose](): void {
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    await this.#forgetting;
     this.#ports[Symbol.dispose]();
     this.#filter[Symbol.dispose]();
     this.#addresses[Symbol.dispose]();
@@ -182,19 +188,28 @@ export class OverlayNetworks implements Disposable {
     this.#store.answerNames(record, names, network.internal && address !== '' ? address : undefined);
   }
 
-  /** After the tables: what is sent meanwhile is led to a task that is there. */
-  #forgetDatagrams(addresses: readonly string[]): Failure[] {
+  /**
+   * After the tables: what is sent meanwhile is led to a task that is there. One container at a time, for each takes the kernel a
+   * while; resolves when all of what was asked for is done.
+   */
+  #forgetDatagrams(addresses: readonly string[]): Promise<void> {
+    if (addresses.length > 0)
+      this.#forgetting = this.#forgetting.then(() => this.#forget(new Set(addresses)));
+    return this.#forgetting;
+  }
+
+  /** Never rejects. */
+  async #forget(addresses: ReadonlySet<string>): Promise<void> {
     const failures: Failure[] = [];
-    if (addresses.length === 0) return failures;
-    const forget = (): void => {
-      for (const address of addresses) forgetDatagramsTo(address);
-    };
-    attempt(failures, 'datagrams of the host', forget);
-    for (const containerId of this.#addresses.containers(this.#plan))
+    attempt(failures, 'datagrams of the host', () => void forgetDatagramsTo(addresses));
+    for (const containerId of this.#addresses.containers(this.#plan)) {
+      await immediate();
+      if (this.#isClosed || this.#store.networksOf(containerId).length === 0) continue;
       attempt(failures, `datagrams of container ${containerId}`, () =>
-        inNetworkNamespace(this.#store.namespacePath(containerId), forget),
+        inNetworkNamespace(this.#store.namespacePath(containerId), () => forgetDatagramsTo(addresses)),
       );
-    return failures;
+    }
+    this.#logFailures(failures);
   }
 
   /** Links stay as long as a container is on them. */
@@ -242,11 +257,8 @@ export class OverlayNetworks implements Disposable {
   /** At once, and not when the managers have heard of it: nobody here is led to a task that has ended. */
   #onLeft(containerId: string, addresses: readonly string[]): void {
     this.#addresses.forget(containerId);
-    this.#logFailures([
-      ...this.#programServing(this.#livePlan()),
-      ...this.#forgetDatagrams(addresses),
-      ...this.#removeUnplanned(),
-    ]);
+    this.#logFailures([...this.#programServing(this.#livePlan()), ...this.#removeUnplanned()]);
+    this.#forgetting = this.#forgetDatagrams(addresses);
   }
 
   #logFailures(failures: readonly Failure[]): void {
