@@ -42,6 +42,8 @@ export interface NodeMachine {
   describe(): Promise<NodeDescription>;
   /** The name of a network of this host, by its name or ID. */
   localNetwork(reference: string): string | undefined;
+  /** True for the interfaces of containers' networks. */
+  isOwnInterface(name: string): boolean;
   readonly clock: Clock;
   readonly random: Random;
   readonly report: (message: string, details: object) => void;
