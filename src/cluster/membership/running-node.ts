@@ -11,6 +11,7 @@ import { readKeyFile, removeKeyFile, writeKeyFile } from '#cluster/ca/key-file.t
 import { renewalReason, renewalTimeMs } from '#cluster/ca/renewal.ts';
 import { parseUnlockKey, type SealingKey } from '#cluster/ca/sealing.ts';
 import type { ViewListener } from '#cluster/state/view-follower.ts';
+import { hasEtcd, noEtcd } from '#cluster/store/etcd-program.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import { TlsTransport } from '#cluster/transport/tls-transport.ts';
 import type { Clock } from '#control/clock.ts';
@@ -34,6 +35,8 @@ const CERTIFICATE_LOOK_MS = 60_000;
 /** What a change of role may take: etcd takes a member in, or lets one go. */
 const ROLE_CHANGE_LIMIT_MS = 120_000;
 const RETRY_MS = 2000;
+/** How long a first etcd may take to serve. */
+const ETCD_START_LIMIT_MS = 30_000;
 
 /** What a node in a cluster needs of its machine. */
 export interface NodeMachine {
@@ -264,11 +267,9 @@ export class RunningNode implements AsyncDisposable {
       const managing = this.#managing;
       if (managing === undefined) throw unavailable('this node is no manager');
       if (managing.store.kind === 'sqlite') {
+        if (!(await hasEtcd())) throw noEtcd('the manager that was asked');
         this.#machine.report('the store moves to etcd, for there will be several managers', {});
-        await managing.role[Symbol.asyncDispose]();
-        await managing.store[Symbol.asyncDispose]();
-        this.#managing = undefined;
-        await this.#manage(await this.#moved(AbortSignal.timeout(ROLE_CHANGE_LIMIT_MS)));
+        await this.#moveToEtcd(managing);
       }
       const managers = this.#managing?.role.managers() ?? [];
       const addresses = [...new Set([this.#state.advertiseAddress, ...managers])];
@@ -277,6 +278,21 @@ export class RunningNode implements AsyncDisposable {
         root: await storeRootOf(this.#storeOptions()),
       };
     });
+  }
+
+  /** Nobody manages meanwhile. Where etcd does not come up, the old store goes on: it is sealed only when the new one serves. */
+  async #moveToEtcd(managing: { store: ManagerStore; role: ManagerRole }): Promise<void> {
+    await managing.role[Symbol.asyncDispose]();
+    await managing.store[Symbol.asyncDispose]();
+    this.#managing = undefined;
+    try {
+      await this.#manage(await this.#moved(AbortSignal.timeout(ETCD_START_LIMIT_MS)));
+    } catch (error) {
+      const old = ManagerStore.openSqlite(this.#storeOptions());
+      if (!old.isMoving) await this.#manage(old);
+      else await old[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   async #moved(signal: AbortSignal): Promise<ManagerStore> {
