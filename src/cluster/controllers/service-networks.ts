@@ -11,7 +11,10 @@ export function hasIngressPorts(endpoint: EndpointSpec | undefined): boolean {
   return (endpoint?.Ports ?? []).some(isIngress);
 }
 
-/** The networks that tasks of a revision are on, the routing mesh's own among them where a port is published by it. */
+/** Networks that every node has of its own: there is nothing to give on them. */
+const NODE_NETWORKS: readonly string[] = ['host', 'none', 'bridge'];
+
+/** The cluster's networks that tasks of a revision are on, the routing mesh's own among them where a port is published by it. */
 export function networksOf(
   view: ClusterView,
   service: ServiceRecord,
@@ -19,9 +22,10 @@ export function networksOf(
   ingressId: string | undefined,
 ): NetworkAttachmentConfig[] {
   const made = view.get('revision', `${service.ID}.${revision}`);
-  const asked = made?.template.Networks ?? service.Spec.Networks ?? [];
+  const named = made?.template.Networks ?? service.Spec.Networks ?? [];
+  const asked = named.filter(({ Target }) => !NODE_NETWORKS.includes(Target));
   const published = hasIngressPorts(made?.endpoint ?? service.Spec.EndpointSpec);
-  return published && ingressId !== undefined ? [...asked, { Target: ingressId }] : [...asked];
+  return published && ingressId !== undefined ? [...asked, { Target: ingressId }] : asked;
 }
 
 /** False for tasks that wait for nothing from the allocator. */

@@ -47,6 +47,7 @@ export class Dispatcher implements Controller {
   readonly #sources: AssignmentSources;
   readonly #managers: () => readonly string[];
   readonly #leads: AbortSignal;
+  readonly #isHeld: () => boolean;
   readonly #startedMs: number;
   readonly #presences = new Map<string, Presence>();
   readonly #members = new NetworkMembers();
@@ -63,6 +64,8 @@ export class Dispatcher implements Controller {
     managers: () => readonly string[];
     /** Aborted before anybody else can lead: from then on no heartbeat is answered. */
     leads: AbortSignal;
+    /** False from when somebody else may lead, by the clock. */
+    isHeld: () => boolean;
   }) {
     this.#view = o.view;
     this.#clock = o.clock;
@@ -70,6 +73,7 @@ export class Dispatcher implements Controller {
     this.#sources = o.sources;
     this.#managers = o.managers;
     this.#leads = o.leads;
+    this.#isHeld = o.isHeld;
     this.#startedMs = o.clock.monotonicMs();
   }
 
@@ -142,7 +146,7 @@ export class Dispatcher implements Controller {
   async #hear(nodeId: string, presence: Presence, session: AgentSession): Promise<void> {
     for await (const text of session.channel.messages) {
       const message = parseAgentMessage(text);
-      if (presence.session !== session || this.#leads.aborted) break;
+      if (presence.session !== session || this.#leads.aborted || !this.#isHeld()) break;
       presence.lastHeardMs = this.#clock.monotonicMs();
       switch (message.kind) {
         case 'heartbeat':
