@@ -219,6 +219,7 @@ async function startEngine(o: {
         machine: {
           engine: tasks,
           networks: overlays,
+          fence,
           describe: async () => describer.describe(),
           localNetwork: (reference) => localNetworkOf(networks, reference),
           clock: systemClock,
