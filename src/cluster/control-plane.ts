@@ -3,6 +3,7 @@ import { Allocator } from '#cluster/controllers/allocator.ts';
 import type { Controller } from '#cluster/controllers/controller.ts';
 import { campaign, type Leader, type Leadership, parseLeader } from '#cluster/controllers/election.ts';
 import { type ControllerFigures, LeaderLoop } from '#cluster/controllers/leader-loop.ts';
+import { NetworkReaper } from '#cluster/controllers/network-reaper.ts';
 import { Orchestrator, type OrchestratorRules } from '#cluster/controllers/orchestrator.ts';
 import { Reaper } from '#cluster/controllers/reaper.ts';
 import type { AssignmentSources } from '#cluster/dispatcher/assignments.ts';
@@ -101,6 +102,7 @@ export class ControlPlane {
         new Allocator(),
         this.#makeScheduler(),
         new Reaper({ fencedInMs }),
+        new NetworkReaper(),
       ],
       clock: this.#clock,
       random: this.#random,

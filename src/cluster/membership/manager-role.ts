@@ -2,14 +2,14 @@ import { AttemptLimit } from '#cluster/ca/attempt-limit.ts';
 import type { CertificateAuthority, Membership } from '#cluster/ca/join-handler.ts';
 import { joinHandler, renewalHandler } from '#cluster/ca/join-handler.ts';
 import { RENEW_METHOD } from '#cluster/ca/join-protocol.ts';
-import { createJoinToken, roleOfToken } from '#cluster/ca/join-token.ts';
+import { createJoinToken, rebindJoinToken, roleOfToken } from '#cluster/ca/join-token.ts';
 import { createAuthority, DEFAULT_LIFE_MS } from '#cluster/ca/root-authority.ts';
 import { formatUnlockKey, type SealingKey, seal, unseal } from '#cluster/ca/sealing.ts';
 import { ClusterControl } from '#cluster/control/cluster-control.ts';
+import { registryAuthPurpose, type Sealer, secretPurpose } from '#cluster/control/control-ports.ts';
 import { ControlPlane } from '#cluster/control-plane.ts';
 import { parseLeader } from '#cluster/controllers/election.ts';
 import type { LivenessTimes } from '#cluster/dispatcher/dispatcher.ts';
-import { parseConstraints } from '#cluster/scheduler/constraint.ts';
 import { nodeFit } from '#cluster/scheduler/node-fit.ts';
 import { Scheduler } from '#cluster/scheduler/scheduler.ts';
 import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
@@ -37,7 +37,6 @@ const WRITE_ATTEMPTS = 20;
 
 /** What a sealed text is for, so that none can stand in for another. */
 export const ROOT_KEY_PURPOSE = 'swarm/root-key';
-const SECRET_PURPOSE = 'secret';
 
 export interface ManagerRoleOptions {
   readonly nodeId: string;
@@ -67,9 +66,9 @@ export class ManagerRole implements AsyncDisposable {
   constructor(o: ManagerRoleOptions) {
     this.#o = o;
     const { signal } = this.#ending;
-    const secrets = {
-      seal: (data: Buffer): string => seal(data, o.key, SECRET_PURPOSE),
-      unseal: (text: string): Buffer => unseal(text, [o.key], SECRET_PURPOSE),
+    const sealer: Sealer = {
+      seal: (data, purpose) => seal(data, o.key, purpose),
+      unseal: (text, purpose) => unseal(text, [o.key], purpose),
     };
     this.#plane = new ControlPlane({
       ...{ store: o.store, clock: o.clock, random: o.random, transport: o.transport, report: o.report },
@@ -77,8 +76,9 @@ export class ManagerRole implements AsyncDisposable {
       times: () => this.#times(),
       rules: { isSingleWriter, fits: nodeFit() },
       sources: {
-        openSecret: (secret) => secrets.unseal(secret.sealed).toString('base64'),
-        openRegistryAuth: (sealed) => secrets.unseal(sealed).toString('utf8'),
+        openSecret: ({ ID, sealed }) => sealer.unseal(sealed, secretPurpose(ID)).toString('base64'),
+        openRegistryAuth: (sealed, serviceId) =>
+          sealer.unseal(sealed, registryAuthPurpose(serviceId)).toString('utf8'),
         isSingleWriter,
       },
       makeScheduler: () => new Scheduler(),
@@ -87,12 +87,9 @@ export class ManagerRole implements AsyncDisposable {
     this.control = new ClusterControl({
       ...{ store: o.store, clock: o.clock, random: o.random, nodeId: o.nodeId, signal },
       follower: this.#plane.follower,
-      sealer: secrets,
-      joinTokens: {
-        create: (root) => ({ Worker: createJoinToken(root), Manager: createJoinToken(root) }),
-      },
+      sealer,
+      joinTokens: { create: createJoinToken, rebind: rebindJoinToken },
       leader: () => this.leader?.nodeId,
-      checkConstraints: (texts) => void parseConstraints(texts),
       localNetwork: o.localNetwork,
     });
     const authority: CertificateAuthority = {

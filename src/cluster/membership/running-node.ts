@@ -20,7 +20,13 @@ import { messageOf, unavailable } from '#model/errors.ts';
 import type { NodeDescription, NodeRole } from '#model/node.ts';
 import { askToManage, MANAGE_METHOD, manageHandler } from './manage-protocol.ts';
 import { ManagerRole } from './manager-role.ts';
-import { etcdUrlsOf, ManagerStore, type ManagerStoreOptions } from './manager-store.ts';
+import {
+  etcdUrlsOf,
+  ManagerStore,
+  type ManagerStoreOptions,
+  type StoreInvitation,
+  storeRootOf,
+} from './manager-store.ts';
 import type { NodeState, NodeStateFile } from './node-state.ts';
 
 /** How often the certificate is looked at. */
@@ -36,6 +42,8 @@ export interface NodeMachine {
   describe(): Promise<NodeDescription>;
   /** The name of a network of this host, by its name or ID. */
   localNetwork(reference: string): string | undefined;
+  /** True for the interfaces of containers' networks. */
+  isOwnInterface(name: string): boolean;
   readonly clock: Clock;
   readonly random: Random;
   readonly report: (message: string, details: object) => void;
@@ -228,8 +236,8 @@ export class RunningNode implements AsyncDisposable {
   async #startManaging(): Promise<void> {
     const signal = AbortSignal.any([this.#ending.signal, AbortSignal.timeout(ROLE_CHANGE_LIMIT_MS)]);
     const others = this.#state.managers.filter((address) => address !== this.#state.advertiseAddress);
-    const endpoints = await askToManage(this.#transport, others, signal);
-    const store = await ManagerStore.joinEtcd(this.#storeOptions(), endpoints, signal);
+    const invitation = await askToManage(this.#transport, others, signal);
+    const store = await ManagerStore.joinEtcd(this.#storeOptions(), invitation, signal);
     this.#save({ store: 'etcd' });
     await this.#manage(store);
   }
@@ -250,8 +258,8 @@ export class RunningNode implements AsyncDisposable {
     await this.#manage(await this.#moved(limit));
   }
 
-  /** For a second manager: the store moves to etcd where it is not there yet. Gives etcd's client URLs. */
-  async #storeForAnother(): Promise<string[]> {
+  /** For a second manager: the store moves to etcd where it is not there yet. */
+  async #storeForAnother(): Promise<StoreInvitation> {
     return await this.#mutex.run('role', async () => {
       const managing = this.#managing;
       if (managing === undefined) throw unavailable('this node is no manager');
@@ -263,9 +271,11 @@ export class RunningNode implements AsyncDisposable {
         await this.#manage(await this.#moved(AbortSignal.timeout(ROLE_CHANGE_LIMIT_MS)));
       }
       const managers = this.#managing?.role.managers() ?? [];
-      return [...new Set([this.#state.advertiseAddress, ...managers])].map(
-        (each) => etcdUrlsOf(each).clientUrl,
-      );
+      const addresses = [...new Set([this.#state.advertiseAddress, ...managers])];
+      return {
+        endpoints: addresses.map((address) => etcdUrlsOf(address).clientUrl),
+        root: await storeRootOf(this.#storeOptions()),
+      };
     });
   }
 
@@ -365,7 +375,8 @@ export class RunningNode implements AsyncDisposable {
       directory: this.#files.state.directory,
       nodeId: this.#state.nodeId,
       advertiseAddress: this.#state.advertiseAddress,
-      certificates: this.#files.certificates,
+      clusterId: this.#state.clusterId,
+      key: this.#key(),
       clock: this.#machine.clock,
       report: this.#machine.report,
     };

@@ -223,7 +223,8 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
   /** Makes a cluster of one: its CA, its keys, its store with this node in it. */
   async #found(request: SwarmInitRequest): Promise<NodeState> {
     const { clock, random } = this.#machine;
-    const addresses = await resolveAddresses(request);
+    const isOwn = (name: string): boolean => this.#machine.isOwnInterface(name);
+    const addresses = await resolveAddresses(request, { isOwn });
     const clusterId = random.id();
     const nodeId = random.id();
     const ingressId = random.id();
@@ -265,7 +266,7 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     let failure: unknown = unavailable('no manager to join at was named');
     for (const address of remotes) {
       try {
-        const addresses = await resolveAddresses(request, address);
+        const addresses = await resolveAddresses(request, { towards: address, isOwn: () => false });
         const answer = await this.#askIn(request, { address, caDigest, own: addresses.advertiseAddress });
         const { nodeId, clusterId, managers } = answer;
         const known = [...new Set([...managers, address])];
