@@ -221,6 +221,7 @@ async function startEngine(o: {
           engine: tasks,
           networks: overlays,
           describe: async () => describer.describe(),
+          watchDescription: (onChange, signal) => describer.watch(onChange, signal),
           localNetwork: (reference) => localNetworkOf(networks, reference),
           isOwnInterface: (name) => networks.list().some(({ bridgeName }) => bridgeName === name),
           clock: systemClock,

@@ -7,6 +7,7 @@ import type { NetworkPlan } from '#model/network-plan.ts';
 import type { NodeDescription, NodeRole } from '#model/node.ts';
 import { isTerminal, type TaskStatus } from '#model/task.ts';
 import type { AssignedTask } from './assigned-task.ts';
+import { DescriptionNews } from './description-news.ts';
 import { type AgentMessage, type LeaderMessage, SESSION_METHOD } from './session-messages.ts';
 import type { TaskEngine, TaskNetworks } from './task-engine.ts';
 import { TaskWorker } from './task-worker.ts';
@@ -30,7 +31,7 @@ export class Agent {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #address: string;
-  readonly #describe: () => Promise<NodeDescription>;
+  readonly #news: DescriptionNews;
   readonly #log: (message: string, details: object) => void;
   readonly #workers = new Map<string, TaskWorker>();
   /** The last status of each task, until it is removed: told again in each session. */
@@ -57,6 +58,8 @@ export class Agent {
     address: string;
     managers: readonly string[];
     describe: () => Promise<NodeDescription>;
+    /** Calls back when the description may have changed, until `signal` aborts. */
+    watchDescription?: (onChange: () => void, signal: AbortSignal) => void;
     /** Hears where managers are now, to be kept for the next start, and what this node is to be. */
     onSettings?: (settings: { managers: readonly string[]; role: NodeRole }) => void;
     log: (message: string, details: object) => void;
@@ -68,7 +71,11 @@ export class Agent {
     this.#random = o.random;
     this.#address = o.address;
     this.#managers = o.managers;
-    this.#describe = o.describe;
+    const watch = o.watchDescription;
+    this.#news = new DescriptionNews(
+      { describe: o.describe, ...(watch === undefined ? {} : { watch }) },
+      o.clock,
+    );
     this.#onSettings = o.onSettings ?? (() => undefined);
     this.#log = o.log;
     this.#confirmedMs = o.clock.monotonicMs();
@@ -77,6 +84,7 @@ export class Agent {
   /** Runs until `signal` aborts; containers run on then. */
   async run(signal: AbortSignal): Promise<void> {
     this.#engine.watch((taskId) => this.#workers.get(taskId)?.wake(), signal);
+    this.#news.watch(signal);
     await Promise.all([this.#keepSession(signal), this.#patrol(signal)]);
     await Promise.all([...this.#workers.values()].map((worker) => worker.settled()));
     await Promise.all(this.#forgetting.values());
@@ -113,9 +121,13 @@ export class Agent {
     const stop = (): void => channel.close();
     signal.addEventListener('abort', stop, { once: true });
     try {
-      await say(channel, { kind: 'hello', address: this.#address, description: await this.#describe() });
+      await say(channel, { kind: 'hello', address: this.#address, description: await this.#news.current() });
       for (const taskId of this.#statuses.keys()) this.#unsent.add(taskId);
-      await Promise.race([this.#listen(channel, ending), this.#tell(channel, ending.signal)]);
+      await Promise.race([
+        this.#listen(channel, ending),
+        this.#tell(channel, ending.signal),
+        this.#tellNews(channel, ending.signal),
+      ]);
     } finally {
       signal.removeEventListener('abort', stop);
       ending.abort();
@@ -190,6 +202,14 @@ export class Agent {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
       await promise;
+    }
+  }
+
+  /** Says what this node is and has when that is something else. */
+  async #tellNews(channel: Channel, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const description = await this.#news.next(signal);
+      if (description !== undefined) await say(channel, { kind: 'description', description });
     }
   }
 

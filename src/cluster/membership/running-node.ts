@@ -40,6 +40,8 @@ export interface NodeMachine {
   readonly engine: TaskEngine;
   readonly networks: TaskNetworks;
   describe(): Promise<NodeDescription>;
+  /** Calls back when the description may have changed, until `signal` aborts. */
+  watchDescription(onChange: () => void, signal: AbortSignal): void;
   /** The name of a network of this host, by its name or ID. */
   localNetwork(reference: string): string | undefined;
   /** True for the interfaces of containers' networks. */

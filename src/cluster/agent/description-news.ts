@@ -1,0 +1,68 @@
+import type { Clock } from '#control/clock.ts';
+import type { NodeDescription } from '#model/node.ts';
+
+/** Between two descriptions: what changes all the time (a machine that builds images) is not written all the time. */
+const INTERVAL_MS = 1000;
+
+/** Where a node's description comes from; `watch` calls back when it may have changed, until `signal` aborts. */
+export interface DescriptionSource {
+  /** The same object as long as nothing has changed. */
+  describe(): Promise<NodeDescription>;
+  watch?: (onChange: () => void, signal: AbortSignal) => void;
+}
+
+/** What a node says of itself, and when there is something new to say. One reader at a time. */
+export class DescriptionNews {
+  readonly #source: DescriptionSource;
+  readonly #clock: Clock;
+  #said: NodeDescription | undefined;
+  #mayBeOld = false;
+  #wake: (() => void) | undefined;
+
+  constructor(source: DescriptionSource, clock: Clock) {
+    this.#source = source;
+    this.#clock = clock;
+  }
+
+  /** Begins to listen for changes. */
+  watch(signal: AbortSignal): void {
+    const changed = (): void => {
+      this.#mayBeOld = true;
+      this.#wake?.();
+    };
+    this.#source.watch?.(changed, signal);
+  }
+
+  /** What there is to say now, to somebody who knows nothing. */
+  async current(): Promise<NodeDescription> {
+    this.#mayBeOld = false;
+    this.#said = await this.#source.describe();
+    return this.#said;
+  }
+
+  /** The next description that differs from the last one, at most one a second; undefined when `signal` aborts. */
+  async next(signal: AbortSignal): Promise<NodeDescription | undefined> {
+    const wake = (): void => this.#wake?.();
+    signal.addEventListener('abort', wake, { once: true });
+    try {
+      for (;;) {
+        // the first of several changes at once is seldom all
+        await this.#clock.sleep(INTERVAL_MS, signal).catch(() => undefined);
+        while (!this.#mayBeOld && !signal.aborted) await this.#change();
+        if (signal.aborted) return undefined;
+        const before = this.#said;
+        const now = await this.current();
+        if (now !== before) return now;
+      }
+    } finally {
+      signal.removeEventListener('abort', wake);
+    }
+  }
+
+  async #change(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#wake = resolve;
+    await promise;
+    this.#wake = undefined;
+  }
+}
