@@ -3,6 +3,8 @@ import type { NodeDescription } from '#model/node.ts';
 
 /** Between two descriptions: what changes all the time (a machine that builds images) is not written all the time. */
 const INTERVAL_MS = 1000;
+/** One thing that happens changes several: an image is made, then named. */
+const SETTLE_MS = 50;
 
 /** Where a node's description comes from; `watch` calls back when it may have changed, until `signal` aborts. */
 export interface DescriptionSource {
@@ -16,6 +18,7 @@ export class DescriptionNews {
   readonly #source: DescriptionSource;
   readonly #clock: Clock;
   #said: NodeDescription | undefined;
+  #saidMs = Number.NEGATIVE_INFINITY;
   #mayBeOld = false;
   #wake: (() => void) | undefined;
 
@@ -40,19 +43,21 @@ export class DescriptionNews {
     return this.#said;
   }
 
-  /** The next description that differs from the last one, at most one a second; undefined when `signal` aborts. */
+  /** The next description that differs from the last one, at once, but at most one a second; undefined when `signal` aborts. */
   async next(signal: AbortSignal): Promise<NodeDescription | undefined> {
     const wake = (): void => this.#wake?.();
     signal.addEventListener('abort', wake, { once: true });
     try {
       for (;;) {
-        // the first of several changes at once is seldom all
-        await this.#clock.sleep(INTERVAL_MS, signal).catch(() => undefined);
         while (!this.#mayBeOld && !signal.aborted) await this.#change();
+        const early = this.#saidMs + INTERVAL_MS - this.#clock.monotonicMs();
+        await this.#clock.sleep(Math.max(SETTLE_MS, early), signal).catch(() => undefined);
         if (signal.aborted) return undefined;
         const before = this.#said;
         const now = await this.current();
-        if (now !== before) return now;
+        if (now === before) continue;
+        this.#saidMs = this.#clock.monotonicMs();
+        return now;
       }
     } finally {
       signal.removeEventListener('abort', wake);
