@@ -11,6 +11,8 @@ import { NodeDescriber } from '#cluster/agent/node-description.ts';
 import { TaskFiles } from '#cluster/agent/task-files.ts';
 import { InactiveSwarm } from '#cluster/control/inactive-swarm.ts';
 import type { SwarmMembership } from '#cluster/control/swarm-membership.ts';
+import { pinImage } from '#cluster/images/image-descriptor.ts';
+import { ImageExchange } from '#cluster/images/image-exchange.ts';
 import { SwarmNode } from '#cluster/membership/swarm-node.ts';
 import { systemClock } from '#control/clock.ts';
 import { systemRandom } from '#control/random.ts';
@@ -46,6 +48,8 @@ import { Pidfile } from './pidfile.ts';
 import { SocketListener } from './socket-listener.ts';
 
 const TEARDOWN_LIMIT_MS = 60_000;
+/** A registry that has not said by then what an image is will not keep a service from being made. */
+const PIN_LIMIT_MS = 20_000;
 
 /** The program: its parts, started in order and closed in reverse. Containers outlive it. */
 export class Daemon implements AsyncDisposable {
@@ -204,7 +208,16 @@ async function startEngine(o: {
   builder.recover();
   const exec = stack.use(new ExecEngine({ containers, runtime, events, log }));
   const fence = new Fence({ execRoot });
-  const tasks = stack.use(new ContainerTaskEngine({ containers, images, puller, events, execRoot, fence }));
+  const exchange = new ImageExchange({
+    ...{ images, layers, events, dataRoot, clock: systemClock, random: systemRandom },
+    report: (message, details) => log.info(details, message),
+  });
+  const tasks = stack.use(
+    new ContainerTaskEngine({
+      ...{ containers, images, puller, events, execRoot, fence },
+      fetchImage: (reference, signal) => exchange.fetch(reference, signal),
+    }),
+  );
   const describer = stack.use(
     new NodeDescriber({
       ...{ images, volumes, events, engineVersion: PRODUCT_VERSION },
@@ -221,7 +234,11 @@ async function startEngine(o: {
           engine: tasks,
           networks: overlays,
           fence,
+          images: exchange,
+          resolveImage: (image, registryAuth) =>
+            pinImage({ puller, images }, { image, registryAuth, signal: AbortSignal.timeout(PIN_LIMIT_MS) }),
           describe: async () => describer.describe(),
+          watchDescription: (onChange, signal) => describer.watch(onChange, signal),
           localNetwork: (reference) => localNetworkOf(networks, reference),
           isOwnInterface: (name) => networks.list().some(({ bridgeName }) => bridgeName === name),
           clock: systemClock,
