@@ -220,6 +220,7 @@ async function startEngine(o: {
         machine: {
           engine: tasks,
           networks: overlays,
+          fence,
           describe: async () => describer.describe(),
           localNetwork: (reference) => localNetworkOf(networks, reference),
           isOwnInterface: (name) => networks.list().some(({ bridgeName }) => bridgeName === name),

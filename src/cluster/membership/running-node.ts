@@ -1,4 +1,4 @@
-import { Agent } from '#cluster/agent/agent.ts';
+import { Agent, type WriterLease } from '#cluster/agent/agent.ts';
 import type { TaskEngine, TaskNetworks } from '#cluster/agent/task-engine.ts';
 import {
   type CertificateFiles,
@@ -42,6 +42,8 @@ const ETCD_START_LIMIT_MS = 30_000;
 export interface NodeMachine {
   readonly engine: TaskEngine;
   readonly networks: TaskNetworks;
+  /** What ends single writers though this process hangs or is dead. */
+  readonly fence?: WriterLease;
   describe(): Promise<NodeDescription>;
   /** The name of a network of this host, by its name or ID. */
   localNetwork(reference: string): string | undefined;
