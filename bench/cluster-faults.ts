@@ -15,6 +15,8 @@ how long it took. Wants to be root, in network and mount namespaces of its own.
 The faults: ${FAULTS.map(({ name }) => name).join(', ')}.
 `;
 const PEERS = join(import.meta.dirname, '..', '.cache', 'peers');
+/** For so long it is looked on whether more is lost. */
+const AFTERMATH_MS = 4000;
 /** A request that was sent before may take so long to be counted. */
 const COUNTING_MS = 3500;
 
@@ -65,6 +67,7 @@ async function strike(cloud: FaultCloud, fault: Fault): Promise<FaultResult> {
     await cloud.steady();
     fromMs = Date.now();
     const outcome = await fault.strike(cloud);
+    await delay(AFTERMATH_MS);
     const toMs = Date.now();
     await delay(COUNTING_MS);
     const { ports, vip } = cloud.load(fromMs, toMs);
@@ -82,18 +85,20 @@ async function strike(cloud: FaultCloud, fault: Fault): Promise<FaultResult> {
       ...{ ...result, ...outcome, missed },
       ...{ failedPorts: ports.failures.length, requestsPorts: ports.requests },
       ...{ failedVip: vip.failures.length, requestsVip: vip.requests },
-      repeated: ports.repeated + vip.repeated,
+      ...{ repeated: ports.repeated + vip.repeated, unresolved: vip.unresolved },
       lastFailureMs: failures.length === 0 ? 0 : Math.max(...failures.map(({ atMs }) => atMs)) - fromMs,
       reasons: [...reasons].map(([text, count]) => `${count} × ${text}`),
     };
   } catch (error) {
     const { ports, vip } = cloud.load(fromMs, Date.now());
-    const note = error instanceof Error ? error.message : String(error);
+    const note = (error instanceof Error ? error.message : String(error)).split('\n', 1)[0] ?? '';
+    console.error(error);
     return {
       ...{ ...result, recoveredMs: Number.POSITIVE_INFINITY, note, missed: ['recovery'] },
       ...{ failedPorts: ports.failures.length, requestsPorts: ports.requests },
       ...{ failedVip: vip.failures.length, requestsVip: vip.requests },
-      ...{ repeated: ports.repeated + vip.repeated, lastFailureMs: Date.now() - fromMs, reasons: [] },
+      ...{ repeated: ports.repeated + vip.repeated, unresolved: vip.unresolved },
+      ...{ lastFailureMs: Date.now() - fromMs, reasons: [] },
     };
   } finally {
     await fault.undo?.(cloud);

@@ -15,6 +15,8 @@ export interface FaultResult extends Outcome {
   readonly requestsVip: number;
   /** Sent again on another connection, since a server ended a kept one in that moment. */
   readonly repeated: number;
+  /** Names that the client was not answered. */
+  readonly unresolved: number;
   /** When the last request was sent that failed, in milliseconds since the fault was struck; 0 where none did. */
   readonly lastFailureMs: number;
   /** What failed, how often, where and in which second. */
@@ -38,12 +40,22 @@ export function faultTable(results: readonly FaultResult[]): string {
     result.title,
     `${result.failedPorts} of ${result.requestsPorts}`,
     `${result.failedVip} of ${result.requestsVip}`,
+    `${result.unresolved}`,
     result.detectedMs === undefined ? '–' : seconds(result.detectedMs),
     seconds(Math.max(result.recoveredMs, result.lastFailureMs)),
     goalOf(result),
     [result.note ?? '', ...result.missed.map((what) => `**missed: ${what}**`)].filter(Boolean).join('; '),
   ]);
-  const head = ['fault', 'failed at published ports', 'at a virtual IP', 'detected', 'recovered', 'goal', ''];
+  const head = [
+    'fault',
+    'failed at published ports',
+    'at a virtual IP',
+    'names',
+    'detected',
+    'recovered',
+    'goal',
+    '',
+  ];
   return markdown([head, ...rows]);
 }
 

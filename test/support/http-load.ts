@@ -1,4 +1,6 @@
+import { Resolver } from 'node:dns/promises';
 import { Agent, type IncomingMessage, request } from 'node:http';
+import type { LookupFunction } from 'node:net';
 
 /** `new`: a connection a request. `kept`: connections that are used again. */
 export type LoadMode = 'new' | 'kept';
@@ -19,6 +21,8 @@ export interface LoadInterval {
   readonly answered: number;
   /** Answered at the second try, since the server ended a kept connection in the moment of the first. */
   readonly repeated: number;
+  /** Names that were asked for and not answered; the requests went where the name led before. */
+  readonly unresolved: number;
   readonly failures: readonly LoadFailure[];
 }
 
@@ -34,6 +38,7 @@ export interface LoadOptions {
 }
 
 const TICK_MS = 10;
+const NAME_TIMEOUT_MS = 500;
 
 /** Steady HTTP load that counts what is not answered. Nothing but node's own modules: it runs in containers too. */
 export class HttpLoad implements Disposable {
@@ -49,7 +54,10 @@ export class HttpLoad implements Disposable {
   #turns = 0;
   #answered = 0;
   #repeated = 0;
+  #unresolved = 0;
   #failures: LoadFailure[] = [];
+  readonly #resolver = new Resolver({ timeout: NAME_TIMEOUT_MS, tries: 1 });
+  readonly #known = new Map<string, string>();
 
   constructor(o: LoadOptions) {
     this.#o = o;
@@ -81,7 +89,7 @@ export class HttpLoad implements Disposable {
   }
 
   #ask(o: { url: string; mode: LoadMode; atMs: number; isSecond: boolean }): void {
-    const call = request(o.url, { agent: this.#agents[o.mode] });
+    const call = request(o.url, { agent: this.#agents[o.mode], lookup: this.#lookup });
     const limit = setTimeout(() => call.destroy(new Error('timeout')), this.#o.timeoutMs);
     let isOver = false;
     const fail = (reason: string): void => {
@@ -108,15 +116,37 @@ export class HttpLoad implements Disposable {
     call.end();
   }
 
+  /** As careful clients do: where the name cannot be asked for, the address that it had. */
+  readonly #lookup: LookupFunction = (name, options, callback) => {
+    const found = (address: string): void => {
+      if (options.all === true) callback(null, [{ address, family: 4 }]);
+      else callback(null, address, 4);
+    };
+    this.#resolver.resolve4(name).then(
+      ([address = '']) => {
+        this.#known.set(name, address);
+        found(address);
+      },
+      (error: Error) => {
+        this.#unresolved++;
+        const known = this.#known.get(name);
+        if (known === undefined) callback(error, '');
+        else found(known);
+      },
+    );
+  };
+
   #tell(): void {
     this.#o.tell({
       atMs: Date.now(),
       answered: this.#answered,
       repeated: this.#repeated,
+      unresolved: this.#unresolved,
       failures: this.#failures,
     });
     this.#answered = 0;
     this.#repeated = 0;
+    this.#unresolved = 0;
     this.#failures = [];
   }
 }

@@ -7,6 +7,7 @@ export interface LoadCount {
   /** All requests, those that failed included. */
   readonly requests: number;
   readonly repeated: number;
+  readonly unresolved: number;
   readonly failures: readonly LoadFailure[];
 }
 
@@ -32,6 +33,7 @@ export function countLoad(intervals: readonly LoadInterval[], fromMs: number, to
   return {
     requests: sum(({ answered }) => answered) + failures.length,
     repeated: sum(({ repeated }) => repeated),
+    unresolved: sum(({ unresolved }) => unresolved),
     failures,
   };
 }
