@@ -2,17 +2,20 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { availableParallelism, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { measureScale } from './cluster-simulation.ts';
 import { type Engine, startEngines } from './engines.ts';
 import { load, type MeasureKey, many, prepare, runOnce, stopAndRemove } from './measures.ts';
 import { run } from './process.ts';
 import { goals, type Results, table } from './report.ts';
 import { BareRuntimes } from './runtime.ts';
+import { scaleReport } from './scale-report.ts';
 
 const USAGE = `npm run bench -- [--rounds N] [--only ENGINE[,ENGINE]] [--write-readme]
 
 Measures Drover, and dockerd and podman where they are installed, side by side: in each round every engine does every
 measure once, one engine after the other. Prints medians, and what the others' are of Drover's; writes all samples to
-bench/results/latest.json.
+bench/results/latest.json. Without --only it ends with the scheduler on a simulated cluster, a tenth as large as
+bench:cluster's.
 
   npm run bench
   npm run bench -- --rounds 1 --only drover
@@ -20,6 +23,10 @@ bench/results/latest.json.
 const ROOT = join(import.meta.dirname, '..');
 const ROOTFS = join(ROOT, '.cache', 'busybox.tar');
 const RUNS_A_ROUND = 4;
+const SCALE = {
+  ...{ nodes: 5000, services: 100, tasks: 1000, round: 1000 },
+  progress: (text: string) => console.error(text),
+};
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -45,6 +52,7 @@ async function main(): Promise<number> {
   } finally {
     rmSync(home, { recursive: true, force: true });
   }
+  if (values.only === '') console.log(`\n${scaleReport(measureScale(SCALE))}`);
   return 0;
 }
 

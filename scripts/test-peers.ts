@@ -9,10 +9,11 @@ const PEERS: readonly (readonly [name: string, command: string])[] = [
   ['git', 'git'],
 ];
 
-/** Packages that come with a service that listens on the machine: of these only the program is taken. */
+/** Packages of which only the program is taken: most come with a service that listens on the machine. */
 const UNPACKED: readonly (readonly [name: string, command: string])[] = [
   ['docker-registry', 'docker-registry'],
   ['etcd-server', 'etcd'],
+  ['etcd-client', 'etcdctl'],
 ];
 
 /**

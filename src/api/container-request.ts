@@ -18,7 +18,7 @@ const set = z
   .record(z.string(), z.unknown())
   .transform((keys): Record<string, object> => Object.fromEntries(Object.keys(keys).map((key) => [key, {}])));
 
-const health = z
+export const health: z.ZodType<HealthConfig> = z
   .object({
     Test: list.nullish(),
     Interval: integer.nullish(),

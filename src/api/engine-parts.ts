@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { ImageBuilder } from '#build/image-builder.ts';
+import type { SwarmMembership } from '#cluster/control/swarm-membership.ts';
 import type { ContainerEngine } from '#engine/containers/container-engine.ts';
 import type { EventBus } from '#engine/events/event-bus.ts';
 import type { ExecEngine } from '#engine/exec/exec-engine.ts';
@@ -47,6 +48,8 @@ export interface EngineParts {
   readonly volumes: VolumeStore;
   readonly runtime: ContainerRuntime;
   readonly events: EventBus;
+  /** This node's part in a swarm. */
+  readonly cluster: SwarmMembership;
   readonly daemon: DaemonFacts;
   readonly log: Logger;
 }

@@ -1,8 +1,11 @@
 import { z } from 'zod';
-import { invalid } from '#model/errors.ts';
+import type { NetworkControl } from '#cluster/control/network-control.ts';
+import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
+import { conflict, invalid, kindOf, notFound } from '#model/errors.ts';
 import { matchesLabels } from '#model/filters.ts';
 import type { NetworkRecord } from '#model/network.ts';
 import type { Call } from './call.ts';
+import { clusterNetworkView } from './cluster-network-view.ts';
 import { endpointSchema } from './container-request.ts';
 import { booleanFilter, parseFilters, untilFilter } from './filters.ts';
 import { present, readBody, textMap } from './request-body.ts';
@@ -44,31 +47,68 @@ function networkView(network: NetworkRecord, containers: Record<string, object>)
 
 const LIST_FILTERS = ['dangling', 'driver', 'id', 'label', 'name', 'scope', 'type'];
 
+/** The networks of the cluster, where this is one of its managers. */
+function clusterNetworks(call: Call): NetworkControl | undefined {
+  const { cluster } = call.parts;
+  return cluster.info().controlAvailable ? cluster.control().networks : undefined;
+}
+
+/** What filters ask of a network, whichever scope it has. */
+interface NetworkTraits {
+  readonly id: string;
+  readonly name: string;
+  readonly driver: string;
+  readonly scope: 'local' | 'swarm';
+  readonly labels: Record<string, string>;
+  readonly builtIn: boolean;
+  readonly isUnused: () => boolean;
+}
+
+function localTraits(call: Call, network: NetworkRecord): NetworkTraits {
+  const builtIn = BUILT_IN.includes(network.Name);
+  return {
+    id: network.Id,
+    name: network.Name,
+    driver: network.Driver,
+    scope: 'local',
+    labels: network.Labels,
+    builtIn,
+    isUnused: () => !builtIn && call.parts.networks.endpointsOf(network.Id).length === 0,
+  };
+}
+
+function clusterTraits(networks: NetworkControl, network: ClusterNetworkRecord): NetworkTraits {
+  return {
+    id: network.ID,
+    name: network.Name,
+    driver: network.Driver,
+    scope: 'swarm',
+    labels: network.Labels,
+    builtIn: false,
+    isUnused: () => networks.isUnused(network),
+  };
+}
+
 function list(call: Call): void {
-  const { networks } = call.parts;
   const filters = parseFilters(call.query.get('filters'), LIST_FILTERS);
   const dangling = booleanFilter(filters, 'dangling');
   const includes = (key: string, matches: (value: string) => boolean): boolean =>
     filters[key] === undefined || filters[key].some(matches);
-  const found = networks.list().filter((network) => {
-    const builtIn = BUILT_IN.includes(network.Name);
-    if (dangling !== undefined) {
-      const unused = !builtIn && networks.endpointsOf(network.Id).length === 0;
-      if (dangling !== unused) return false;
-    }
-    return (
-      includes('driver', (driver) => network.Driver === driver) &&
-      includes('id', (prefix) => network.Id.startsWith(prefix)) &&
-      includes('name', (part) => network.Name.includes(part)) &&
-      includes('scope', (scope) => scope === 'local') &&
-      includes('type', (type) => typeMatches(type, builtIn)) &&
-      matchesLabels(filters, network.Labels)
-    );
-  });
-  call.json(
-    200,
-    found.map((network) => networkView(network, {})),
-  );
+  const accepts = (network: NetworkTraits): boolean =>
+    (dangling === undefined || dangling === network.isUnused()) &&
+    includes('driver', (driver) => network.driver === driver) &&
+    includes('id', (prefix) => network.id.startsWith(prefix)) &&
+    includes('name', (part) => network.name.includes(part)) &&
+    includes('scope', (scope) => network.scope === scope) &&
+    includes('type', (type) => typeMatches(type, network.builtIn)) &&
+    matchesLabels(filters, network.labels);
+  const cluster = clusterNetworks(call);
+  const local = call.parts.networks.list().filter((network) => accepts(localTraits(call, network)));
+  const shared = cluster?.list().filter((network) => accepts(clusterTraits(cluster, network))) ?? [];
+  call.json(200, [
+    ...local.map((network) => networkView(network, {})),
+    ...shared.map((network) => clusterNetworkView(network)),
+  ]);
 }
 
 function typeMatches(type: string, builtIn: boolean): boolean {
@@ -79,9 +119,13 @@ function typeMatches(type: string, builtIn: boolean): boolean {
 function inspect(call: Call): void {
   const { networks } = call.parts;
   const scope = call.query.get('scope') ?? '';
-  if (scope !== '' && scope !== 'local')
-    throw invalid(`network scope ${scope} is not there: this is one host`);
-  const network = networks.resolve(call.param('id'));
+  if (!['', 'local', 'swarm', 'global'].includes(scope)) throw invalid(`invalid network scope ${scope}`);
+  const found = findNetwork(call, scope);
+  if ('shared' in found) {
+    call.json(200, clusterNetworkView(found.shared));
+    return;
+  }
+  const network = found.local;
   const containers: Record<string, object> = {};
   for (const { containerId, name, endpoint } of networks.endpointsOf(network.Id)) {
     containers[containerId] = {
@@ -98,6 +142,34 @@ function inspect(call: Call): void {
   call.json(200, networkView(network, containers));
 }
 
+/**
+ * A network of this host or of the cluster; a whole ID or name counts before the beginning of an ID. `not-found` is neither's. Those that
+ * every host has alike are the cluster's as well: clients look for them there when a service is to be on one.
+ */
+function findNetwork(call: Call, scope = ''): { local: NetworkRecord } | { shared: ClusterNetworkRecord } {
+  const reference = call.param('id');
+  const cluster = scope === 'local' ? undefined : clusterNetworks(call);
+  const local = found(() => call.parts.networks.resolve(reference));
+  const isMeant =
+    local !== undefined &&
+    (scope === '' || scope === 'local' || (cluster !== undefined && BUILT_IN.includes(local.Name)));
+  if (isMeant && [local.Id, local.Name].includes(reference)) return { local };
+  const shared = found(() => cluster?.inspect(reference));
+  if (shared !== undefined) return { shared };
+  if (isMeant) return { local };
+  throw notFound(`network ${reference} not found`);
+}
+
+/** What `look` gives; undefined where there is none. */
+function found<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch (error) {
+    if (kindOf(error) === 'not-found') return undefined;
+    throw error;
+  }
+}
+
 const pool = z
   .object({
     Subnet: z.string().nullish(),
@@ -111,11 +183,12 @@ const createSchema = z
   .object({
     Name: z.string().min(1, 'is empty: a network needs a name'),
     Driver: z.string().nullish(),
-    Scope: z.enum(['', 'local'], 'only local networks are there').nullish(),
+    Scope: z.enum(['', 'local', 'swarm']).nullish(),
     Internal: z.boolean().nullish(),
     Attachable: z.boolean().nullish(),
-    Ingress: z.literal(false, 'ingress networks are not there yet').nullish(),
+    Ingress: z.boolean().nullish(),
     ConfigOnly: z.literal(false, 'is not there yet').nullish(),
+    ConfigFrom: z.object({ Network: z.literal('', 'is not there yet').nullish() }).nullish(),
     EnableIPv4: z.boolean().nullish(),
     EnableIPv6: z.boolean().nullish(),
     IPAM: z
@@ -129,18 +202,33 @@ const createSchema = z
     Options: textMap.nullish(),
     Labels: textMap.nullish(),
   })
-  .transform(({ Name, Scope: _scope, Ingress: _ingress, ConfigOnly: _configOnly, ...rest }) => ({
+  .transform(({ Name, ConfigOnly: _configOnly, ConfigFrom: _configFrom, ...rest }) => ({
     Name,
     ...present(rest),
   }));
 
 async function create(call: Call): Promise<void> {
-  const { record, warning } = call.parts.networks.create(await readBody(call, createSchema));
+  const { Scope, Ingress = false, ...request } = await readBody(call, createSchema);
+  const { networks, cluster } = call.parts;
+  if (request.Driver === 'overlay' && Scope !== 'local') {
+    const control = cluster.control();
+    const { ID } = await control.networks.create({ ...request, Ingress });
+    call.json(201, { Id: ID, Warning: '' });
+    return;
+  }
+  if (Scope === 'swarm' || request.Driver === 'overlay')
+    throw invalid('networks of the swarm are those of the overlay driver, and of no other');
+  if (Ingress) throw invalid('an ingress network needs the overlay driver');
+  if (found(() => clusterNetworks(call)?.inspect(request.Name))?.Name === request.Name)
+    throw conflict(`network with name ${request.Name} already exists`);
+  const { record, warning } = networks.create(request);
   call.json(201, { Id: record.Id, Warning: warning });
 }
 
-function remove(call: Call): void {
-  call.parts.networks.remove(call.param('id'));
+async function remove(call: Call): Promise<void> {
+  const network = findNetwork(call);
+  if ('local' in network) call.parts.networks.remove(network.local.Id);
+  else await call.parts.cluster.control().networks.remove(network.shared.ID);
   call.empty(204);
 }
 
@@ -166,12 +254,17 @@ async function disconnect(call: Call): Promise<void> {
   call.empty(200);
 }
 
-function prune(call: Call): void {
+async function prune(call: Call): Promise<void> {
   const filters = parseFilters(call.query.get('filters'), ['label', 'label!', 'until']);
   const until = untilFilter(filters, Date.now());
-  const deleted = call.parts.networks.prune(
-    (network: NetworkRecord) =>
-      (until === undefined || Date.parse(network.Created) < until) && matchesLabels(filters, network.Labels),
-  );
+  const accepts = (created: string, labels: Record<string, string>): boolean =>
+    (until === undefined || Date.parse(created) < until) && matchesLabels(filters, labels);
+  const deleted = call.parts.networks.prune(({ Created, Labels }) => accepts(Created, Labels));
+  const cluster = clusterNetworks(call);
+  for (const network of cluster?.list() ?? []) {
+    if (cluster?.isUnused(network) !== true || !accepts(network.CreatedAt, network.Labels)) continue;
+    await cluster.remove(network.ID);
+    deleted.push(network.Name);
+  }
   call.json(200, { NetworksDeleted: deleted.length === 0 ? null : deleted });
 }

@@ -3,7 +3,7 @@ import type { Method, Route } from './route.ts';
 
 const BUILD =
   "Drover builds without BuildKit's protocol; set DOCKER_BUILDKIT=0 for docker build, or use drover build";
-const CLUSTER = 'this daemon is one host, not a cluster';
+const CLUSTER_VOLUMES = 'there are no volumes of a cluster (CSI)';
 const FILES = 'Drover does not copy files in and out of containers';
 const PLUGINS = 'Drover has no plugins';
 
@@ -22,7 +22,7 @@ const MISSING: readonly (readonly [Method, string, string, string])[] = [
     'attach over an upgraded connection works, over a WebSocket it does not',
   ],
   ['POST', '/commit', 'ImageCommit', 'it does not make images of containers'],
-  ['PUT', '/volumes/{name}', 'VolumeUpdate', CLUSTER],
+  ['PUT', '/volumes/{name}', 'VolumeUpdate', CLUSTER_VOLUMES],
   ['GET', '/plugins/privileges', 'GetPluginPrivileges', PLUGINS],
   ['POST', '/plugins/pull', 'PluginPull', PLUGINS],
   ['DELETE', '/plugins/{name}', 'PluginDelete', PLUGINS],
@@ -32,36 +32,6 @@ const MISSING: readonly (readonly [Method, string, string, string])[] = [
   ['POST', '/plugins/create', 'PluginCreate', PLUGINS],
   ['POST', '/plugins/{name}/push', 'PluginPush', PLUGINS],
   ['POST', '/plugins/{name}/set', 'PluginSet', PLUGINS],
-  ['GET', '/nodes', 'NodeList', CLUSTER],
-  ['GET', '/nodes/{id}', 'NodeInspect', CLUSTER],
-  ['DELETE', '/nodes/{id}', 'NodeDelete', CLUSTER],
-  ['POST', '/nodes/{id}/update', 'NodeUpdate', CLUSTER],
-  ['GET', '/swarm', 'SwarmInspect', CLUSTER],
-  ['POST', '/swarm/init', 'SwarmInit', CLUSTER],
-  ['POST', '/swarm/join', 'SwarmJoin', CLUSTER],
-  ['POST', '/swarm/leave', 'SwarmLeave', CLUSTER],
-  ['POST', '/swarm/update', 'SwarmUpdate', CLUSTER],
-  ['GET', '/swarm/unlockkey', 'SwarmUnlockkey', CLUSTER],
-  ['POST', '/swarm/unlock', 'SwarmUnlock', CLUSTER],
-  ['GET', '/services', 'ServiceList', CLUSTER],
-  ['POST', '/services/create', 'ServiceCreate', CLUSTER],
-  ['GET', '/services/{id}', 'ServiceInspect', CLUSTER],
-  ['DELETE', '/services/{id}', 'ServiceDelete', CLUSTER],
-  ['POST', '/services/{id}/update', 'ServiceUpdate', CLUSTER],
-  ['GET', '/services/{id}/logs', 'ServiceLogs', CLUSTER],
-  ['GET', '/tasks', 'TaskList', CLUSTER],
-  ['GET', '/tasks/{id}', 'TaskInspect', CLUSTER],
-  ['GET', '/tasks/{id}/logs', 'TaskLogs', CLUSTER],
-  ['GET', '/secrets', 'SecretList', CLUSTER],
-  ['POST', '/secrets/create', 'SecretCreate', CLUSTER],
-  ['GET', '/secrets/{id}', 'SecretInspect', CLUSTER],
-  ['DELETE', '/secrets/{id}', 'SecretDelete', CLUSTER],
-  ['POST', '/secrets/{id}/update', 'SecretUpdate', CLUSTER],
-  ['GET', '/configs', 'ConfigList', CLUSTER],
-  ['POST', '/configs/create', 'ConfigCreate', CLUSTER],
-  ['GET', '/configs/{id}', 'ConfigInspect', CLUSTER],
-  ['DELETE', '/configs/{id}', 'ConfigDelete', CLUSTER],
-  ['POST', '/configs/{id}/update', 'ConfigUpdate', CLUSTER],
   ['POST', '/session', 'Session', BUILD],
   // not in the API's description, but asked for by BuildKit clients
   ['POST', '/grpc', 'Grpc', BUILD],

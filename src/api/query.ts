@@ -16,6 +16,13 @@ export function integerOf(query: URLSearchParams, name: string): number | undefi
   return Number(value);
 }
 
+/** The version of a cluster's object that a client read, which every update of one has to say. */
+export function versionOf(query: URLSearchParams, what: string): number {
+  const value = query.get('version') ?? '';
+  if (!/^\d{1,15}$/.test(value)) throw invalid(`invalid ${what} version '${value}'`);
+  return Number(value);
+}
+
 /**
  * A moment in nanoseconds since the epoch, from seconds with up to nine digits of fraction.
  * Absent, empty and `0` are undefined: "from the beginning" and "without an end" to every caller.

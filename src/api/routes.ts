@@ -1,4 +1,5 @@
 import { buildRoutes } from './build.ts';
+import { configRoutes } from './configs.ts';
 import { containerLifecycleRoutes } from './container-lifecycle.ts';
 import { containerStreamRoutes } from './container-streams.ts';
 import { containerRoutes } from './containers.ts';
@@ -6,9 +7,15 @@ import { execRoutes } from './exec.ts';
 import { imageLineageRoutes } from './image-lineage.ts';
 import { imageRoutes } from './images.ts';
 import { networkRoutes } from './networks.ts';
+import { nodeRoutes } from './nodes.ts';
 import { notImplementedRoutes } from './not-implemented.ts';
 import type { Route } from './route.ts';
+import { secretRoutes } from './secrets.ts';
+import { serviceRoutes } from './services.ts';
+import { swarmRoutes } from './swarm.ts';
 import { systemRoutes } from './system.ts';
+import { taskLogRoutes } from './task-logs.ts';
+import { taskRoutes } from './tasks.ts';
 import { volumeRoutes } from './volumes.ts';
 
 /** Every call of Docker's API, there or answered 501. `docs/compatibility.md` lists them for people. */
@@ -23,5 +30,12 @@ export const routes: readonly Route[] = [
   ...buildRoutes,
   ...volumeRoutes,
   ...networkRoutes,
+  ...swarmRoutes,
+  ...nodeRoutes,
+  ...serviceRoutes,
+  ...taskRoutes,
+  ...taskLogRoutes,
+  ...secretRoutes,
+  ...configRoutes,
   ...notImplementedRoutes,
 ];

@@ -1,6 +1,7 @@
 import { availableParallelism, hostname, release, totalmem } from 'node:os';
 import type { EngineParts } from './engine-parts.ts';
 import { PRODUCT_VERSION } from './product.ts';
+import { swarmInfoView } from './swarm-view.ts';
 
 /** Everything `docker info` prints. */
 export function systemInfo(parts: EngineParts): object {
@@ -20,7 +21,7 @@ export function systemInfo(parts: EngineParts): object {
     SystemStatus: null,
     Plugins: {
       Volume: ['local'],
-      Network: ['bridge', 'host', 'null'],
+      Network: ['bridge', 'host', 'null', 'overlay'],
       Authorization: null,
       Log: ['json-file'],
     },
@@ -61,14 +62,7 @@ export function systemInfo(parts: EngineParts): object {
     ServerVersion: PRODUCT_VERSION,
     Runtimes: { [runtime.name]: { path: runtime.name } },
     DefaultRuntime: runtime.name,
-    Swarm: {
-      NodeID: '',
-      NodeAddr: '',
-      LocalNodeState: 'inactive',
-      ControlAvailable: false,
-      Error: '',
-      RemoteManagers: null,
-    },
+    Swarm: swarmInfoView(parts.cluster.info(), () => parts.cluster.control()),
     LiveRestoreEnabled: true,
     Isolation: '',
     InitBinary: '',

@@ -8,6 +8,7 @@ import { containerSummary } from './container-view.ts';
 import { imageSummary } from './image-view.ts';
 import { PRODUCT_VERSION } from './product.ts';
 import type { Route } from './route.ts';
+import { swarmHeader } from './swarm-view.ts';
 import { streamEvents } from './system-events.ts';
 import { systemInfo } from './system-info.ts';
 import { LATEST_API_VERSION, OLDEST_API_VERSION } from './version.ts';
@@ -34,7 +35,7 @@ function ping(call: Call): void {
   const body = call.request.method === 'HEAD' ? '' : 'OK';
   call.response.writeHead(200, {
     'Builder-Version': '1',
-    Swarm: 'inactive',
+    Swarm: swarmHeader(call.parts.cluster.info()),
     'Cache-Control': 'no-cache, no-store, must-revalidate',
     Pragma: 'no-cache',
     'Content-Type': 'text/plain; charset=utf-8',

@@ -24,7 +24,7 @@ export class ControlPlane {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #self: Leader;
-  readonly #times: LivenessTimes;
+  readonly #times: () => LivenessTimes;
   readonly #rules: Omit<OrchestratorRules, 'fencedInMs'>;
   readonly #sources: AssignmentSources;
   readonly #makeScheduler: () => Controller;
@@ -37,7 +37,8 @@ export class ControlPlane {
     random: Random;
     transport: Transport;
     self: Leader;
-    times: LivenessTimes;
+    /** Asked whenever this manager begins to lead. */
+    times: () => LivenessTimes;
     rules: Omit<OrchestratorRules, 'fencedInMs'>;
     sources: AssignmentSources;
     makeScheduler: () => Controller;
@@ -85,7 +86,7 @@ export class ControlPlane {
     const dispatcher = new Dispatcher({
       view,
       clock: this.#clock,
-      times: this.#times,
+      times: this.#times(),
       sources: this.#sources,
       managers: () => this.#managers(),
       leads: lost,

@@ -5,7 +5,15 @@ import { createApiServer } from '#api/api-server.ts';
 import type { EngineParts } from '#api/engine-parts.ts';
 import { PRODUCT_VERSION } from '#api/product.ts';
 import { ImageBuilder } from '#build/image-builder.ts';
+import { ContainerTaskEngine } from '#cluster/agent/container-task-engine.ts';
+import { Fence } from '#cluster/agent/fence.ts';
+import { NodeDescriber } from '#cluster/agent/node-description.ts';
 import { TaskFiles } from '#cluster/agent/task-files.ts';
+import { InactiveSwarm } from '#cluster/control/inactive-swarm.ts';
+import type { SwarmMembership } from '#cluster/control/swarm-membership.ts';
+import { SwarmNode } from '#cluster/membership/swarm-node.ts';
+import { systemClock } from '#control/clock.ts';
+import { systemRandom } from '#control/random.ts';
 import { BlobStore } from '#engine/blobs/blob-store.ts';
 import { ContainerEngine } from '#engine/containers/container-engine.ts';
 import { EventBus } from '#engine/events/event-bus.ts';
@@ -17,6 +25,7 @@ import { ContainerFilesystems } from '#engine/layers/container-filesystem.ts';
 import { LayerStore } from '#engine/layers/layer-store.ts';
 import { LayerWorkers } from '#engine/layers/layer-workers.ts';
 import { NetworkStore } from '#engine/networks/network-store.ts';
+import { OverlayNetworks } from '#engine/networks/overlay-networks.ts';
 import { RecordStore } from '#engine/records/record-store.ts';
 import { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
 import { VolumeStore } from '#engine/volumes/volume-store.ts';
@@ -47,9 +56,9 @@ export class Daemon implements AsyncDisposable {
   }
 
   /** Resolves when every socket answers. What was started before an error is closed again. */
-  static async start(options: DaemonOptions, log: Logger): Promise<Daemon> {
+  static async start(options: DaemonOptions, log: Logger, cluster?: SwarmMembership): Promise<Daemon> {
     await using starting = new AsyncDisposableStack();
-    const parts = await startEngine(options, log, starting);
+    const parts = await startEngine({ options, log, cluster, stack: starting });
     for (const path of options.sockets) {
       const { group, groupAsked } = options;
       starting.use(await SocketListener.open(createApiServer(parts), { path, group, groupAsked }));
@@ -71,7 +80,7 @@ export async function tearDown(options: DaemonOptions, log: Logger): Promise<und
     throw new Error(`the tear-down took longer than ${TEARDOWN_LIMIT_MS} ms`);
   }, TEARDOWN_LIMIT_MS);
   stack.defer(() => clearTimeout(limit));
-  const parts = await startEngine(options, log, stack);
+  const parts = await startEngine({ options, log, cluster: new InactiveSwarm(), stack });
   const running = parts.containers.list({ all: false, limit: 0, filters: {} });
   await Promise.all(running.map(({ id }) => parts.containers.stopContainer(id, { timeoutSeconds: 0 })));
   await parts.containers.stop();
@@ -99,11 +108,14 @@ async function startRegistry(
   return service;
 }
 
-async function startEngine(
-  options: DaemonOptions,
-  log: Logger,
-  stack: AsyncDisposableStack,
-): Promise<EngineParts> {
+async function startEngine(o: {
+  options: DaemonOptions;
+  log: Logger;
+  /** Instead of what the data root says. */
+  cluster: SwarmMembership | undefined;
+  stack: AsyncDisposableStack;
+}): Promise<EngineParts> {
+  const { options, log, stack } = o;
   const { dataRoot, execRoot } = options;
   mkdirSync(dataRoot, { recursive: true, mode: 0o710 });
   mkdirSync(execRoot, { recursive: true, mode: 0o711 });
@@ -188,6 +200,38 @@ async function startEngine(
   });
   builder.recover();
   const exec = stack.use(new ExecEngine({ containers, runtime, events, log }));
+  const overlays = stack.use(new OverlayNetworks({ records, networks, bridge: options.bridge, log }));
+  overlays.start();
+  const fence = new Fence({ execRoot });
+  const tasks = stack.use(new ContainerTaskEngine({ containers, images, puller, events, execRoot, fence }));
+  const describer = stack.use(
+    new NodeDescriber({
+      ...{ images, volumes, events, engineVersion: PRODUCT_VERSION },
+      ...{ labels: options.labels, genericResources: options.genericResources },
+    }),
+  );
+  const cluster =
+    o.cluster ??
+    stack.use(
+      await SwarmNode.start({
+        dataRoot,
+        logs: tasks,
+        machine: {
+          engine: tasks,
+          networks: overlays,
+          describe: async () => describer.describe(),
+          localNetwork: (reference) => localNetworkOf(networks, reference),
+          clock: systemClock,
+          random: systemRandom,
+          report: (message, details) => log.info(details, message),
+        },
+      }),
+    );
+  stack.use(
+    cluster.subscribe(({ type, action, id, attributes }) =>
+      events.publish(type, action, id, attributes, 'swarm'),
+    ),
+  );
   const system = operatingSystem();
   const daemon = {
     dataRoot,
@@ -216,7 +260,15 @@ async function startEngine(
     volumes,
     runtime,
     events,
+    cluster,
     daemon,
     log,
   };
+}
+
+/** The name of a network of this host that tasks may be on as it is. */
+function localNetworkOf(networks: NetworkStore, reference: string): string | undefined {
+  return networks
+    .list()
+    .find(({ Id, Name, Driver }) => Driver !== 'overlay' && (Id === reference || Name === reference))?.Name;
 }

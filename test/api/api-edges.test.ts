@@ -76,7 +76,6 @@ test('versions out of range and paths that are not there are refused as Docker d
 test('what is not there yet says so', async () => {
   for (const [method, path] of [
     ['POST', '/build?version=2'],
-    ['POST', '/swarm/init'],
     ['POST', '/commit'],
     ['GET', '/containers/x/stats'],
   ] as const) {

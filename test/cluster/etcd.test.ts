@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { EtcdClient } from '#cluster/store/etcd-client.ts';
-import { listMembers, memberHealth, saveSnapshot } from '#cluster/store/etcd-cluster.ts';
+import { freeSpace, listMembers, memberHealth, saveSnapshot } from '#cluster/store/etcd-cluster.ts';
 import { joinEtcd, leaveEtcd } from '#cluster/store/etcd-join.ts';
 import { EtcdMember } from '#cluster/store/etcd-member.ts';
+import { restoreSnapshot } from '#cluster/store/etcd-restore.ts';
 import type { Change, Store } from '#cluster/store/store.ts';
 import { processStartTime } from '#linux/process-identity.ts';
 import { kindOf } from '#model/errors.ts';
@@ -64,6 +65,55 @@ test('a member outlives who started it, is adopted, and is started again when it
   assert.equal(processStartTime(second.pid), undefined);
   await assert.rejects(put(store, 'd', '4'), isUnavailable);
   await assert.rejects(store.list(''), isUnavailable);
+  // who lost his disk must not begin an empty cluster
+  await second.remove();
+  const lost = EtcdMember.open(options, { report: machines.report });
+  await assert.rejects(lost, (error) => kindOf(error) === 'not-found');
+});
+
+test('killed in the middle of writes again and again, etcd keeps what it acknowledged, and a watch sees each once', async () => {
+  await using machines = new EtcdMachines();
+  const member = await machines.found('one');
+  using store = machines.store(['one']);
+  const { revision } = await store.list('');
+  const seen: Change[] = [];
+  const end = new AbortController();
+  const watching = (async () => {
+    for await (const batch of store.watch('k/', revision, end.signal)) {
+      seen.push(...batch.changes);
+      if (seen.some((change) => change.kind === 'put' && change.entry.key === 'k/last')) end.abort();
+    }
+  })();
+  const acknowledged: string[] = [];
+  for (let round = 0; round < 3; round += 1) {
+    await member.ready(limit());
+    const { pid } = member;
+    for (let index = 0; processStartTime(pid) !== undefined; index += 1) {
+      if (index === 30) process.kill(pid, 'SIGKILL');
+      const key = `k/${round}-${index}`;
+      try {
+        await put(store, key, '');
+        acknowledged.push(key);
+      } catch (error) {
+        assert.ok(isUnavailable(error));
+      }
+    }
+  }
+  await member.ready(limit());
+  await putEventually(store, 'k/last', '');
+  await watching;
+  const { entries } = await store.list('k/');
+  const listed = new Set(entries.map(({ key }) => key));
+  assert.ok(acknowledged.length >= 90);
+  assert.deepEqual(
+    acknowledged.filter((key) => !listed.has(key)),
+    [],
+  );
+  const revisions = entries.map((entry) => entry.revision).sort((a, b) => a - b);
+  assert.deepEqual(
+    seen.map((change) => (change.kind === 'put' ? change.entry.revision : 0)),
+    revisions,
+  );
 });
 
 test('three members: one dies and a watch goes on; the quorum dies and the last one is made the only one', async () => {
@@ -135,6 +185,30 @@ test('a member that is removed is gone, and its data are refused until they are 
   );
 });
 
+test('a watch on a member without a quorum throws, and so does one on no member', async () => {
+  await using machines = new EtcdMachines();
+  const first = await machines.found('one');
+  const how = { through: first.client, signal: limit(), report: machines.report };
+  const second = machines.kept(await joinEtcd(await machines.machine('two'), how));
+  using store = machines.store(['one'], { watchPatienceMs: 500, timeoutMs: 500 });
+  const revision = await put(store, 'a', '1');
+  const changes: Change[] = [];
+  const watching = (async () => {
+    for await (const batch of store.watch('', revision - 1, limit())) changes.push(...batch.changes);
+  })();
+  const lost = assert.rejects(watching, isUnavailable);
+  await put(store, 'b', '2');
+  const lease = await store.lease(2000, limit());
+  const leaseLost = new Promise((resolve) => lease.lost.addEventListener('abort', resolve));
+  await second.stop();
+  await lost;
+  await leaseLost;
+  assert.deepEqual(keys(changes), ['a', 'b']);
+  await first.stop();
+  const none = changesUntil(store.watch('', revision, limit()), () => true);
+  await assert.rejects(none, isUnavailable);
+});
+
 test('a joining that was cut off goes on when it is repeated', async () => {
   await using machines = new EtcdMachines();
   const first = await machines.found('one');
@@ -150,7 +224,7 @@ test('a joining that was cut off goes on when it is repeated', async () => {
   ]);
 });
 
-test('a snapshot is saved whole and private', async () => {
+test('a snapshot is saved whole and private, and restored as a cluster of its own', async () => {
   await using machines = new EtcdMachines();
   const first = await machines.found('one');
   using store = machines.store(['one']);
@@ -159,8 +233,57 @@ test('a snapshot is saved whole and private', async () => {
   await saveSnapshot(first.client, { file, signal: limit() });
   assert.equal(statSync(file).mode & 0o777, 0o600);
   assert.ok(readFileSync(file).includes('x'.repeat(1000)));
+  const options = await machines.machine('two');
+  const cut = join(machines.directory, 'cut.db');
+  writeFileSync(cut, readFileSync(file).subarray(0, 10_000));
+  await assert.rejects(restoreSnapshot(options, cut), (error) => kindOf(error) === 'invalid');
+  await restoreSnapshot(options, file);
+  await machines.found('two');
+  using restored = machines.store(['two']);
+  assert.deepEqual(await restored.get('a'), await store.get('a'));
+  await put(restored, 'b', '');
+  assert.equal(await store.get('b'), undefined);
+  await assert.rejects(restoreSnapshot(options, file), (error) => kindOf(error) === 'conflict');
+
   using nobody = new EtcdClient({ endpoints: ['http://127.0.0.1:1'] });
   const none = join(machines.directory, 'none.db');
   await assert.rejects(saveSnapshot(nobody, { file: none, signal: limit() }), isUnavailable);
   assert.throws(() => statSync(none));
+});
+
+test('a cluster whose quota is used up refuses writes and takes them again when space was freed', async () => {
+  await using machines = new EtcdMachines();
+  const options = { ...(await machines.machine('one')), quotaBytes: 16 * 1024 * 1024 };
+  const first = machines.kept(await EtcdMember.found(options, { report: machines.report }));
+  await first.ready(limit());
+  using store = machines.store(['one']);
+  const until = limit();
+  const fill = async (): Promise<void> => {
+    while (!until.aborted) await put(store, 'a', 'x'.repeat(1024 * 1024));
+  };
+  await assert.rejects(fill(), (error) => isUnavailable(error) && /space exceeded/.test(String(error)));
+  await assert.rejects(put(store, 'b', ''), isUnavailable);
+  assert.ok(await store.get('a'));
+  assert.match((await memberHealth(store.client))[0]?.problem ?? '', /NOSPACE/);
+  await freeSpace(store.client);
+  await put(store, 'b', '');
+  assert.equal((await memberHealth(store.client))[0]?.problem, undefined);
+});
+
+test('a watch takes up more than one message can hold, and never a part of a commit', async () => {
+  await using machines = new EtcdMachines();
+  await machines.found('one');
+  using store = machines.store(['one']);
+  const { revision } = await store.list('');
+  const large = 'x'.repeat(1_500_000);
+  for (let round = 0; round < 10; round += 1)
+    await store.commit(write({ puts: [1, 2, 3, 4].map((n) => ({ key: `${round}/${n}`, value: large })) }));
+  let count = 0;
+  for await (const batch of store.watch('', revision, limit())) {
+    assert.equal(batch.changes.length % 4, 0);
+    count += batch.changes.length;
+    if (count === 40) break;
+  }
+  assert.equal(count, 40);
+  assert.equal((await store.list('')).entries.length, 40);
 });

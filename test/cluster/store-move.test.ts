@@ -104,7 +104,6 @@ test('cut off after any of its commits, a move is finished by repeating it', asy
         finished = true;
       } catch (error) {
         assert.ok(isUnavailable(error));
-        await assert.rejects(put(from, 'late', ''), isUnavailable);
       }
       await moveStore({ from, to: new EndingStore(to, { commits: 1000, isDone }), successor });
       assert.deepEqual(await contentOf(to), await contentOf(from));
@@ -113,12 +112,27 @@ test('cut off after any of its commits, a move is finished by repeating it', asy
   }
 });
 
+test('a move that is given up leaves the old store as it was', async () => {
+  using from = await filled();
+  using to = new MemoryStore({ clock: new ManualClock() });
+  const ending = new EndingStore(to, { commits: 3, isDone: true });
+  await assert.rejects(moveStore({ from, to: ending, successor: 'memory' }), isUnavailable);
+  await assert.rejects(put(from, 'late', ''), isUnavailable);
+  from.unseal();
+  await put(from, 'late', '');
+  await from.commit(write({ deletes: ['task/0000'] }));
+  await moveStore({ from, to, successor: 'memory' });
+  assert.deepEqual(await contentOf(to), await contentOf(from));
+});
+
 test('a store only moves into an empty one', async () => {
   using from = await filled();
   using to = new MemoryStore({ clock: new ManualClock() });
   await put(to, 'a', '1');
   await assert.rejects(moveStore({ from, to, successor: 'memory' }), isConflict);
   assert.deepEqual(await contentOf(to), [['a', '1']]);
+  // the old one is still in use
+  await put(from, 'late', '');
 });
 
 test('a backup is restored into each kind of store, and from each', async () => {

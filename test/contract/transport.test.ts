@@ -248,9 +248,15 @@ function contractOf(create: () => Promise<World>): void {
 
   test('nobody stands in for the node that is meant', async () => {
     await using world = await create();
-    for (const node of [world.manager, world.worker]) node.serve('echo', echo);
+    let calls = 0;
+    for (const node of [world.manager, world.worker])
+      node.serve('echo', async (channel) => {
+        calls++;
+        await echo(channel);
+      });
     await rejects('forbidden', world.worker.open(world.managerAddress, 'echo', never, WORKER));
     await rejects('forbidden', world.manager.open(world.workerAddress, 'echo', never));
+    assert.equal(calls, 0);
     const channel = await world.manager.open(world.workerAddress, 'echo', never, WORKER);
     await roundTrip(channel, 'hello');
     channel.close();

@@ -69,8 +69,6 @@ test('what is not there is 404 with a message', async () => {
 test('what is not there yet is 501, and says so', { skip: referenceSocket() !== undefined }, async () => {
   for (const [method, path] of [
     ['POST', '/commit'],
-    ['GET', '/swarm'],
-    ['GET', '/services'],
     ['GET', '/containers/x/export'],
   ] as const) {
     const { status, body } = await host.call(method, `/v1.41${path}`);
@@ -78,6 +76,27 @@ test('what is not there yet is 501, and says so', { skip: referenceSocket() !== 
     assert.match(String(field(body, 'message')), /not (implemented|supported)|yet/, path);
   }
   host.fails(1, /yet|not implemented|not supported/, 'swarm', 'init');
+});
+
+test('outside of a swarm its calls are 503, in the words that clients know', async () => {
+  const NO_MANAGER =
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.';
+  for (const path of [
+    '/swarm',
+    '/services',
+    '/nodes',
+    '/tasks',
+    '/secrets',
+    '/configs',
+    '/swarm/unlockkey',
+  ]) {
+    const { status, body } = await host.call('GET', `/v1.41${path}`);
+    assert.deepEqual([status, field(body, 'message')], [503, NO_MANAGER], path);
+  }
+  const left = await host.call('POST', '/v1.41/swarm/leave');
+  assert.deepEqual([left.status, field(left.body, 'message')], [503, 'This node is not part of a swarm']);
+  host.fails(1, /This node is not a swarm manager/, 'service', 'create', '--detach', 'bb');
+  assert.equal(host.ok('info', '--format', '{{.Swarm.LocalNodeState}}'), 'inactive');
 });
 
 test('a body that is wrong is answered with the field’s name', {

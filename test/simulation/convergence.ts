@@ -1,5 +1,5 @@
 import { modeOf, replicasOf } from '#cluster/controllers/service-defaults.ts';
-import { NodeEligibility } from '#cluster/scheduler/eligibility.ts';
+import { nodeFit } from '#cluster/scheduler/node-fit.ts';
 import type { ServiceRecord } from '#model/service.ts';
 import type { SimulatedCluster } from './simulated-cluster.ts';
 import { type ImageName, SOUND_IMAGES } from './simulated-engine.ts';
@@ -74,9 +74,8 @@ function* strangers(cluster: SimulatedCluster): Generator<string> {
 }
 
 function eligibleNodes(cluster: SimulatedCluster, service: ServiceRecord): number {
-  const eligibility = new NodeEligibility();
-  return [...cluster.truth.all('node')].filter((node) => eligibility.fits(node, service.Spec.TaskTemplate))
-    .length;
+  const fits = nodeFit();
+  return [...cluster.truth.all('node')].filter((node) => fits(node, service.Spec.TaskTemplate)).length;
 }
 
 function imageOf(service: ServiceRecord): ImageName {

@@ -1,6 +1,6 @@
 import { Agent } from '#cluster/agent/agent.ts';
 import { ControlPlane } from '#cluster/control-plane.ts';
-import { NodeEligibility } from '#cluster/scheduler/eligibility.ts';
+import { nodeFit } from '#cluster/scheduler/node-fit.ts';
 import { Scheduler } from '#cluster/scheduler/scheduler.ts';
 import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
 import type { MemoryDatabase } from '#cluster/store/memory-database.ts';
@@ -113,7 +113,6 @@ export class SimulatedNode {
           delay: () => clock.sleep(random.between(0, random.chance(1) ? 300 : 4), killed.signal),
         })
       : undefined;
-    const eligibility = new NodeEligibility();
     const plane =
       store === undefined
         ? undefined
@@ -123,9 +122,13 @@ export class SimulatedNode {
             random,
             transport,
             self: { nodeId: this.id, address: this.id },
-            times: TIMES,
-            rules: { isSingleWriter, fits: (machine, template) => eligibility.fits(machine, template) },
-            sources: { openSecret: (secret) => secret.sealed, isSingleWriter },
+            times: () => TIMES,
+            rules: { isSingleWriter, fits: nodeFit() },
+            sources: {
+              openSecret: (secret) => secret.sealed,
+              openRegistryAuth: (sealed) => sealed,
+              isSingleWriter,
+            },
             makeScheduler: () => new Scheduler(),
             report: (message, details) => this.#trace(`${message} ${JSON.stringify(details)}`),
           });

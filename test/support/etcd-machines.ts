@@ -49,7 +49,7 @@ export class EtcdMachines implements AsyncDisposable {
   }
 
   async found(name: string): Promise<EtcdMember> {
-    const member = this.kept(await EtcdMember.open(await this.machine(name), { report: this.report }));
+    const member = this.kept(await EtcdMember.found(await this.machine(name), { report: this.report }));
     await member.ready(limit());
     return member;
   }

@@ -37,6 +37,16 @@ export class Wire implements AsyncDisposable {
     return new Wire(address.port, server, sockets);
   }
 
+  /** How many connections there are. */
+  get connections(): number {
+    return this.#sockets.size / 2;
+  }
+
+  /** Resolves when there is none. */
+  async empty(): Promise<void> {
+    for (const socket of this.#sockets) if (!socket.closed) await once(socket, 'close');
+  }
+
   /** Nothing gets through any more; connections stay. */
   silence(): void {
     for (const socket of this.#sockets) socket.removeAllListeners('data').resume();

@@ -4,7 +4,7 @@ import type { Clock } from '#control/clock.ts';
 import type { Random } from '#control/random.ts';
 import { kindOf, messageOf, unavailable } from '#model/errors.ts';
 import type { NetworkPlan } from '#model/network-plan.ts';
-import type { NodeDescription } from '#model/node.ts';
+import type { NodeDescription, NodeRole } from '#model/node.ts';
 import { isTerminal, type TaskStatus } from '#model/task.ts';
 import type { AssignedTask } from './assigned-task.ts';
 import { type AgentMessage, type LeaderMessage, SESSION_METHOD } from './session-messages.ts';
@@ -38,7 +38,7 @@ export class Agent {
   readonly #unsent = new Set<string>();
   /** Tasks that are being removed. */
   readonly #forgetting = new Map<string, Promise<void>>();
-  readonly #onManagers: (managers: readonly string[]) => void;
+  readonly #onSettings: (settings: { managers: readonly string[]; role: NodeRole }) => void;
   #managers: readonly string[];
   #leader: string | undefined;
   #plan: NetworkPlan | undefined;
@@ -57,8 +57,8 @@ export class Agent {
     address: string;
     managers: readonly string[];
     describe: () => Promise<NodeDescription>;
-    /** Hears where managers are now, to be kept for the next start. */
-    onManagers?: (managers: readonly string[]) => void;
+    /** Hears where managers are now, to be kept for the next start, and what this node is to be. */
+    onSettings?: (settings: { managers: readonly string[]; role: NodeRole }) => void;
     log: (message: string, details: object) => void;
   }) {
     this.#transport = o.transport;
@@ -69,7 +69,7 @@ export class Agent {
     this.#address = o.address;
     this.#managers = o.managers;
     this.#describe = o.describe;
-    this.#onManagers = o.onManagers ?? (() => undefined);
+    this.#onSettings = o.onSettings ?? (() => undefined);
     this.#log = o.log;
     this.#confirmedMs = o.clock.monotonicMs();
   }
@@ -125,6 +125,7 @@ export class Agent {
   }
 
   async #listen(channel: Channel, ending: AbortController): Promise<void> {
+    let isBeating = false;
     for await (const message of channel.messages) {
       // the leader is who the certificate says, and of this program: what it sends is not checked again
       const said = message as LeaderMessage;
@@ -135,7 +136,9 @@ export class Agent {
         case 'settings':
           this.#fencingMs = said.fencingMs;
           this.#managers = said.managers;
-          this.#onManagers(said.managers);
+          this.#onSettings(said);
+          if (isBeating) break;
+          isBeating = true;
           this.#beat(channel, said.heartbeatMs, ending).catch((error: unknown) => {
             if (!ending.signal.aborted) this.#log('no heartbeat', { error: messageOf(error) });
             channel.close();

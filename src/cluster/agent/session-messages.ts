@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { invalid } from '#model/errors.ts';
 import type { NetworkPlan } from '#model/network-plan.ts';
-import type { NodeDescription } from '#model/node.ts';
+import type { NodeDescription, NodeRole } from '#model/node.ts';
 import { TASK_STATES, type TaskStatus } from '#model/task.ts';
 import type { AssignedTask } from './assigned-task.ts';
 
@@ -18,6 +18,8 @@ export type LeaderMessage =
       readonly heartbeatMs: number;
       /** How long after the last heartbeat that was answered single writers are ended. */
       readonly fencingMs: number;
+      /** What the node is to be. */
+      readonly role: NodeRole;
       /** Where managers are, to come back to. */
       readonly managers: readonly string[];
     }

@@ -44,13 +44,17 @@ export class ConfigControl {
     return listContent(this.#ports.follower.view, 'config', filters);
   }
 
-  /** Labels only; content that is left out stays. */
+  /** Labels only. */
   async update(reference: string, o: { version: number; spec: ConfigSpec }): Promise<void> {
+    const { Name, Data, Labels } = o.spec;
     await this.#writer.write((view) => {
       const record = findRecord(view, 'config', reference);
-      const spec = { ...o.spec, Data: o.spec.Data === '' ? record.Spec.Data : o.spec.Data };
-      checkLabelsOnly(view, 'config', record, { version: o.version, before: record.Spec, after: spec });
-      const put = { ...record, Spec: spec, UpdatedAt: this.#now() };
+      checkLabelsOnly(view, 'config', record, {
+        version: o.version,
+        name: Name,
+        isSameContent: () => Data === '' || Data === record.Spec.Data,
+      });
+      const put = { ...record, Spec: { ...record.Spec, Labels: Labels ?? {} }, UpdatedAt: this.#now() };
       return { writes: [{ table: 'config', put }], result: undefined };
     });
   }

@@ -1,6 +1,6 @@
 import { ClusterView } from '#cluster/state/cluster-view.ts';
 import { transactionOf } from '#cluster/state/record-transaction.ts';
-import type { Write } from '#cluster/state/tables.ts';
+import type { ViewChange, Write } from '#cluster/state/tables.ts';
 import type {
   Change,
   ChangeBatch,
@@ -22,7 +22,9 @@ export class FollowedStore implements Store, FollowedView {
   readonly view: ClusterView = new ClusterView();
   readonly #entries = new Map<string, Entry>();
   #revision = 0;
+  #ids = 0;
   #held: ChangeBatch[] | undefined;
+  readonly #listeners = new Set<(changes: readonly ViewChange[]) => void>();
   #waiting: { revision: number; resolve: () => void }[] = [];
 
   async get(key: string): Promise<Entry | undefined> {
@@ -69,6 +71,17 @@ export class FollowedStore implements Store, FollowedView {
     await promise;
   }
 
+  /** Calls back with what changes from now on, until the result is disposed of. */
+  subscribe(listener: (changes: readonly ViewChange[]) => void): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+  }
+
+  /** IDs that count, and are never the same whichever control asks. */
+  nextId(): string {
+    return `id${this.#ids++}`.padEnd(25, '0');
+  }
+
   /** From now on the view is old, until {@link release}. */
   hold(): void {
     this.#held ??= [];
@@ -87,7 +100,8 @@ export class FollowedStore implements Store, FollowedView {
   }
 
   #apply(batch: ChangeBatch): void {
-    this.view.apply(batch);
+    const changes = this.view.apply(batch);
+    for (const listener of this.#listeners) listener(changes);
     const ready = this.#waiting.filter(({ revision }) => revision <= this.view.revision);
     this.#waiting = this.#waiting.filter(({ revision }) => revision > this.view.revision);
     for (const { resolve } of ready) resolve();
@@ -99,7 +113,6 @@ const START_MS = 1_767_225_600_000;
 
 /** A manager's control over a store in memory, with time and IDs that count. */
 export function controlOver(store: FollowedStore, ports: Partial<ControlPorts> = {}): ClusterControl {
-  let ids = 0;
   let seconds = 0;
   let tokens = 0;
   return new ClusterControl({
@@ -110,7 +123,7 @@ export function controlOver(store: FollowedStore, ports: Partial<ControlPorts> =
       monotonicMs: () => 1000 * seconds,
       sleep: async () => undefined,
     },
-    random: { below: () => 0, id: () => `id${ids++}`.padEnd(25, '0') },
+    random: { below: () => 0, id: () => store.nextId() },
     sealer: {
       seal: (data) => `sealed:${data.toString('base64')}`,
       unseal: (text) => Buffer.from(text.slice('sealed:'.length), 'base64'),

@@ -45,11 +45,12 @@ test('only labels change, and only of what was read', async () => {
   const version = secrets.inspect('key').revision;
   const only = { kind: 'invalid', message: 'only updates to Labels are allowed' };
   await assert.rejects(secrets.update('key', { version, spec: { Name: 'other' } }), only);
-  await assert.rejects(secrets.update('key', { version, spec: { Name: 'key' }, data: DATA }), only);
+  const data = Buffer.from('other').toString('base64');
+  await assert.rejects(secrets.update('key', { version, spec: { Name: 'key' }, data }), only);
   await assert.rejects(secrets.update('key', { version: version + 1, spec: { Name: 'key' } }), {
     message: 'update out of sequence',
   });
-  await secrets.update('key', { version, spec: { Name: 'key', Labels: { a: 'b' } } });
+  await secrets.update('key', { version, spec: { Name: 'key', Labels: { a: 'b' } }, data: DATA });
   assert.deepEqual(secrets.inspect('key').record.Spec.Labels, { a: 'b' });
   const other = { Name: 'conf', Data: Buffer.from('other').toString('base64') };
   const current = configs.inspect('conf').revision;

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { Versioned } from '#cluster/state/tables.ts';
 import { invalid } from '#model/errors.ts';
@@ -60,20 +59,18 @@ export function listContent<T extends ContentTable>(
     }));
 }
 
-/** `invalid` when the record is not what the client read, or when more than the labels is to change. */
-export function checkLabelsOnly<T extends ContentTable>(
+/**
+ * `invalid` when the record is not what the client read, or when more than the labels is to change. Name and content that are sent
+ * along, as clients do that deploy a stack again, have to be what they are.
+ */
+export function checkLabelsOnly(
   view: ClusterView,
-  table: T,
+  table: ContentTable,
   record: SecretRecord | ConfigRecord,
-  o: { version: number; before: object; after: object },
+  o: { version: number; name: string; isSameContent: () => boolean },
 ): void {
   if (view.revisionOf(table, record.ID) !== o.version) throw outOfSequence();
-  if (!isDeepStrictEqual(withoutLabels(o.before), withoutLabels(o.after)))
-    throw invalid('only updates to Labels are allowed');
-}
-
-function withoutLabels(spec: object): object {
-  return Object.fromEntries(Object.entries(spec).filter(([key]) => key !== 'Labels'));
+  if (o.name !== record.Spec.Name || !o.isSameContent()) throw invalid('only updates to Labels are allowed');
 }
 
 /** The record, if no service uses it: `invalid` names those that do. */

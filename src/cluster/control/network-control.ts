@@ -1,5 +1,5 @@
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
-import type { Write } from '#cluster/state/tables.ts';
+import type { Versioned, Write } from '#cluster/state/tables.ts';
 import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
 import { conflict, invalid } from '#model/errors.ts';
 import { isTerminal } from '#model/task.ts';
@@ -47,6 +47,11 @@ export class NetworkControl {
   /** `not-found`, or the network by ID, name or the beginning of an ID. */
   inspect(reference: string): ClusterNetworkRecord {
     return findRecord(this.#ports.follower.view, 'network', reference);
+  }
+
+  /** By ID, also one that is being removed; undefined when it is gone. */
+  versioned(id: string): Versioned<ClusterNetworkRecord> | undefined {
+    return this.#ports.follower.view.versioned('network', id);
   }
 
   /** `invalid` while a service or its tasks are on it. Tasks of removed services keep it until they have ended. */

@@ -1,5 +1,6 @@
+import { timingSafeEqual } from 'node:crypto';
 import type { Versioned } from '#cluster/state/tables.ts';
-import { invalid, notImplemented } from '#model/errors.ts';
+import { notImplemented } from '#model/errors.ts';
 import type { Filters } from '#model/filters.ts';
 import type { SecretRecord, SecretSpec } from '#model/secret.ts';
 import { nameTaken } from './control-errors.ts';
@@ -44,13 +45,18 @@ export class SecretControl {
     return listContent(this.#ports.follower.view, 'secret', filters);
   }
 
-  /** Labels only; content that is sent along has to be none. */
+  /** Labels only. */
   async update(reference: string, o: { version: number; spec: SecretSpec; data?: string }): Promise<void> {
-    if (o.data !== undefined && o.data !== '') throw invalid('only updates to Labels are allowed');
+    const { data = '' } = o;
     await this.#writer.write((view) => {
       const record = findRecord(view, 'secret', reference);
-      checkLabelsOnly(view, 'secret', record, { version: o.version, before: record.Spec, after: o.spec });
-      const put = { ...record, Spec: o.spec, UpdatedAt: this.#now() };
+      checkLabelsOnly(view, 'secret', record, {
+        version: o.version,
+        name: o.spec.Name,
+        isSameContent: () => data === '' || this.#holds(record, data),
+      });
+      const Spec = { ...record.Spec, Labels: o.spec.Labels ?? {} };
+      const put = { ...record, Spec, UpdatedAt: this.#now() };
       return { writes: [{ table: 'secret', put }], result: undefined };
     });
   }
@@ -61,6 +67,12 @@ export class SecretControl {
       writes: [{ table: 'secret', delete: findUnused(view, 'secret', reference) }],
       result: undefined,
     }));
+  }
+
+  #holds({ sealed }: SecretRecord, data: string): boolean {
+    const content = this.#ports.sealer.unseal(sealed);
+    const given = decodeContent('secret', data, LIMIT_BYTES);
+    return given.length === content.length && timingSafeEqual(given, content);
   }
 
   #now(): string {

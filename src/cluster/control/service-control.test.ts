@@ -63,6 +63,32 @@ test('a template that changes is a new revision, labels and replicas are none; a
   assert.deepEqual(numbers(), [5, 4]);
 });
 
+test('what a client sends back as it read it, with defaults filled in, is no other template', async () => {
+  const { services } = controlOver(await oneNodeSwarm());
+  const labels = (Labels: Record<string, string>): ServiceSpec => withContainer({ Labels });
+  await services.create({ spec: withContainer({}) });
+  const numberAfter = async (spec: ServiceSpec): Promise<number> => {
+    await services.update('web', { spec, version: services.inspect('web').revision });
+    return services.inspect('web').record.revision;
+  };
+  const filled: ServiceSpec = {
+    Name: 'web',
+    EndpointSpec: { Mode: 'vip' },
+    TaskTemplate: {
+      ContainerSpec: { Image: 'nginx', DNSConfig: {}, Isolation: 'default', Mounts: [], Hostname: '' },
+      ForceUpdate: 0,
+      Runtime: 'container',
+      Placement: {},
+      Resources: { Limits: {}, Reservations: {} },
+    },
+  };
+  assert.equal(await numberAfter(filled), 1);
+  // of labels everything counts, also what is empty and what a default of Docker's is called
+  assert.equal(await numberAfter(labels({ a: '' })), 2);
+  assert.equal(await numberAfter(labels({ a: '', Mode: 'vip' })), 3);
+  assert.equal(await numberAfter(withContainer({ Init: false })), 4);
+});
+
 test('an update says which version it is of; name and mode stay; without a previous spec there is no way back', async () => {
   const { services } = controlOver(await oneNodeSwarm());
   const { id } = await services.create({ spec: WEB });
@@ -136,14 +162,18 @@ test('a published port is one service’s; in host mode several may have it', as
 test('two that ask for the same at the same time: one gets it', async () => {
   const store = await oneNodeSwarm();
   const managers = [controlOver(store), controlOver(store)];
-  const results = await Promise.allSettled(
+  store.hold();
+  const attempts = Promise.allSettled(
     managers.map(async ({ services }, index) => {
       const EndpointSpec = { Ports: [{ TargetPort: 80, PublishedPort: 80 }] };
       await services.create({ spec: { ...WEB, Name: `web${index}`, EndpointSpec } });
     }),
   );
+  // both have looked, and one has written
+  await new Promise((resolve) => setImmediate(resolve));
+  store.release();
   assert.deepEqual(
-    results.map(({ status }) => status),
+    (await attempts).map(({ status }) => status),
     ['fulfilled', 'rejected'],
   );
 });

@@ -158,7 +158,13 @@ export class PlacePlan {
       return;
     }
     const restart = this.restartOf(task);
+    // one that could not even be prepared is not prepared again before its time
+    const retryAtMs = Date.parse(task.Status.Timestamp) + restartRulesOf(this.template.RestartPolicy).delayMs;
+    const isEarly = task.Status.State === 'rejected' && retryAtMs > this.context.nowMs;
     if (restart === undefined) this.wish(place, task, 'shutdown');
+    else if (isEarly) this.again(retryAtMs);
+    else if (task.Status.State === 'rejected')
+      this.replace(place, { restarts: restart.restarts, ...jobOf(task) });
     else this.replace(place, { ...restart, ...jobOf(task) });
   }
 

@@ -9,6 +9,8 @@ import type { FileTarget, TaskSpec } from '#model/task-spec.ts';
 export interface AssignmentSources {
   /** A secret's content, base64. Throws when its key is not here. */
   openSecret(secret: SecretRecord): string;
+  /** `X-Registry-Auth` of a service, base64url. */
+  openRegistryAuth(sealed: string): string;
   isSingleWriter(service: ServiceRecord, template: TaskSpec): boolean;
 }
 
@@ -43,8 +45,23 @@ export function assignmentOf(
     hostPorts: (revision.endpoint?.Ports ?? []).filter(({ PublishMode }) => PublishMode === 'host'),
     secrets: isEnding ? [] : secretsOf(view, revision.template, sources),
     configs: isEnding ? [] : configsOf(view, revision.template),
+    ...(task.AssignedGenericResources === undefined
+      ? {}
+      : { genericResources: task.AssignedGenericResources }),
+    ...registryAuthOf(service, task, sources),
     singleWriter: service !== undefined && sources.isSingleWriter(service, revision.template),
   };
+}
+
+/** What the service's image was asked for with, which differs between its revisions. */
+function registryAuthOf(
+  service: ServiceRecord | undefined,
+  task: TaskRecord,
+  sources: AssignmentSources,
+): { registryAuth?: string } {
+  const sealed =
+    service?.revision === task.revision ? service.sealedRegistryAuth : service?.previousSealedRegistryAuth;
+  return sealed === undefined ? {} : { registryAuth: sources.openRegistryAuth(sealed) };
 }
 
 function secretsOf(view: ClusterView, template: TaskSpec, sources: AssignmentSources): TaskFile[] {

@@ -6,7 +6,7 @@ import type { ViewChange } from '#cluster/state/tables.ts';
 import type { Channel, Peer } from '#cluster/transport/transport.ts';
 import type { Clock } from '#control/clock.ts';
 import { forbidden, unavailable } from '#model/errors.ts';
-import type { NodeDescription } from '#model/node.ts';
+import type { NodeDescription, NodeRecord } from '#model/node.ts';
 import { isTerminal, stateRank, type TaskStatus } from '#model/task.ts';
 import { AgentSession } from './agent-session.ts';
 import type { AssignmentSources } from './assignments.ts';
@@ -90,6 +90,7 @@ export class Dispatcher implements Controller {
       }
       case 'node':
         if (change.after === undefined) this.#presences.get(change.id)?.session?.end();
+        else if (change.before?.Spec.Role !== change.after.Spec.Role) this.#tellSettings(change.after);
         yield `node/${change.id}`;
         return;
       default:
@@ -127,8 +128,7 @@ export class Dispatcher implements Controller {
     const stop = (): void => session.end();
     this.#leads.addEventListener('abort', stop, { once: true });
     try {
-      const { heartbeatMs, fencingMs } = this.#times;
-      await session.send({ kind: 'settings', heartbeatMs, fencingMs, managers: this.#managers() });
+      await session.send(this.#settingsFor(node));
       await Promise.all([session.run(), this.#hear(peer.nodeId, presence, session)]);
     } finally {
       this.#leads.removeEventListener('abort', stop);
@@ -167,6 +167,17 @@ export class Dispatcher implements Controller {
       }
     }
     session.end();
+  }
+
+  #settingsFor(node: NodeRecord): LeaderMessage {
+    const { heartbeatMs, fencingMs } = this.#times;
+    return { kind: 'settings', heartbeatMs, fencingMs, role: node.Spec.Role, managers: this.#managers() };
+  }
+
+  #tellSettings(node: NodeRecord): void {
+    const session = this.#presences.get(node.ID)?.session;
+    // a channel that does not take it is over, and the next one begins with it
+    session?.send(this.#settingsFor(node)).catch(() => session.end());
   }
 
   /** A node says what became of its own tasks; about others it is not heard. */

@@ -24,11 +24,21 @@ export class BinaryHeap<T> {
     this.#sink(0);
   }
 
+  replaceTop(item: T): void {
+    this.#items[0] = item;
+    this.#sink(0);
+  }
+
   removeTop(): void {
     const last = this.#items.pop();
     if (last === undefined || this.#items.length === 0) return;
     this.#items[0] = last;
     this.#sink(0);
+  }
+
+  /** In no order that means anything. */
+  get items(): readonly T[] {
+    return this.#items;
   }
 
   #sink(from: number): void {

@@ -14,8 +14,8 @@ export function candidatesWithData(
   view: ClusterView,
   task: TaskRecord,
   need: TaskRequirements,
-  candidates: readonly Candidate[],
-): readonly Candidate[] {
+  candidates: Candidate[],
+): Candidate[] {
   if (need.volumes.length === 0 && !need.hasTemplatedVolumes) return candidates;
   const service = view.get('service', task.ServiceID);
   const revision = view.get('revision', revisionIdOf(task));

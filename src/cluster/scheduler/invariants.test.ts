@@ -283,3 +283,29 @@ test('without constraints a service is balanced within one task, also after node
     { seed: SEED, numRuns: 100 },
   );
 });
+
+test('tasks placed together go where they would go one by one', () => {
+  fc.assert(
+    fc.property(
+      fc.array(node, { minLength: 1, maxLength: 12 }),
+      fc.array(fc.tuple(service, fc.integer({ min: 1, max: 25 })), { minLength: 1, maxLength: 4 }),
+      fc.constantFrom('spread', 'binpack'),
+      (nodes, services, strategy) => {
+        const [one, all] = [new SimulatedCluster(), new SimulatedCluster()];
+        for (const cluster of [one, all]) {
+          for (const [at, made] of nodes.entries()) cluster.node(`n${at}`, made);
+          for (const [at, [made, count]] of services.entries()) {
+            cluster.service(`s${at}`, made);
+            cluster.tasks(`s${at}`, count);
+          }
+        }
+        one.settle(strategy, 1);
+        all.settle(strategy, 1000);
+        const places = (cluster: SimulatedCluster) =>
+          [...cluster.view.all('task')].map(({ ID, NodeID, waiting }) => [ID, NodeID, waiting]).sort();
+        assert.deepEqual(places(one), places(all));
+      },
+    ),
+    { seed: SEED, numRuns: 100 },
+  );
+});

@@ -1,4 +1,4 @@
-import { FILTERS } from './filters.ts';
+import { FILTERS, type Filter } from './filters.ts';
 import type { NodeLoad } from './node-load.ts';
 import type { TaskRequirements } from './task-requirements.ts';
 
@@ -9,6 +9,11 @@ const REMEMBERED_PLACEMENTS = 256;
 export const PASSES = -1;
 
 const STATIC = FILTERS.flatMap((filter, index) => (filter.isStatic ? [index] : []));
+
+interface Asked {
+  readonly filter: Filter;
+  readonly index: number;
+}
 
 /** What static filters said of each node, by its slot, and of which version of it. */
 interface Verdicts {
@@ -22,12 +27,11 @@ interface Verdicts {
  */
 export class NodeFilter {
   readonly #remembered = new Map<string, Verdicts>();
+  readonly #dynamic = new WeakMap<TaskRequirements, readonly Asked[]>();
 
   /** A function that says which of {@link FILTERS} (by index) refuses a node first, for tasks that need the same; {@link PASSES} for none. */
   for(need: TaskRequirements, slots: number): (node: NodeLoad, serviceTasks: number) => number {
-    const dynamic = FILTERS.flatMap((filter, index) =>
-      !filter.isStatic && index > 0 && filter.concerns(need) ? [{ filter, index }] : [],
-    );
+    const dynamic = this.#dynamicFor(need);
     const verdicts = need.signature === '' ? undefined : this.#verdicts(need.signature, slots);
     return (node, serviceTasks) => {
       if (!node.available) return 0;
@@ -38,6 +42,17 @@ export class NodeFilter {
       for (const { filter, index } of dynamic) if (!filter.passes(node, need, serviceTasks)) return index;
       return PASSES;
     };
+  }
+
+  /** All but the first, which asks whether the node takes tasks at all. */
+  #dynamicFor(need: TaskRequirements): readonly Asked[] {
+    const known = this.#dynamic.get(need);
+    if (known !== undefined) return known;
+    const dynamic = FILTERS.flatMap((filter, index) =>
+      !filter.isStatic && index > 0 && filter.concerns(need) ? [{ filter, index }] : [],
+    );
+    this.#dynamic.set(need, dynamic);
+    return dynamic;
   }
 
   #verdicts(signature: string, slots: number): Verdicts {

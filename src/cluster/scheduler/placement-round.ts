@@ -32,7 +32,12 @@ export class PlacementRound implements Disposable {
   }
 
   get isFull(): boolean {
-    return this.writes.length >= this.#limit;
+    return this.room <= 0;
+  }
+
+  /** Writes that are left. */
+  get room(): number {
+    return this.#limit - this.writes.length;
   }
 
   /** Task → node. */

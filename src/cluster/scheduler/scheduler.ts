@@ -151,27 +151,49 @@ export class Scheduler implements Controller {
       if (refusing(node, tasks) === PASSES)
         candidates.push(candidateOf(node, tasks, { need, strategy, failures }));
     }
-    const waiting = this.#waitingOf(group, round);
-    const tree = new SpreadTree(candidatesFor(group, candidates, need, round), need.spread, serviceTasks);
-    for (const task of waiting) {
-      if (round.isFull) return;
+    const isPlaced =
+      candidates.length > 0 &&
+      this.#placeOn(candidatesFor(group, candidates, need, round), {
+        group,
+        round,
+        strategy,
+        need,
+        refusing,
+      });
+    // tasks placed before have changed what each node has of the service
+    const tasks = table.tasksOf(group.serviceId);
+    if (!isPlaced) this.#refuse(group, changed, (node) => refusing(node, tasks.get(node) ?? 0));
+  }
+
+  /** Gives whether all tasks of the group that there is room to write for got a node. */
+  #placeOn(
+    candidates: Candidate[],
+    o: {
+      group: PendingGroup;
+      round: PlacementRound;
+      strategy: PlacementStrategy;
+      need: TaskRequirements;
+      refusing: (node: NodeLoad, serviceTasks: number) => number;
+    },
+  ): boolean {
+    const { group, round, strategy, need, refusing } = o;
+    const tree = new SpreadTree({
+      candidates,
+      spread: need.spread,
+      serviceTasks: this.table.tasksOf(group.serviceId),
+      wanted: Math.min(group.tasks.size, round.room),
+    });
+    for (const id of group.tasks) {
+      const task = round.view.get('task', id);
+      if (task === undefined || !awaitsPlacement(task)) continue;
+      if (round.isFull) return true;
       const candidate = tree.next();
-      if (candidate === undefined) {
-        this.#refuse(group, changed, (node) => refusing(node, table.tasksOf(group.serviceId).get(node) ?? 0));
-        return;
-      }
+      if (candidate === undefined) return false;
       round.assign(task, candidate.node, need);
       refresh(candidate, 1, strategy);
       tree.placed(1, refusing(candidate.node, candidate.serviceTasks) === PASSES);
     }
-  }
-
-  /** The tasks of a group that are not placed in this round. */
-  *#waitingOf(group: PendingGroup, round: PlacementRound): Generator<TaskRecord> {
-    for (const id of group.tasks) {
-      const task = round.view.get('task', id);
-      if (task !== undefined && awaitsPlacement(task) && !round.placed.has(id)) yield task;
-    }
+    return true;
   }
 
   /** No node takes any more: notes which filter refuses which. */
@@ -192,10 +214,10 @@ export class Scheduler implements Controller {
 /** A task that is alone may be bound to its data; several of one revision cannot want the same. */
 function candidatesFor(
   group: PendingGroup,
-  candidates: readonly Candidate[],
+  candidates: Candidate[],
   need: TaskRequirements,
   round: PlacementRound,
-): readonly Candidate[] {
+): Candidate[] {
   const [id = ''] = group.tasks.size === 1 ? group.tasks : [];
   const task = round.view.get('task', id);
   return task === undefined ? candidates : candidatesWithData(round.view, task, need, candidates);

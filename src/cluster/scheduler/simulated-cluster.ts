@@ -47,10 +47,17 @@ export class SimulatedCluster {
     return new Date(this.nowMs).toISOString();
   }
 
-  /** Commits; gives what changed. */
+  /** Commits, and lets the scheduler see it; gives what changed. */
   apply(writes: readonly Write[]): ViewChange[] {
+    const changes = this.commit(writes);
+    for (const change of changes) this.scheduler.observe(change);
+    return changes;
+  }
+
+  /** Commits, unseen by the scheduler: it has to see what changed before it decides again. */
+  commit(writes: readonly Write[]): ViewChange[] {
     const revision = this.view.revision + 1;
-    const changes = this.view.apply({
+    return this.view.apply({
       revision,
       changes: writes.map((write) => {
         const key = recordKey(write.table, 'put' in write ? write.put.ID : write.delete);
@@ -59,8 +66,6 @@ export class SimulatedCluster {
           : { kind: 'delete', key, revision };
       }),
     });
-    for (const change of changes) this.scheduler.observe(change);
-    return changes;
   }
 
   /** Makes a node, or makes it another. 4 CPUs and 8 GiB, ready and active, where nothing is said. */

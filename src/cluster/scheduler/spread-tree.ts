@@ -8,7 +8,7 @@ interface Branch {
   readonly value: string;
   tasks: number;
   readonly children: Map<string, Branch>;
-  readonly candidates: Candidate[];
+  candidates: Candidate[];
   /** Of the branches or, in a leaf, of the candidates below; those that take no more are gone from it. */
   branches: BinaryHeap<Branch> | undefined;
   leaf: BinaryHeap<Candidate> | undefined;
@@ -22,16 +22,23 @@ export class SpreadTree {
   readonly #root: Branch;
   readonly #path: Branch[] = [];
 
-  /** `serviceTasks` counts also on nodes that are no candidates: what they have is spread, too. */
-  constructor(
-    candidates: readonly Candidate[],
-    spread: readonly SpreadLevel[],
-    serviceTasks: ReadonlyMap<NodeLoad, number>,
-  ) {
+  /**
+   * For at most `wanted` tasks. Keeps and reorders `candidates`. `serviceTasks` counts also on nodes that are no candidates: what they have is spread, too.
+   */
+  constructor(o: {
+    candidates: Candidate[];
+    spread: readonly SpreadLevel[];
+    serviceTasks: ReadonlyMap<NodeLoad, number>;
+    wanted: number;
+  }) {
     this.#root = branch('');
-    for (const candidate of candidates) leafOf(this.#root, candidate.node, spread).candidates.push(candidate);
-    if (spread.length > 0) for (const [node, tasks] of serviceTasks) count(this.#root, node, tasks, spread);
-    order(this.#root);
+    if (o.spread.length === 0) this.#root.candidates = o.candidates;
+    else {
+      for (const candidate of o.candidates)
+        leafOf(this.#root, candidate.node, o.spread).candidates.push(candidate);
+      for (const [node, tasks] of o.serviceTasks) count(this.#root, node, tasks, o.spread);
+    }
+    order(this.#root, o.wanted);
   }
 
   /** The candidate that takes the next task; undefined when none is left. It stays so until {@link placed}. */
@@ -90,13 +97,25 @@ function count(root: Branch, { record }: NodeLoad, tasks: number, spread: readon
   }
 }
 
-function order(at: Branch): void {
+function order(at: Branch, wanted: number): void {
   if (at.children.size === 0) {
-    at.leaf = new BinaryHeap(at.candidates, compareCandidates);
+    at.leaf = new BinaryHeap(best(at.candidates, wanted), compareCandidates);
     return;
   }
-  for (const child of at.children.values()) order(child);
+  for (const child of at.children.values()) order(child, wanted);
   at.branches = new BinaryHeap([...at.children.values()], compareBranches);
+}
+
+/** So many of the candidates: as each takes a task at least, no others are needed, and a few tasks need no order among thousands. */
+function best(candidates: Candidate[], wanted: number): Candidate[] {
+  if (candidates.length <= wanted) return candidates;
+  const worstFirst = new BinaryHeap(candidates.slice(0, wanted), (a, b) => compareCandidates(b, a));
+  for (let at = wanted; at < candidates.length; at += 1) {
+    const [candidate, worst] = [candidates[at], worstFirst.top];
+    if (candidate === undefined || worst === undefined) break;
+    if (compareCandidates(candidate, worst) < 0) worstFirst.replaceTop(candidate);
+  }
+  return [...worstFirst.items];
 }
 
 function compareBranches(a: Branch, b: Branch): number {

@@ -9,6 +9,8 @@ const KEPT_AT_LEAST = 1024;
 export class TouchedNodes {
   #nodes: NodeLoad[] = [];
   #dropped = 0;
+  /** What was answered last: readers who wait come one after the other from the same position. */
+  #answer: { position: number; end: number; nodes: ReadonlySet<NodeLoad> } | undefined;
 
   /** How far one has read who has read everything. */
   get end(): number {
@@ -21,7 +23,11 @@ export class TouchedNodes {
 
   /** Each once; undefined where what came after `position` is not known any more. */
   since(position: number): ReadonlySet<NodeLoad> | undefined {
-    return position < this.#dropped ? undefined : new Set(this.#nodes.slice(position - this.#dropped));
+    if (position < this.#dropped) return undefined;
+    const { end } = this;
+    if (this.#answer?.position !== position || this.#answer.end !== end)
+      this.#answer = { position, end, nodes: new Set(this.#nodes.slice(position - this.#dropped)) };
+    return this.#answer.nodes;
   }
 
   /** Drops the older half when there are more than readers gain by, among so many nodes. */

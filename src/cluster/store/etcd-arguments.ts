@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { EtcdStoreOptions } from './etcd-store.ts';
 
@@ -40,10 +41,18 @@ export interface EtcdMemberOptions {
   readonly logBytes?: number;
 }
 
-/** How a member without data begins: `cluster` has `NAME=PEER_URL` of everyone, comma-separated. */
+/** How a member without data begins: as the first one of a new cluster, or in one that is there. */
 export interface EtcdBirth {
   readonly state: 'new' | 'existing';
+  /** `NAME=PEER_URL` of everyone, comma-separated. */
   readonly cluster: string;
+  /** Makes the ID of a new cluster: no other cluster has the same, wherever it was. */
+  readonly token: string;
+}
+
+/** The birth of a cluster of one. */
+export function newCluster(o: EtcdMemberOptions): EtcdBirth {
+  return { state: 'new', cluster: `${o.name}=${o.peerUrl}`, token: randomUUID() };
 }
 
 export function dataDirectory(o: EtcdMemberOptions): string {
@@ -58,6 +67,7 @@ export function etcdArguments(o: EtcdMemberOptions, birth: EtcdBirth, forceNew: 
     ...['--listen-client-urls', o.clientUrl, '--advertise-client-urls', o.clientUrl],
     ...['--listen-peer-urls', o.peerUrl, '--initial-advertise-peer-urls', o.peerUrl],
     ...['--initial-cluster', birth.cluster, '--initial-cluster-state', birth.state],
+    ...['--initial-cluster-token', birth.token],
     ...['--max-txn-ops', String(ETCD_LIMITS.maxOperations)],
     ...['--max-request-bytes', String(ETCD_LIMITS.maxRequestBytes)],
     ...['--quota-backend-bytes', String(o.quotaBytes ?? QUOTA_BYTES)],

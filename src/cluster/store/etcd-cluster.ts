@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { kindOf, messageOf, unavailable } from '#model/errors.ts';
 import type { EtcdClient } from './etcd-client.ts';
-import { type Json, numberIn, objectIn, objectsIn, textIn, textsIn } from './json-object.ts';
+import { isJson, type Json, numberIn, objectIn, objectsIn, textIn, textsIn } from './json-object.ts';
 import { writePrivately } from './private-file.ts';
 
 export interface EtcdMemberInfo {
@@ -64,6 +64,41 @@ export async function removeMember(client: EtcdClient, id: string): Promise<void
     if (kindOf(error) !== 'not-found') throw error;
   }
 }
+
+/** Has the client know who can serve it now: every started member with a vote, `first` before the others. */
+export async function refreshEndpoints(client: EtcdClient, first?: string): Promise<void> {
+  const members = await listMembers(client);
+  const urls = members.flatMap(({ clientUrls, isLearner }) => (isLearner ? [] : clientUrls));
+  const others = urls.filter((url) => url !== first);
+  const endpoints = first !== undefined && urls.includes(first) ? [first, ...others] : others;
+  if (endpoints.length > 0) client.endpoints = endpoints;
+}
+
+/**
+ * Makes a cluster that refuses writes because its quota is used up take them again: all history is forgotten, every member gives its free
+ * pages back, one after the other (each serves nothing meanwhile), and the alarm is ended. It comes back when what is kept is too large.
+ */
+export async function freeSpace(client: EtcdClient): Promise<void> {
+  const { header } = await client.call('kv/range', { key: KEY }, { repeatable: true });
+  const revision = isJson(header) ? textIn(header, 'revision') : '';
+  await client
+    .call('kv/compaction', { revision, physical: true }, { repeatable: true })
+    .catch((error: unknown) => {
+      // it is forgotten already
+      if (kindOf(error) !== 'conflict') throw error;
+    });
+  for (const { clientUrls } of await listMembers(client)) {
+    const [endpoint] = clientUrls;
+    if (endpoint !== undefined)
+      await client.call('maintenance/defragment', {}, { repeatable: true, endpoint });
+  }
+  const alarms = await client.call('maintenance/alarm', { action: 'GET' }, { repeatable: true });
+  for (const { memberID, alarm } of objectsIn(alarms, 'alarms'))
+    await client.call('maintenance/alarm', { action: 'DEACTIVATE', memberID, alarm }, { repeatable: true });
+}
+
+/** Any key: only the answer's header counts. */
+const KEY = 'LQ==';
 
 /** Ends with the digest of all that is before it. */
 const DIGEST_BYTES = 32;

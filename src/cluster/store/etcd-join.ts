@@ -30,7 +30,7 @@ export async function joinEtcd(o: EtcdMemberOptions, how: EtcdJoin): Promise<Etc
     ? ownEntry(o, await retried(() => listMembers(how.through)))
     : await retried(() => addLearner(how.through, o.peerUrl));
   const members = await retried(() => listMembers(how.through));
-  const birth = { state: 'existing', cluster: initialCluster(o, members) } as const;
+  const birth = { state: 'existing', cluster: initialCluster(o, members), token: '' } as const;
   const member = await EtcdMember.open(o, { ...how, birth });
   try {
     await retried(() => promoteMember(how.through, own.id));

@@ -5,7 +5,7 @@ import { type Clock, systemClock } from '#control/clock.ts';
 import { pause } from '#control/pause.ts';
 import { hasCode } from '#linux/system-call-error.ts';
 import { kindOf, messageOf, notFound, unavailable } from '#model/errors.ts';
-import { dataDirectory, type EtcdBirth, type EtcdMemberOptions } from './etcd-arguments.ts';
+import { dataDirectory, type EtcdBirth, type EtcdMemberOptions, newCluster } from './etcd-arguments.ts';
 import { EtcdClient } from './etcd-client.ts';
 import { boundLog, EtcdProcess, forgetProcess, lastWords } from './etcd-process.ts';
 import { tlsOf } from './etcd-tls.ts';
@@ -55,19 +55,24 @@ export class EtcdMember implements AsyncDisposable {
     this.#supervision = Promise.all([this.#supervise(), this.#boundLog()]);
   }
 
+  /** The first member of a new cluster. Where there are data or a process of it already, it goes on with those. */
+  static async found(o: EtcdMemberOptions, how: EtcdSupervision): Promise<EtcdMember> {
+    return await EtcdMember.open(o, { ...how, birth: newCluster(o) });
+  }
+
   /**
-   * Adopts the process that runs on the directory, or starts one; where there are no data yet, as `birth` says: as the first member of a
-   * new cluster when not given. It need not serve yet: see {@link ready}.
+   * Adopts the process that runs on the directory, or starts one on its data; it need not serve yet: see {@link ready}. Where there are
+   * neither it is `birth` that counts, and `not-found` without: a member that lost its disk must not begin an empty cluster.
    */
   static async open(
     o: EtcdMemberOptions,
     how: EtcdSupervision & { readonly birth?: EtcdBirth },
   ): Promise<EtcdMember> {
     const over = new AbortController();
-    const clock = how.clock ?? systemClock;
-    const birth = how.birth ?? { state: 'new', cluster: `${o.name}=${o.peerUrl}` };
-    const process =
-      EtcdProcess.adopt(o, clock, over.signal) ?? (await EtcdProcess.start(o, { birth, forceNew: false }));
+    const adopted = EtcdProcess.adopt(o, how.clock ?? systemClock, over.signal);
+    if (adopted === undefined && how.birth === undefined && !hasData(o)) throw noData(o);
+    const birth = how.birth ?? newCluster(o);
+    const process = adopted ?? (await EtcdProcess.start(o, { birth, forceNew: false }));
     return new EtcdMember(o, { ...how, birth, process, over });
   }
 
@@ -79,12 +84,12 @@ export class EtcdMember implements AsyncDisposable {
     o: EtcdMemberOptions,
     how: EtcdSupervision & { readonly signal: AbortSignal },
   ): Promise<EtcdMember> {
-    if (!hasData(o)) throw notFound(`there are no data of an etcd member in ${o.directory}`);
+    if (!hasData(o)) throw noData(o);
     const clock = how.clock ?? systemClock;
     const over = new AbortController();
     await EtcdProcess.adopt(o, clock, over.signal)?.stop();
     over.abort();
-    const birth: EtcdBirth = { state: 'existing', cluster: `${o.name}=${o.peerUrl}` };
+    const birth = newCluster(o);
     const forced = await EtcdProcess.start(o, { birth, forceNew: true });
     {
       const controller = new AbortController();
@@ -170,6 +175,10 @@ export class EtcdMember implements AsyncDisposable {
   async #boundLog(): Promise<void> {
     while (await pause(this.#clock, LOG_LOOK_MS, this.#over.signal)) boundLog(this.options);
   }
+}
+
+function noData(o: EtcdMemberOptions): Error {
+  return notFound(`there are no data of an etcd member in ${o.directory}`);
 }
 
 /** Whether a member lived in this directory: then it goes on with what it has. */

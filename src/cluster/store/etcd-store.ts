@@ -13,6 +13,7 @@ const MAX_OPERATIONS = 128;
 const MAX_REQUEST_BYTES = 1536 * 1024;
 const PAGE = 5000;
 const LIST_ATTEMPTS = 4;
+const WATCH_PATIENCE_MS = 15_000;
 
 export interface EtcdStoreOptions extends EtcdClientOptions {
   /** Before every key, so that several clusters can share an etcd: such as `drover/`. None when not given. */
@@ -22,6 +23,8 @@ export interface EtcdStoreOptions extends EtcdClientOptions {
   readonly maxRequestBytes?: number;
   /** How many entries a listing asks for at a time. 5,000 when not given; fewer where they are large. */
   readonly pageSize?: number;
+  /** For so long a watch looks for an endpoint that serves it before it throws: 15 s when not given, more than an election takes. */
+  readonly watchPatienceMs?: number;
   readonly clock?: Clock;
 }
 
@@ -36,6 +39,7 @@ export class EtcdStore implements Store, Disposable {
   readonly #clock: Clock;
   readonly #maxRequestBytes: number;
   readonly #pageSize: number;
+  readonly #watchPatienceMs: number;
 
   constructor(o: EtcdStoreOptions) {
     this.client = new EtcdClient(o);
@@ -44,6 +48,7 @@ export class EtcdStore implements Store, Disposable {
     this.#clock = o.clock ?? systemClock;
     this.#maxRequestBytes = o.maxRequestBytes ?? MAX_REQUEST_BYTES;
     this.#pageSize = o.pageSize ?? PAGE;
+    this.#watchPatienceMs = o.watchPatienceMs ?? WATCH_PATIENCE_MS;
   }
 
   async get(key: string): Promise<Entry | undefined> {
@@ -78,6 +83,7 @@ export class EtcdStore implements Store, Disposable {
   watch(prefix: string, revision: number, signal: AbortSignal): AsyncGenerator<ChangeBatch> {
     return watchEtcd({
       ...{ client: this.client, clock: this.#clock, keys: this.#keys, prefix, revision, signal },
+      patienceMs: this.#watchPatienceMs,
       currentRevision: async () => revisionIn(await this.#read({ key: this.#keys.encoded('-') })),
     });
   }

@@ -8,8 +8,6 @@ import { type EtcdKeys, revisionIn } from './etcd-wire.ts';
 import { type Json, numberIn, objectsIn, textIn } from './json-object.ts';
 import type { Change, ChangeBatch } from './store.ts';
 
-/** For so long a watch looks for an endpoint that serves it before the store counts as lost: more than an election takes. */
-const LOST_AFTER_MS = 15_000;
 const FIRST_PAUSE_MS = 100;
 const MAX_PAUSE_MS = 2000;
 
@@ -20,6 +18,8 @@ export interface EtcdWatch {
   readonly prefix: string;
   readonly revision: number;
   readonly signal: AbortSignal;
+  /** For so long it looks for an endpoint that serves it before the store counts as lost. */
+  readonly patienceMs: number;
   /** Linearizable. */
   currentRevision(): Promise<number>;
 }
@@ -46,7 +46,7 @@ export async function* watchEtcd(o: EtcdWatch): AsyncGenerator<ChangeBatch> {
         place.served = false;
         brokenMs = o.clock.monotonicMs();
         attempt = 0;
-      } else if (o.clock.monotonicMs() - brokenMs >= LOST_AFTER_MS) throw error;
+      } else if (o.clock.monotonicMs() - brokenMs >= o.patienceMs) throw error;
     }
     await pause(o.clock, backoffMs({ attempt, firstMs: FIRST_PAUSE_MS, maxMs: MAX_PAUSE_MS }), o.signal);
   }
@@ -58,8 +58,9 @@ async function* watchOnce(o: EtcdWatch, place: Place): AsyncGenerator<ChangeBatc
   // and this way a watch never begins there.
   const create = {
     ...o.keys.range(o.prefix),
-    ...{ start_revision: String(Math.max(1, place.revision)), progress_notify: true },
+    ...{ start_revision: String(Math.max(1, place.revision)), progress_notify: true, fragment: true },
   };
+  let begun: readonly Change[] = [];
   const { signal } = o;
   const request = { create_request: create };
   for await (const message of o.client.stream('watch', request, { signal, repeatable: true })) {
@@ -68,17 +69,26 @@ async function* watchOnce(o: EtcdWatch, place: Place): AsyncGenerator<ChangeBatc
       throw unavailable(`etcd ended a watch: ${textIn(message, 'cancel_reason')}`);
     }
     place.served = true;
-    const changes = changesIn(o.keys, message, place.revision);
-    const last = changes.at(-1);
+    const { whole, rest } = split([...begun, ...changesIn(o.keys, message, place.revision)], message);
+    begun = rest;
+    const last = whole.at(-1);
     if (last !== undefined) {
       place.revision = revisionOf(last);
-      yield { revision: place.revision, changes };
+      yield { revision: place.revision, changes: whole };
     } else if (message['created'] !== true && objectsIn(message, 'events').length === 0) {
       // nothing below our prefix up to here: etcd may forget what is before
       place.revision = Math.max(place.revision, revisionIn(message));
     }
   }
   if (!signal.aborted) throw unavailable('etcd ended a watch');
+}
+
+/** A message that is too large comes in fragments, which may part what belongs to one revision: that is held back until it is whole. */
+function split(changes: readonly Change[], message: Json): { whole: readonly Change[]; rest: Change[] } {
+  const last = changes.at(-1);
+  if (message['fragment'] !== true || last === undefined) return { whole: changes, rest: [] };
+  const end = changes.findIndex((change) => revisionOf(change) === revisionOf(last));
+  return { whole: changes.slice(0, end), rest: changes.slice(end) };
 }
 
 function changesIn(keys: EtcdKeys, message: Json, after: number): Change[] {

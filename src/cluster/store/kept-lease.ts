@@ -13,7 +13,7 @@ const TRUSTED = 0.95;
 export interface LeaseTerms {
   readonly id: string;
   readonly ttlMs: number;
-  /** When the answer that granted it was asked for: its time counts from there. */
+  /** On the clock's `monotonicMs`, when the answer that granted it was asked for: its time counts from there. */
   readonly grantedMs: number;
   readonly clock: Clock;
   /** Ends the keeping: the lease is given back. */

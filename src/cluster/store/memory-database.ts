@@ -42,10 +42,10 @@ export class MemoryDatabase implements Disposable {
 
   /** `not-found` for a lease that is over. The transaction is known to keep the rules. */
   commit({ checks, puts, deletes }: Transaction): CommitResult {
-    for (const { lease } of puts)
-      if (lease !== undefined && !this.leases.has(lease)) throw notFound(`no such lease: ${lease}`);
     for (const { key, revision } of checks)
       if ((this.#entries.get(key)?.revision ?? 0) !== revision) return { committed: false };
+    for (const { lease } of puts)
+      if (lease !== undefined && !this.leases.has(lease)) throw notFound(`no such lease: ${lease}`);
     this.#write(puts, deletes);
     return { committed: true, revision: this.#revision };
   }

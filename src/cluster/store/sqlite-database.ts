@@ -50,6 +50,7 @@ export class SqliteDatabase implements Disposable {
         ...{ remember: prepare(STATEMENTS.remember), forget: prepare(STATEMENTS.forget) },
         ...{ next: prepare(STATEMENTS.next), of: prepare(STATEMENTS.of), oldest: prepare(STATEMENTS.oldest) },
         ...{ state: prepare(STATEMENTS.state), setState: prepare(STATEMENTS.setState) },
+        unseal: prepare(STATEMENTS.unseal),
       };
       this.#revision = Number(this.state('revision') ?? 0);
       this.#forgotten = Number(this.state('forgotten') ?? 0);
@@ -74,6 +75,10 @@ export class SqliteDatabase implements Disposable {
 
   seal(successor: string): void {
     this.#setState('successor', successor);
+  }
+
+  unseal(): void {
+    this.#statements.unseal.run();
   }
 
   get(key: string): Entry | undefined {
@@ -180,6 +185,7 @@ const STATEMENTS = {
   oldest:
     'SELECT revision, count(*) AS changes, total(length(value)) AS bytes FROM changes WHERE revision < ? GROUP BY revision ORDER BY revision',
   state: 'SELECT value FROM state WHERE name = ?',
+  unseal: "DELETE FROM state WHERE name = 'successor'",
   setState: 'INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)',
 } as const;
 

@@ -73,6 +73,11 @@ export class SqliteStore implements Store, Disposable {
     });
   }
 
+  /** Takes commits again: for a move that was given up. The new store must not be in use, or the cluster has two. */
+  unseal(): void {
+    this.#attempt(() => this.#database.unseal());
+  }
+
   async get(key: string): Promise<Entry | undefined> {
     return this.#attempt(() => this.#database.get(key));
   }
@@ -89,11 +94,11 @@ export class SqliteStore implements Store, Disposable {
     const { checks, puts, deletes } = transaction;
     const { successor } = this;
     if (successor !== undefined) throw this.#sealed(successor);
-    for (const { lease } of puts)
-      if (lease !== undefined && !this.#leases.has(lease)) throw notFound(`no such lease: ${lease}`);
     return this.#attempt(() => {
       for (const { key, revision } of checks)
         if (this.#database.revisionOf(key) !== revision) return { committed: false };
+      for (const { lease } of puts)
+        if (lease !== undefined && !this.#leases.has(lease)) throw notFound(`no such lease: ${lease}`);
       return { committed: true, revision: this.#write(puts, deletes) };
     });
   }

@@ -36,7 +36,7 @@ export async function copyInto(
     last?(count: number): CopiedEntry;
   },
 ): Promise<{ count: number; revision: number }> {
-  const known = await begin(target, o.source);
+  const known = await claimStore(target, o.source);
   const marker = await target.get(COPYING);
   const commit = async (writes: Omit<Transaction, 'checks'>): Promise<number> => {
     const checks = [{ key: COPYING, revision: marker?.revision ?? 0 }];
@@ -69,8 +69,11 @@ export async function copyInto(
   return { count, revision: await commit({ puts: last, deletes: [COPYING] }) };
 }
 
-/** Claims the store for this copy; gives what an earlier attempt has written. */
-async function begin(target: Store, source: string): Promise<Map<string, string>> {
+/**
+ * Marks a store as one that is being filled from `source`, so that nothing else is; repeating it changes nothing. `conflict` where it is not
+ * empty. Gives what an earlier attempt has written.
+ */
+export async function claimStore(target: Store, source: string): Promise<Map<string, string>> {
   const { entries } = await target.list('');
   const marker = entries.find(({ key }) => key === COPYING);
   const content = copied(entries);

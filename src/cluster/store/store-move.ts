@@ -1,7 +1,7 @@
 import { internal } from '#model/errors.ts';
 import { isJson, numberIn, textIn } from './json-object.ts';
 import type { Store } from './store.ts';
-import { checkComplete, copied, copyInto } from './store-copy.ts';
+import { checkComplete, claimStore, copied, copyInto } from './store-copy.ts';
 
 /** In the new store, once it has everything: where it came from. */
 const MOVED = 'store/moved';
@@ -23,7 +23,7 @@ export interface StoreMove {
 }
 
 /**
- * Moves all of a store into an empty one. First the old one is sealed, so that nothing is written that the new one would not have; in the
+ * Moves all of a store into an empty one. The old one is sealed first, so that nothing is written that the new one would not have; in the
  * end the new one says that it is complete. Cut off anywhere, repeating it finishes; once finished, repeating it changes nothing.
  * Entries that go with a lease are not moved: who they speak of has to come to the new store.
  *
@@ -36,13 +36,19 @@ export async function moveStore(o: {
 }): Promise<StoreMove> {
   const { from, to } = o;
   const done = await findMove(to);
+  if (done?.source === from.id) {
+    from.seal(o.successor);
+    return done;
+  }
+  const source = `the store ${from.id}`;
+  // before the old store is closed it is known that the new one can be written, and is ours
+  await claimStore(to, source);
   from.seal(o.successor);
-  if (done?.source === from.id) return done;
   const { revision, entries } = await from.list('');
   checkComplete(entries);
   const moved = (count: number): StoreMove => ({ source: from.id, sourceRevision: revision, count });
   const { count } = await copyInto(to, {
-    ...{ source: `the store ${from.id}`, entries: copied(entries) },
+    ...{ source, entries: copied(entries) },
     last: (copiedCount) => ({ key: MOVED, value: JSON.stringify(moved(copiedCount)) }),
   });
   return moved(count);

@@ -54,15 +54,15 @@ export class MemoryChannel implements ServedChannel {
   }
 
   close(): void {
-    if (this.closed.aborted) return;
     this.messages.drop();
+    if (this.closed.aborted) return;
     this.#over();
     this.#out.post(() => this.#other().#ended(undefined));
   }
 
   fail(error: unknown): void {
-    if (this.closed.aborted) return;
     this.messages.drop();
+    if (this.closed.aborted) return;
     this.#over();
     this.#out.post(() => this.#other().#ended(fromWire(toWire(error))));
   }

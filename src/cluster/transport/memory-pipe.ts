@@ -14,7 +14,6 @@ export class MemoryPipe {
   readonly #weather: PipeWeather;
   readonly #gone: AbortSignal;
   readonly #underway: { readonly dueMs: number; readonly arrive: () => void }[] = [];
-  #lastDueMs = 0;
   #isRunning = false;
 
   /** Nothing arrives any more when `gone` aborts. */
@@ -25,9 +24,8 @@ export class MemoryPipe {
 
   post(arrive: () => void): void {
     const dueMs = this.#weather.clock.nowMs() + this.#weather.delayMs();
-    // nothing overtakes within a connection
-    this.#lastDueMs = Math.max(this.#lastDueMs, dueMs);
-    this.#underway.push({ dueMs: this.#lastDueMs, arrive });
+    // a queue: nothing overtakes within a connection, whenever it is due
+    this.#underway.push({ dueMs, arrive });
     if (!this.#isRunning) void this.#run();
   }
 

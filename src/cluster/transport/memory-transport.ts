@@ -8,11 +8,18 @@ import { type IsAllowed, roleNow } from './peer-admission.ts';
 import type { Channel, ChannelHandler, Peer, Transport } from './transport.ts';
 import { fromWire, toWire } from './wire-error.ts';
 
+interface Call {
+  readonly address: string;
+  readonly method: string;
+  readonly nodeId: string | undefined;
+  readonly opened: PromiseWithResolvers<MemoryChannel>;
+}
+
 /** A node's transport in a {@link MemoryNetwork}. */
 export class MemoryTransport implements Transport {
   readonly address: string;
   readonly #network: MemoryNetwork;
-  readonly #peer: Peer | undefined;
+  #peer: Peer | undefined;
   readonly #isAllowed: IsAllowed;
   readonly #methods = new Map<string, ChannelHandler>();
   #isCrashed = false;
@@ -33,20 +40,24 @@ export class MemoryTransport implements Transport {
     const { clock, openTimeoutMs } = this.#network;
     const connection = this.#network.connect(this.address, address);
     const opened = Promise.withResolvers<MemoryChannel>();
-    connection.tellServer(() => this.#arrive(connection, address, method, opened));
+    connection.tellServer(() => this.#arrive(connection, { address, method, nodeId, opened }));
     try {
       const what = `calling ${method} at ${address}`;
       const channel = await within(clock, openTimeoutMs, signal, what, (aborted) =>
         unlessAborted(opened.promise, aborted),
       );
       this.#checkAlive();
-      checkReached(address, channel.peer, nodeId);
       channel.endBy(signal);
       return channel;
     } catch (error) {
       connection.break();
       throw error;
     }
+  }
+
+  /** From now on it has a certificate that says this. Channels that are open stay as they are. */
+  become(peer: Peer): void {
+    this.#peer = peer;
   }
 
   /** Its process is gone: it opens nothing and serves nothing any more. @package */
@@ -60,21 +71,18 @@ export class MemoryTransport implements Transport {
   }
 
   /** At the server: it takes the call, or says why not. */
-  #arrive(
-    connection: MemoryConnection,
-    address: string,
-    method: string,
-    opened: PromiseWithResolvers<MemoryChannel>,
-  ): void {
+  #arrive(connection: MemoryConnection, { address, method, nodeId, opened }: Call): void {
     const server = this.#network.nodeAt(address);
     if (server === undefined) {
       connection.tellClient(() => opened.reject(unavailable(`cannot connect to ${address}: refused`)));
       return;
     }
     try {
+      const reached = this.#admit(server.#peer);
+      checkReached(address, reached, nodeId);
       const caller = server.#admit(this.#peer);
       const handler = handlerFor(server.#methods, method, caller);
-      const ends = connection.accept(caller, this.#admit(server.#peer));
+      const ends = connection.accept(caller, reached);
       connection.tellClient(() => opened.resolve(ends.client));
       void serveChannel(ends.server, method, handler, this.#network.report);
     } catch (error) {

@@ -66,7 +66,7 @@ export class LineReader {
       }
       if (part.length > 0) this.#parts.push(part);
       if (end === -1) return;
-      const line = this.#parts.length === 1 ? part : Buffer.concat(this.#parts);
+      const line = Buffer.concat(this.#parts);
       this.drop();
       start = end + 1;
       yield { ...parsedLine(line), bytes: line.length };

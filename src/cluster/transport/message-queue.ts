@@ -33,9 +33,9 @@ export class MessageQueue implements AsyncIterable<unknown> {
     this.#wake();
   }
 
-  /** Ends without an error, and what waits is dropped. */
+  /** What waits is dropped; it ends without an error, unless it had ended before. */
   drop(): void {
-    this.#end = { error: undefined };
+    this.#end ??= { error: undefined };
     for (const { bytes } of this.#waiting.splice(0)) this.#taken(bytes);
     this.#wake();
   }

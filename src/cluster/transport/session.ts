@@ -65,7 +65,7 @@ export class Session {
   constructor(options: SessionOptions, limits: TransportLimits) {
     this.http = options.session;
     this.admitted = options.admitted;
-    this.remote = options.socket.remoteAddress;
+    this.remote = remoteOf(options.socket);
     this.#socket = options.socket;
     this.#limits = limits;
     this.#budget = options.budget ?? new ByteBudget(limits.bytesOfPeer);
@@ -132,4 +132,9 @@ export class Session {
     this.http.destroy();
     this.#socket.destroy();
   }
+}
+
+/** The IP address of the other end. A listener for both families sees IPv4 as a part of IPv6; here it is itself. */
+export function remoteOf(socket: TLSSocket): string | undefined {
+  return socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '');
 }

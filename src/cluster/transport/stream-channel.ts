@@ -81,17 +81,17 @@ export class StreamChannel implements Channel {
   }
 
   close(): void {
-    if (this.closed.aborted) return;
+    // also of one that is over: what nobody will read is not kept
     this.messages.drop();
+    if (this.closed.aborted) return;
     if (this.#stream.writable) this.#stream.write(END);
     this.#end();
   }
 
   /** Ends it for an error, which the other side is told where this one serves. */
   fail(error: unknown): void {
-    if (this.closed.aborted) return;
     this.messages.drop();
-    this.#endWith(error);
+    if (!this.closed.aborted) this.#endWith(error);
   }
 
   /** Cuts it off: the other side sees it break, the reader here gets `error`. */
@@ -135,15 +135,16 @@ export class StreamChannel implements Channel {
         }
         this.#countHeld();
         this.#waiting += bytes;
-        if (!this.#options.budget.use(bytes)) throw unavailable('too many messages at once');
+        const isWithin = this.#options.budget.use(bytes);
         this.messages.push(message, bytes);
+        if (!isWithin) throw unavailable('too many messages at once');
       }
       this.#countHeld();
     } catch (error) {
       this.messages.end(error instanceof Error ? error : broken(messageOf(error)));
       this.#endWith(error);
     }
-    if (this.#isFull()) this.#stream.pause();
+    if (this.#isFull() && !this.closed.aborted) this.#stream.pause();
   }
 
   #isFull(): boolean {

@@ -1,4 +1,4 @@
-import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
+import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2 } from 'node:http2';
 import { isIP } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { forbidden, messageOf, unavailable } from '#model/errors.ts';
@@ -92,7 +92,7 @@ export function openStream(
   const { promise, resolve, reject } = Promise.withResolvers<StreamChannel>();
   signal.throwIfAborted();
   if (session.isOver) throw unavailable('the connection is gone');
-  const stream = http.request({ ':method': 'POST', ':path': `/${method}` }, { endStream: false });
+  const stream = requestOf(http, method);
   const broke = (error?: Error): void =>
     reject(unavailable(`the connection broke${error === undefined ? '' : `: ${error.message}`}`));
   const abort = (): void => {
@@ -123,4 +123,12 @@ export function openStream(
     stream.end();
   });
   return promise;
+}
+
+function requestOf(http: ClientHttp2Session, method: string): ClientHttp2Stream {
+  try {
+    return http.request({ ':method': 'POST', ':path': `/${method}` }, { endStream: false });
+  } catch (cause) {
+    throw unavailable(`the connection takes no more calls: ${messageOf(cause)}`, { cause });
+  }
 }

@@ -6,6 +6,7 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
+import type { Socket } from 'node:net';
 import { createServer, type SecureContextOptions, type Server, type TLSSocket } from 'node:tls';
 import type { CheckedCredentials } from '#cluster/ca/certificate-files.ts';
 import type { Clock } from '#control/clock.ts';
@@ -20,7 +21,7 @@ import {
   isStillAdmitted,
   isTrustedBy,
 } from './peer-admission.ts';
-import { Session, sessionOptions } from './session.ts';
+import { remoteOf, Session, sessionOptions } from './session.ts';
 import { ROOTS_PATH } from './tls-connection.ts';
 import type { ChannelHandler } from './transport.ts';
 import type { TransportLimits } from './transport-limits.ts';
@@ -47,6 +48,7 @@ export class TlsListener {
   readonly #server: Server;
   readonly #peers = new Map<string, { readonly sessions: Set<Session>; readonly budget: ByteBudget }>();
   readonly #strangers = new Set<Session>();
+  readonly #sockets = new Set<Socket>();
   #credentials: CheckedCredentials;
 
   constructor(options: ListenerOptions) {
@@ -61,6 +63,10 @@ export class TlsListener {
       handshakeTimeout: options.limits.openTimeoutMs,
     });
     this.#server.maxConnections = MOST_CONNECTIONS;
+    this.#server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
     this.#server.on('secureConnection', (socket) => this.#accept(socket));
     // a handshake that fails is the other side's loss, and says nothing that can be relied on
     this.#server.on('tlsClientError', (_error, socket) => socket.destroy());
@@ -70,6 +76,8 @@ export class TlsListener {
   async listen(host: string, port: number): Promise<number> {
     this.#server.listen({ host, port });
     await once(this.#server, 'listening');
+    // one connection that cannot be taken does not end the others
+    this.#server.on('error', (error) => this.#options.report(error, 'listening'));
     const address = this.#server.address();
     return typeof address === 'object' && address !== null ? address.port : port;
   }
@@ -106,6 +114,7 @@ export class TlsListener {
   /** Cuts off what has not ended. */
   destroy(): void {
     for (const session of this.#sessions()) session.destroy();
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   get isIdle(): boolean {
@@ -119,9 +128,10 @@ export class TlsListener {
 
   #accept(socket: TLSSocket): void {
     socket.on('error', () => socket.destroy());
+    if (socket.destroyed) return;
     socket.setNoDelay(true);
     const admission = this.#admission(socket);
-    const isRoom = 'admitted' in admission || this.#hasRoomForStranger(socket.remoteAddress);
+    const isRoom = 'admitted' in admission || this.#hasRoomForStranger(remoteOf(socket));
     // a resumed session would skip the certificate; none is offered
     if (socket.alpnProtocol !== 'h2' || socket.isSessionReused() || !isRoom) {
       socket.destroy();
@@ -188,6 +198,8 @@ export class TlsListener {
   ): void {
     // what breaks is seen by the channel, or by nobody
     stream.on('error', () => stream.destroy());
+    // reset before it was looked at
+    if (stream.destroyed || stream.closed) return;
     const path = headers[':path'] ?? '';
     if (path === ROOTS_PATH && headers[':method'] === 'GET') {
       stream.respond({ ':status': 200 });
@@ -207,6 +219,8 @@ export class TlsListener {
       void serveChannel(channel, method, handler, this.#options.report);
     } catch (error) {
       refuse(stream, error);
+      // it makes room for others
+      if ('stranger' in admission) session.retire();
     }
   }
 

@@ -59,6 +59,7 @@ export class TlsTransport implements Transport, AsyncDisposable {
 
   /** Ends every channel, waits a little for what is on its way, and cuts off the rest. */
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closing.signal.aborted) return;
     this.#listener.close();
     this.#dialer.close();
     for (let looks = 0; looks < CLOSING_LOOKS && !this.#isIdle(); looks++)

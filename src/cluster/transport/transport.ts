@@ -24,7 +24,7 @@ export interface Channel {
   readonly messages: AsyncIterable<unknown>;
   /** Aborted when the channel is over, for whatever reason: nothing can be sent any more. What has arrived can still be read. */
   readonly closed: AbortSignal;
-  /** Ends it: what was sent before still arrives, what was not read is dropped. */
+  /** Ends it: what was sent before still arrives, what was not read is dropped. Who calls `open` always closes in the end. */
   close(): void;
 }
 

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -39,7 +40,7 @@ export async function chooseRuntime(o: {
 /** Why the runtime does not work, found by creating a container that never starts; undefined where it does. */
 async function refusal(name: RuntimeName): Promise<string | undefined> {
   const bundle = mkdtempSync(join(tmpdir(), 'drover-probe-'));
-  const id = `drover-probe-${process.pid}`;
+  const id = `drover-probe-${randomBytes(6).toString('hex')}`;
   const state = join(bundle, 'state');
   try {
     mkdirSync(join(bundle, 'rootfs'));

@@ -1,0 +1,266 @@
+import { AttemptLimit } from '#cluster/ca/attempt-limit.ts';
+import type { CertificateAuthority, Membership } from '#cluster/ca/join-handler.ts';
+import { joinHandler, renewalHandler } from '#cluster/ca/join-handler.ts';
+import { RENEW_METHOD } from '#cluster/ca/join-protocol.ts';
+import { createJoinToken, roleOfToken } from '#cluster/ca/join-token.ts';
+import { createAuthority, DEFAULT_LIFE_MS } from '#cluster/ca/root-authority.ts';
+import { formatUnlockKey, type SealingKey, seal, unseal } from '#cluster/ca/sealing.ts';
+import { ClusterControl } from '#cluster/control/cluster-control.ts';
+import { ControlPlane } from '#cluster/control-plane.ts';
+import { parseLeader } from '#cluster/controllers/election.ts';
+import type { LivenessTimes } from '#cluster/dispatcher/dispatcher.ts';
+import { parseConstraints } from '#cluster/scheduler/constraint.ts';
+import { nodeFit } from '#cluster/scheduler/node-fit.ts';
+import { Scheduler } from '#cluster/scheduler/scheduler.ts';
+import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
+import { transactionOf } from '#cluster/state/record-transaction.ts';
+import type { Write } from '#cluster/state/tables.ts';
+import type { ViewListener } from '#cluster/state/view-follower.ts';
+import type { Store } from '#cluster/store/store.ts';
+import { parseAddress } from '#cluster/transport/address.ts';
+import { JOIN_METHOD, type Transport } from '#cluster/transport/transport.ts';
+import type { Clock } from '#control/clock.ts';
+import type { Random } from '#control/random.ts';
+import { cancelled, forbidden, unavailable } from '#model/errors.ts';
+import type { NodeRecord } from '#model/node.ts';
+import type { SwarmRecord } from '#model/swarm.ts';
+
+const NANOSECONDS_PER_MS = 1e6;
+/** Docker's default of `Dispatcher.HeartbeatPeriod`. */
+const SILENCE_MS = 5000;
+/** Of the silence that makes a node lost: how many heartbeats fit. */
+const BEATS = 5;
+/** What ending a single writer takes, and how long its keeper waits for the agent. */
+const KILL_MS = 2000;
+const DRAIN_MS = 3000;
+const WRITE_ATTEMPTS = 20;
+
+/** What a sealed text is for, so that none can stand in for another. */
+export const ROOT_KEY_PURPOSE = 'swarm/root-key';
+const SECRET_PURPOSE = 'secret';
+
+export interface ManagerRoleOptions {
+  readonly nodeId: string;
+  readonly clusterId: string;
+  /** `host:port` that agents and managers find it at. */
+  readonly advertiseAddress: string;
+  readonly store: Store;
+  readonly transport: Transport;
+  readonly key: SealingKey;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** The name of a network of this host, by its name or ID. */
+  readonly localNetwork: (reference: string) => string | undefined;
+  /** Hears of every change of the cluster, from the first listing on. */
+  readonly onChange: ViewListener;
+  readonly report: (message: string, details: object) => void;
+}
+
+/** What makes a node a manager: the control plane, the cluster's CA, and what the API asks. Ends when it is disposed of. */
+export class ManagerRole implements AsyncDisposable {
+  readonly control: ClusterControl;
+  readonly #o: ManagerRoleOptions;
+  readonly #plane: ControlPlane;
+  readonly #ending = new AbortController();
+  readonly #running: Promise<unknown>;
+
+  constructor(o: ManagerRoleOptions) {
+    this.#o = o;
+    const { signal } = this.#ending;
+    const secrets = {
+      seal: (data: Buffer): string => seal(data, o.key, SECRET_PURPOSE),
+      unseal: (text: string): Buffer => unseal(text, [o.key], SECRET_PURPOSE),
+    };
+    this.#plane = new ControlPlane({
+      ...{ store: o.store, clock: o.clock, random: o.random, transport: o.transport, report: o.report },
+      self: { nodeId: o.nodeId, address: o.advertiseAddress },
+      times: () => this.#times(),
+      rules: { isSingleWriter, fits: nodeFit() },
+      sources: {
+        openSecret: (secret) => secrets.unseal(secret.sealed).toString('base64'),
+        openRegistryAuth: (sealed) => secrets.unseal(sealed).toString('utf8'),
+        isSingleWriter,
+      },
+      makeScheduler: () => new Scheduler(),
+    });
+    this.#plane.follower.listen(o.onChange, signal);
+    this.control = new ClusterControl({
+      ...{ store: o.store, clock: o.clock, random: o.random, nodeId: o.nodeId, signal },
+      follower: this.#plane.follower,
+      sealer: secrets,
+      joinTokens: {
+        create: (root) => ({ Worker: createJoinToken(root), Manager: createJoinToken(root) }),
+      },
+      leader: () => this.leader?.nodeId,
+      checkConstraints: (texts) => void parseConstraints(texts),
+      localNetwork: o.localNetwork,
+    });
+    const authority: CertificateAuthority = {
+      issue: (csr, nodeId, role, hosts) => this.#authority().issue(csr, nodeId, role, hosts),
+    };
+    const limit = new AttemptLimit(o.clock);
+    o.transport.serve(
+      JOIN_METHOD,
+      joinHandler({ authority, limit, admit: (applicant) => this.#admit(applicant) }),
+    );
+    o.transport.serve(
+      RENEW_METHOD,
+      renewalHandler({ authority, membership: async (nodeId) => this.#membership(nodeId) }),
+    );
+    this.#running = this.#plane.run(signal);
+  }
+
+  get leader(): { nodeId: string; address: string } | undefined {
+    return parseLeader(this.#plane.follower.view.leader);
+  }
+
+  get view(): ControlPlane['follower']['view'] {
+    return this.#plane.follower.view;
+  }
+
+  /** Hears of changes from now on. */
+  listen(listener: ViewListener, signal: AbortSignal): void {
+    this.#plane.follower.listen(listener, signal);
+  }
+
+  /** Why what is known of the cluster may be old; undefined while the store is there. */
+  get error(): string | undefined {
+    return this.#plane.follower.error;
+  }
+
+  /** Whether a node may act in a role, as far as this manager knows. */
+  isAllowed(nodeId: string, role: 'worker' | 'manager'): boolean {
+    if (this.error !== undefined && this.view.count('node') === 0) return true;
+    const node = this.view.get('node', nodeId);
+    return node !== undefined && (role === 'worker' || node.Spec.Role === 'manager');
+  }
+
+  /** Resolves when the cluster is known here, and this node in it. */
+  async ready(signal: AbortSignal): Promise<void> {
+    while (this.view.get('node', this.#o.nodeId) === undefined || this.leader === undefined) {
+      await this.#o.clock.sleep(20, signal);
+    }
+  }
+
+  /** Writes what is decided on the view, again on another view where somebody else was faster. */
+  async write(decide: () => readonly Write[]): Promise<void> {
+    const { signal } = this.#ending;
+    for (let attempt = 0; attempt < WRITE_ATTEMPTS; attempt++) {
+      const writes = decide();
+      if (writes.length === 0) return;
+      const result = await this.#o.store.commit(transactionOf(this.view, writes));
+      if (result.committed) return await this.#plane.follower.untilRevision(result.revision, signal);
+      await this.#o.clock.sleep(20 + this.#o.random.below(50), signal);
+    }
+    throw unavailable('the cluster changes too fast: try again');
+  }
+
+  /** The node's record, changed; nothing happens where it is gone. */
+  async changeNode(change: (node: NodeRecord) => NodeRecord): Promise<void> {
+    await this.write(() => {
+      const node = this.view.get('node', this.#o.nodeId);
+      if (node === undefined) return [];
+      const put = { ...change(node), UpdatedAt: this.#now() };
+      return [{ table: 'node', put }];
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ending.abort(cancelled('this node is no manager any more'));
+    await this.#running;
+  }
+
+  #times(): LivenessTimes {
+    const period = this.#swarm()?.Spec.Dispatcher?.HeartbeatPeriod ?? 0;
+    const silenceMs = period === 0 ? SILENCE_MS : period / NANOSECONDS_PER_MS;
+    return {
+      heartbeatMs: silenceMs / BEATS,
+      lostAfterMs: silenceMs,
+      fencingMs: silenceMs,
+      killMs: KILL_MS,
+      drainMs: DRAIN_MS,
+    };
+  }
+
+  #swarm(): SwarmRecord | undefined {
+    for (const swarm of this.view.all('swarm')) return swarm;
+    return undefined;
+  }
+
+  #knownSwarm(): SwarmRecord {
+    const swarm = this.#swarm();
+    if (swarm === undefined) throw unavailable('this manager does not know the cluster yet');
+    return swarm;
+  }
+
+  #authority(): CertificateAuthority {
+    const { clusterId, key, clock } = this.#o;
+    const swarm = this.#knownSwarm();
+    const expiry = swarm.Spec.CAConfig?.NodeCertExpiry ?? 0;
+    const { previousRootCertificate, crossSignedRootCertificate } = swarm;
+    return createAuthority({
+      ...{ clusterId, clock, lifeMs: expiry === 0 ? DEFAULT_LIFE_MS : expiry / NANOSECONDS_PER_MS },
+      root: {
+        certificate: swarm.rootCertificate,
+        key: unseal(swarm.sealedRootKey, [key], ROOT_KEY_PURPOSE).toString('utf8'),
+      },
+      ...(previousRootCertificate === undefined || crossSignedRootCertificate === undefined
+        ? {}
+        : { previous: { certificate: previousRootCertificate, crossSigned: crossSignedRootCertificate } }),
+    });
+  }
+
+  /** Lets a node in that has a token: it gets a record, and with it its role. */
+  async #admit(applicant: {
+    token: string;
+    address: string | undefined;
+    remote: string | undefined;
+    hostname: string;
+  }): Promise<Membership> {
+    const role = roleOfToken(applicant.token, this.#knownSwarm().joinTokens);
+    if (role === undefined) {
+      throw forbidden('the join token is not valid any more', {
+        hint: 'get one that is with `docker swarm join-token worker`',
+      });
+    }
+    const ID = this.#o.random.id();
+    const now = this.#now();
+    const address = applicant.address ?? `${applicant.remote ?? ''}:2377`;
+    const put: NodeRecord = {
+      ID,
+      CreatedAt: now,
+      UpdatedAt: now,
+      Spec: { Role: role, Availability: 'active', Labels: {} },
+      Status: { State: 'unknown', Addr: parseAddress(address).host, since: now },
+      address,
+    };
+    await this.write(() => [{ table: 'node', put }]);
+    this.#o.report('a node joined', { nodeId: ID, role, hostname: applicant.hostname });
+    return this.#membership(ID);
+  }
+
+  #membership(nodeId: string): Membership {
+    const node = this.view.get('node', nodeId);
+    if (node === undefined) throw forbidden(`node ${nodeId} is not in this cluster: it was removed`);
+    const { clusterId, key } = this.#o;
+    return {
+      clusterId,
+      nodeId,
+      role: node.Spec.Role,
+      managers: this.managers(),
+      hosts: [parseAddress(node.address).host],
+      ...(node.Spec.Role === 'manager' ? { managerKey: formatUnlockKey(key) } : {}),
+    };
+  }
+
+  /** `host:port` of all that run. */
+  managers(): string[] {
+    return [...this.view.all('node')]
+      .flatMap(({ ManagerStatus }) => (ManagerStatus === undefined ? [] : [ManagerStatus.Addr]))
+      .sort();
+  }
+
+  #now(): string {
+    return new Date(this.#o.clock.nowMs()).toISOString();
+  }
+}

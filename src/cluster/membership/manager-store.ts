@@ -1,0 +1,163 @@
+import { isIP } from 'node:net';
+import { join } from 'node:path';
+import type { CertificateFiles } from '#cluster/ca/certificate-files.ts';
+import { ETCD_LIMITS, type EtcdMemberOptions } from '#cluster/store/etcd-arguments.ts';
+import { EtcdClient } from '#cluster/store/etcd-client.ts';
+import { joinEtcd, leaveEtcd } from '#cluster/store/etcd-join.ts';
+import { EtcdMember } from '#cluster/store/etcd-member.ts';
+import { EtcdStore } from '#cluster/store/etcd-store.ts';
+import { tlsOf } from '#cluster/store/etcd-tls.ts';
+import { SqliteStore } from '#cluster/store/sqlite-store.ts';
+import type { Store } from '#cluster/store/store.ts';
+import { moveStore } from '#cluster/store/store-move.ts';
+import { parseAddress } from '#cluster/transport/address.ts';
+import type { Clock } from '#control/clock.ts';
+
+/** etcd listens on the ports behind the node's own: for its clients and for its members. */
+const CLIENT_PORT_OFFSET = 2;
+const PEER_PORT_OFFSET = 3;
+
+/** Where the etcd of a manager answers, from the `host:port` that the manager advertises. */
+export function etcdUrlsOf(advertiseAddress: string): { clientUrl: string; peerUrl: string } {
+  const { host, port } = parseAddress(advertiseAddress);
+  const bare = isIP(host) === 6 ? `[${host}]` : host;
+  return {
+    clientUrl: `https://${bare}:${port + CLIENT_PORT_OFFSET}`,
+    peerUrl: `https://${bare}:${port + PEER_PORT_OFFSET}`,
+  };
+}
+
+export interface ManagerStoreOptions {
+  /** DATA/cluster. */
+  readonly directory: string;
+  readonly nodeId: string;
+  readonly advertiseAddress: string;
+  readonly certificates: CertificateFiles;
+  readonly clock: Clock;
+  readonly report: (message: string, details: object) => void;
+}
+
+/**
+ * A manager's store: SQLite while it is the only one, etcd with others. Disposing of it closes the store and leaves etcd running, as
+ * containers are; {@link remove} ends it.
+ */
+export class ManagerStore implements AsyncDisposable {
+  readonly store: Store;
+  readonly kind: 'sqlite' | 'etcd';
+  readonly #parts: AsyncDisposableStack;
+  readonly #member: EtcdMember | undefined;
+
+  private constructor(o: {
+    store: Store;
+    kind: 'sqlite' | 'etcd';
+    member: EtcdMember | undefined;
+    parts: AsyncDisposableStack;
+  }) {
+    this.store = o.store;
+    this.kind = o.kind;
+    this.#member = o.member;
+    this.#parts = o.parts;
+  }
+
+  /** The store of a manager that is alone. */
+  static openSqlite(o: ManagerStoreOptions): ManagerStore {
+    const parts = new AsyncDisposableStack();
+    const store = parts.use(new SqliteStore(sqliteFile(o), { clock: o.clock }));
+    return new ManagerStore({ store, kind: 'sqlite', member: undefined, parts });
+  }
+
+  /** The store of a manager that was one of several before; it need not have a quorum yet. */
+  static async openEtcd(o: ManagerStoreOptions): Promise<ManagerStore> {
+    return ManagerStore.#onEtcd(o, await EtcdMember.open(memberOptions(o), supervision(o)));
+  }
+
+  /** Becomes one of several: `endpoints` are the client URLs of those that are there. Safe to repeat. */
+  static async joinEtcd(
+    o: ManagerStoreOptions,
+    endpoints: readonly string[],
+    signal: AbortSignal,
+  ): Promise<ManagerStore> {
+    using through = clientOf(o, endpoints);
+    const member = await joinEtcd(memberOptions(o), { ...supervision(o), through, signal });
+    return ManagerStore.#onEtcd(o, member);
+  }
+
+  /**
+   * From SQLite to an etcd of one member, when a second manager comes: the old store is sealed, then copied. Cut off anywhere, it is
+   * finished by being repeated. `signal` gives up waiting for etcd.
+   */
+  static async moveToEtcd(o: ManagerStoreOptions, signal: AbortSignal): Promise<ManagerStore> {
+    const member = await EtcdMember.found(memberOptions(o), supervision(o));
+    await using undo = new AsyncDisposableStack();
+    undo.use(member);
+    await member.ready(signal);
+    const moved = undo.use(ManagerStore.#onEtcd(o, member));
+    using old = new SqliteStore(sqliteFile(o), { clock: o.clock });
+    await moveStore({ from: old, to: moved.store, successor: etcdUrlsOf(o.advertiseAddress).clientUrl });
+    undo.move();
+    return moved;
+  }
+
+  /** True where a move to etcd began and was not finished. */
+  get isMoving(): boolean {
+    return this.store instanceof SqliteStore && this.store.successor !== undefined;
+  }
+
+  /** This manager goes on alone with what it has, when the others are lost for good. */
+  static async recoverEtcd(o: ManagerStoreOptions, signal: AbortSignal): Promise<ManagerStore> {
+    return ManagerStore.#onEtcd(o, await EtcdMember.recover(memberOptions(o), { ...supervision(o), signal }));
+  }
+
+  /** Leaves the others, where there are any that can say so, and removes what is on disk. */
+  async remove(o: ManagerStoreOptions, others: readonly string[], signal: AbortSignal): Promise<void> {
+    if (this.#member !== undefined && others.length > 0) {
+      using through = clientOf(o, others);
+      await leaveEtcd(etcdUrlsOf(o.advertiseAddress).peerUrl, { through, signal, clock: o.clock });
+    }
+    await this.#parts.disposeAsync();
+    await this.#member?.remove();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#parts.disposeAsync();
+  }
+
+  static #onEtcd(o: ManagerStoreOptions, member: EtcdMember): ManagerStore {
+    const parts = new AsyncDisposableStack();
+    parts.use(member);
+    const { clientUrl } = etcdUrlsOf(o.advertiseAddress);
+    const store = parts.use(
+      new EtcdStore({ endpoints: [clientUrl], tls: tlsOf(tlsFiles(o)), clock: o.clock, ...ETCD_LIMITS }),
+    );
+    return new ManagerStore({ store, kind: 'etcd', member, parts });
+  }
+}
+
+function sqliteFile(o: ManagerStoreOptions): string {
+  return join(o.directory, 'store.db');
+}
+
+function memberOptions(o: ManagerStoreOptions): EtcdMemberOptions {
+  return {
+    ...etcdUrlsOf(o.advertiseAddress),
+    directory: join(o.directory, 'etcd'),
+    name: o.nodeId,
+    tls: tlsFiles(o),
+  };
+}
+
+function tlsFiles({ certificates }: ManagerStoreOptions): { ca: string; cert: string; key: string } {
+  return {
+    ca: certificates.path('roots'),
+    cert: certificates.path('certificate'),
+    key: certificates.path('key'),
+  };
+}
+
+function clientOf(o: ManagerStoreOptions, endpoints: readonly string[]): EtcdClient {
+  return new EtcdClient({ endpoints, tls: tlsOf(tlsFiles(o)) });
+}
+
+function supervision(o: ManagerStoreOptions): { clock: Clock; report: (message: string) => void } {
+  return { clock: o.clock, report: (message) => o.report(message, {}) };
+}

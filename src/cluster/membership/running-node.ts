@@ -1,0 +1,378 @@
+import { Agent } from '#cluster/agent/agent.ts';
+import type { TaskEngine, TaskNetworks } from '#cluster/agent/task-engine.ts';
+import {
+  type CertificateFiles,
+  type CheckedCredentials,
+  checkCredentials,
+} from '#cluster/ca/certificate-files.ts';
+import { createRequest } from '#cluster/ca/certificate-request.ts';
+import { credentialsOf, RENEW_METHOD, requestRenewal } from '#cluster/ca/join-protocol.ts';
+import { readKeyFile, removeKeyFile, writeKeyFile } from '#cluster/ca/key-file.ts';
+import { renewalReason, renewalTimeMs } from '#cluster/ca/renewal.ts';
+import { parseUnlockKey, type SealingKey } from '#cluster/ca/sealing.ts';
+import type { ViewListener } from '#cluster/state/view-follower.ts';
+import { parseAddress } from '#cluster/transport/address.ts';
+import { TlsTransport } from '#cluster/transport/tls-transport.ts';
+import type { Clock } from '#control/clock.ts';
+import { KeyedMutex } from '#control/keyed-mutex.ts';
+import type { Random } from '#control/random.ts';
+import { messageOf, unavailable } from '#model/errors.ts';
+import type { NodeDescription, NodeRole } from '#model/node.ts';
+import { askToManage, MANAGE_METHOD, manageHandler } from './manage-protocol.ts';
+import { ManagerRole } from './manager-role.ts';
+import { etcdUrlsOf, ManagerStore, type ManagerStoreOptions } from './manager-store.ts';
+import type { NodeState, NodeStateFile } from './node-state.ts';
+
+/** How often the certificate is looked at. */
+const CERTIFICATE_LOOK_MS = 60_000;
+/** What a change of role may take: etcd takes a member in, or lets one go. */
+const ROLE_CHANGE_LIMIT_MS = 120_000;
+const RETRY_MS = 2000;
+
+/** What a node in a cluster needs of its machine. */
+export interface NodeMachine {
+  readonly engine: TaskEngine;
+  readonly networks: TaskNetworks;
+  describe(): Promise<NodeDescription>;
+  /** The name of a network of this host, by its name or ID. */
+  localNetwork(reference: string): string | undefined;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly report: (message: string, details: object) => void;
+}
+
+/** The files of a node. */
+export interface NodeFiles {
+  readonly state: NodeStateFile;
+  readonly certificates: CertificateFiles;
+  /** Where a manager's key lies. */
+  readonly keyPath: string;
+}
+
+/**
+ * A node's life in a cluster, from its being let in to its leaving or the daemon's end: its listener, its agent, its certificate, and
+ * while it is a manager the manager's part. Changes of role come one after the other.
+ */
+export class RunningNode implements AsyncDisposable {
+  readonly #machine: NodeMachine;
+  readonly #files: NodeFiles;
+  readonly #onChange: ViewListener;
+  readonly #ending = new AbortController();
+  readonly #mutex = new KeyedMutex();
+  readonly #transport: TlsTransport;
+  #state: NodeState;
+  #credentials: CheckedCredentials;
+  #renewAtMs: number;
+  #managing: { readonly store: ManagerStore; readonly role: ManagerRole } | undefined;
+  #running: Promise<unknown> = Promise.resolve();
+  #roleAsked: NodeRole;
+  #hasHeardLeader = false;
+
+  private constructor(o: {
+    machine: NodeMachine;
+    files: NodeFiles;
+    state: NodeState;
+    credentials: CheckedCredentials;
+    onChange: ViewListener;
+  }) {
+    this.#machine = o.machine;
+    this.#files = o.files;
+    this.#state = o.state;
+    this.#credentials = o.credentials;
+    this.#onChange = o.onChange;
+    this.#renewAtMs = renewalTimeMs(o.credentials.leaf, o.machine.random);
+    this.#roleAsked = o.credentials.identity.role;
+    this.#transport = new TlsTransport({
+      credentials: o.credentials,
+      isAllowed: (nodeId, role) => this.#managing?.role.isAllowed(nodeId, role) ?? true,
+      clock: o.machine.clock,
+      report: (error, where) => o.machine.report(`${where} failed`, { error: messageOf(error) }),
+    });
+  }
+
+  /**
+   * Goes on with what the files say: as a worker, or as a manager on its store. `forbidden` for certificates that cannot be used,
+   * `unavailable` where its address is taken.
+   */
+  static async start(o: {
+    machine: NodeMachine;
+    files: NodeFiles;
+    state: NodeState;
+    onChange: ViewListener;
+    /** This manager goes on alone: the others are lost. */
+    forceNew?: boolean;
+  }): Promise<RunningNode> {
+    const found = o.files.certificates.read();
+    if (found === undefined) throw unavailable('the node has no certificate');
+    const node = new RunningNode({ ...o, credentials: checkCredentials(found, o.machine.clock.nowMs()) });
+    try {
+      await node.#start(o.forceNew === true);
+      return node;
+    } catch (error) {
+      await node[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  get state(): NodeState {
+    return this.#state;
+  }
+
+  get transport(): TlsTransport {
+    return this.#transport;
+  }
+
+  /** True once a leader has answered. */
+  get hasHeardLeader(): boolean {
+    return this.#hasHeardLeader;
+  }
+
+  /** Resolves when a node that joined as a manager is one. */
+  async manageAsJoined(signal: AbortSignal): Promise<void> {
+    while (this.#managing === undefined) await this.#machine.clock.sleep(50, signal);
+    await this.#managing.role.ready(signal);
+  }
+
+  /** Undefined while it is a worker. */
+  get manager(): ManagerRole | undefined {
+    return this.#managing?.role;
+  }
+
+  /** Undoes what makes it a node: leaves the managers where it can, ends all tasks. The files are the caller's to remove. */
+  async leave(): Promise<void> {
+    await this.#mutex.run('role', async () => {
+      if (this.#managing !== undefined) await this.#stopManaging({ orderly: true });
+    });
+    await this[Symbol.asyncDispose]();
+    const { engine, networks } = this.#machine;
+    for (const { taskId } of await engine.list()) await engine.remove(taskId);
+    await networks.apply({
+      ...{ nodeId: this.#state.nodeId, dataPathAddress: this.#state.dataPathAddress, dataPathPort: 4789 },
+      ...{ networks: [], ports: [], ingressNetworkId: undefined },
+    });
+  }
+
+  /** Containers, etcd and what is in the kernel go on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ending.abort();
+    await this.#running;
+    const managing = this.#managing;
+    this.#managing = undefined;
+    await managing?.role[Symbol.asyncDispose]();
+    await this.#transport[Symbol.asyncDispose]();
+    await managing?.store[Symbol.asyncDispose]();
+  }
+
+  async #start(forceNew: boolean): Promise<void> {
+    const { host, port } = parseAddress(this.#state.listenAddress);
+    try {
+      await this.#transport.listen(host, port);
+    } catch (cause) {
+      throw unavailable(`cannot listen on ${this.#state.listenAddress}: ${messageOf(cause)}`, { cause });
+    }
+    this.#transport.serve(
+      MANAGE_METHOD,
+      manageHandler(() => this.#storeForAnother()),
+    );
+    if (this.#state.store !== 'none') await this.#resumeManaging(forceNew);
+    else if (this.#roleAsked === 'manager') void this.#follow('manager');
+    const { signal } = this.#ending;
+    const agent = new Agent({
+      transport: this.#transport,
+      ...this.#machine,
+      address: this.#state.dataPathAddress,
+      managers: this.#managersKnown(),
+      onSettings: ({ managers, role }) => this.#told(managers, role),
+      log: this.#machine.report,
+    });
+    this.#running = Promise.all([agent.run(signal), this.#keepCertificate(signal)]);
+  }
+
+  #managersKnown(): string[] {
+    const own = this.#state.store === 'none' ? [] : [this.#state.advertiseAddress];
+    return [...new Set([...own, ...this.#state.managers])];
+  }
+
+  #told(managers: readonly string[], role: NodeRole): void {
+    this.#hasHeardLeader = true;
+    if (managers.length > 0 && managers.join() !== this.#state.managers.join()) this.#save({ managers });
+    if (role === this.#roleAsked) return;
+    this.#roleAsked = role;
+    this.#follow(role).catch((error: unknown) =>
+      this.#machine.report('the change of role failed', { role, error: messageOf(error) }),
+    );
+  }
+
+  /** Becomes what the cluster says, and tries until it is, or the cluster says something else. */
+  async #follow(role: NodeRole): Promise<void> {
+    const { signal } = this.#ending;
+    while (!signal.aborted && this.#roleAsked === role) {
+      try {
+        await this.#mutex.run('role', () => this.#become(role));
+        return;
+      } catch (error) {
+        this.#machine.report('the change of role did not succeed yet', { role, error: messageOf(error) });
+        await this.#machine.clock.sleep(RETRY_MS, signal).catch(() => undefined);
+      }
+    }
+  }
+
+  async #become(role: NodeRole): Promise<void> {
+    if (this.#roleAsked !== role) return;
+    if (this.#credentials.identity.role !== role) await this.#renew();
+    if (role === 'manager' && this.#managing === undefined) await this.#startManaging();
+    if (role === 'worker' && this.#managing !== undefined) await this.#stopManaging({ orderly: true });
+  }
+
+  /** Joins the managers' store, and takes part. */
+  async #startManaging(): Promise<void> {
+    const signal = AbortSignal.any([this.#ending.signal, AbortSignal.timeout(ROLE_CHANGE_LIMIT_MS)]);
+    const others = this.#state.managers.filter((address) => address !== this.#state.advertiseAddress);
+    const endpoints = await askToManage(this.#transport, others, signal);
+    const store = await ManagerStore.joinEtcd(this.#storeOptions(), endpoints, signal);
+    this.#save({ store: 'etcd' });
+    await this.#manage(store);
+  }
+
+  async #resumeManaging(forceNew: boolean): Promise<void> {
+    const options = this.#storeOptions();
+    const limit = AbortSignal.any([this.#ending.signal, AbortSignal.timeout(ROLE_CHANGE_LIMIT_MS)]);
+    if (this.#state.store === 'etcd') {
+      const store = forceNew
+        ? await ManagerStore.recoverEtcd(options, limit)
+        : await ManagerStore.openEtcd(options);
+      await this.#manage(store);
+      return;
+    }
+    const store = ManagerStore.openSqlite(options);
+    if (!store.isMoving) return await this.#manage(store);
+    await store[Symbol.asyncDispose]();
+    await this.#manage(await this.#moved(limit));
+  }
+
+  /** For a second manager: the store moves to etcd where it is not there yet. Gives etcd's client URLs. */
+  async #storeForAnother(): Promise<string[]> {
+    return await this.#mutex.run('role', async () => {
+      const managing = this.#managing;
+      if (managing === undefined) throw unavailable('this node is no manager');
+      if (managing.store.kind === 'sqlite') {
+        this.#machine.report('the store moves to etcd, for there will be several managers', {});
+        await managing.role[Symbol.asyncDispose]();
+        await managing.store[Symbol.asyncDispose]();
+        this.#managing = undefined;
+        await this.#manage(await this.#moved(AbortSignal.timeout(ROLE_CHANGE_LIMIT_MS)));
+      }
+      const managers = this.#managing?.role.managers() ?? [];
+      return [...new Set([this.#state.advertiseAddress, ...managers])].map(
+        (each) => etcdUrlsOf(each).clientUrl,
+      );
+    });
+  }
+
+  async #moved(signal: AbortSignal): Promise<ManagerStore> {
+    const store = await ManagerStore.moveToEtcd(this.#storeOptions(), signal);
+    this.#save({ store: 'etcd' });
+    return store;
+  }
+
+  async #manage(store: ManagerStore): Promise<void> {
+    const { nodeId, clusterId, advertiseAddress } = this.#state;
+    const role = new ManagerRole({
+      ...{ nodeId, clusterId, advertiseAddress },
+      ...{ store: store.store, transport: this.#transport, key: this.#key() },
+      ...this.#machine,
+      localNetwork: (reference) => this.#machine.localNetwork(reference),
+      onChange: this.#onChange,
+    });
+    this.#managing = { store, role };
+    this.#announce(role).catch((error: unknown) =>
+      this.#machine.report('the manager is not announced', { error: messageOf(error) }),
+    );
+  }
+
+  /** Says in the node's record that it manages, as soon as the record is known. */
+  async #announce(role: ManagerRole): Promise<void> {
+    const { signal } = this.#ending;
+    await role.ready(signal);
+    await role.changeNode((node) => ({ ...node, ManagerStatus: { Addr: this.#state.advertiseAddress } }));
+  }
+
+  async #stopManaging({ orderly }: { orderly: boolean }): Promise<void> {
+    const managing = this.#managing;
+    if (managing === undefined) return;
+    const signal = AbortSignal.timeout(ROLE_CHANGE_LIMIT_MS);
+    const others = managing.role.managers().filter((address) => address !== this.#state.advertiseAddress);
+    if (orderly && others.length > 0) {
+      await managing.role.changeNode(({ ManagerStatus: _, ...node }) => node);
+    }
+    this.#managing = undefined;
+    await managing.role[Symbol.asyncDispose]();
+    const endpoints = others.map((address) => etcdUrlsOf(address).clientUrl);
+    await managing.store.remove(this.#storeOptions(), endpoints, signal);
+    removeKeyFile(this.#files.keyPath);
+    this.#save({ store: 'none' });
+  }
+
+  async #keepCertificate(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#machine.clock.sleep(CERTIFICATE_LOOK_MS, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      const reason = renewalReason({
+        certificate: this.#credentials.leaf,
+        renewAtMs: this.#renewAtMs,
+        nowMs: this.#machine.clock.nowMs(),
+      });
+      if (reason === undefined) continue;
+      try {
+        await this.#mutex.run('role', () => this.#renew());
+      } catch (error) {
+        this.#machine.report('the certificate was not renewed yet', { error: messageOf(error) });
+      }
+    }
+  }
+
+  /** The next certificate, of whichever manager answers; with the role that the cluster has the node in. */
+  async #renew(): Promise<void> {
+    const { key, csr } = await createRequest();
+    let failure: unknown = unavailable('no manager is known');
+    for (const address of this.#managersKnown()) {
+      try {
+        const channel = await this.#transport.open(address, RENEW_METHOD, this.#ending.signal);
+        const answer = await requestRenewal(channel, { csr });
+        const credentials = credentialsOf(answer, key, this.#machine.clock.nowMs(), this.#state);
+        this.#files.certificates.write(credentials);
+        if (answer.managerKey !== undefined)
+          writeKeyFile(this.#files.keyPath, parseUnlockKey(answer.managerKey));
+        this.#credentials = credentials;
+        this.#renewAtMs = renewalTimeMs(credentials.leaf, this.#machine.random);
+        this.#transport.replaceCredentials(credentials);
+        return;
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw failure;
+  }
+
+  #key(): SealingKey {
+    const key = readKeyFile(this.#files.keyPath);
+    if (key === undefined) throw unavailable('the swarm is locked: its key is not here');
+    return key;
+  }
+
+  #storeOptions(): ManagerStoreOptions {
+    return {
+      directory: this.#files.state.directory,
+      nodeId: this.#state.nodeId,
+      advertiseAddress: this.#state.advertiseAddress,
+      certificates: this.#files.certificates,
+      clock: this.#machine.clock,
+      report: this.#machine.report,
+    };
+  }
+
+  #save(change: Partial<NodeState>): void {
+    this.#state = { ...this.#state, ...change };
+    this.#files.state.write(this.#state);
+  }
+}

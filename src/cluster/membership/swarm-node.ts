@@ -1,0 +1,349 @@
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { CertificateFiles } from '#cluster/ca/certificate-files.ts';
+import { createRequest } from '#cluster/ca/certificate-request.ts';
+import { type CertificateAnswer, credentialsOf, requestJoin } from '#cluster/ca/join-protocol.ts';
+import { createJoinToken, parseJoinToken } from '#cluster/ca/join-token.ts';
+import { readKeyFile, writeKeyFile } from '#cluster/ca/key-file.ts';
+import { createAuthority, DEFAULT_LIFE_MS } from '#cluster/ca/root-authority.ts';
+import { createRoot } from '#cluster/ca/root-certificate.ts';
+import { createSealingKey, parseUnlockKey, seal } from '#cluster/ca/sealing.ts';
+import type { ClusterControl } from '#cluster/control/cluster-control.ts';
+import { type ClusterEvent, clusterEventsOf } from '#cluster/control/cluster-events.ts';
+import {
+  alreadyInASwarm,
+  lockedSwarm,
+  notAManager,
+  notInASwarm,
+  onAWorker,
+} from '#cluster/control/control-errors.ts';
+import type {
+  SwarmInfo,
+  SwarmInitRequest,
+  SwarmJoinRequest,
+  SwarmMembership,
+  SwarmState,
+  TaskLogRecord,
+  TaskLogRequest,
+} from '#cluster/control/swarm-membership.ts';
+import { firstSwarm } from '#cluster/control/swarm-spec.ts';
+import { ClusterView } from '#cluster/state/cluster-view.ts';
+import { transactionOf } from '#cluster/state/record-transaction.ts';
+import { SqliteStore } from '#cluster/store/sqlite-store.ts';
+import { parseAddress } from '#cluster/transport/address.ts';
+import { openJoinChannel } from '#cluster/transport/join-connection.ts';
+import { KeyedMutex } from '#control/keyed-mutex.ts';
+import { messageOf, unavailable } from '#model/errors.ts';
+import type { NodeRecord } from '#model/node.ts';
+import { type AskedAddresses, remoteAddress, resolveAddresses } from './advertised-address.ts';
+import { type ManagerRole, ROOT_KEY_PURPOSE } from './manager-role.ts';
+import { type NodeState, NodeStateFile } from './node-state.ts';
+import { type NodeFiles, type NodeMachine, RunningNode } from './running-node.ts';
+import { readTaskLogs, serveTaskLogs, type TaskLogSource } from './task-log-protocol.ts';
+
+/** How long init, join and leave may take. */
+const CHANGE_LIMIT_MS = 120_000;
+/** How long a worker may take to be heard of by its managers before the join is called done all the same. */
+const JOIN_LIMIT_MS = 20_000;
+
+/** This node's part in a swarm, over the daemon's life: from none to a manager and back. One change at a time. */
+export class SwarmNode implements SwarmMembership, AsyncDisposable {
+  readonly #machine: NodeMachine;
+  readonly #logs: TaskLogSource;
+  readonly #files: NodeFiles;
+  readonly #mutex = new KeyedMutex();
+  readonly #listeners = new Set<(event: ClusterEvent) => void>();
+  #state: SwarmState = 'inactive';
+  #error = '';
+  #known: NodeState | undefined;
+  #node: RunningNode | undefined;
+
+  private constructor(o: { dataRoot: string; machine: NodeMachine; logs: TaskLogSource }) {
+    this.#machine = o.machine;
+    this.#logs = o.logs;
+    const state = new NodeStateFile(o.dataRoot);
+    this.#files = {
+      state,
+      certificates: new CertificateFiles(join(state.directory, 'certificates')),
+      keyPath: join(state.directory, 'manager.key'),
+    };
+  }
+
+  /** Goes on where the daemon before this one was. What keeps it from that is said by {@link info}, and keeps no container from running. */
+  static async start(o: { dataRoot: string; machine: NodeMachine; logs: TaskLogSource }): Promise<SwarmNode> {
+    const node = new SwarmNode(o);
+    const state = node.#files.state.read();
+    if (state !== undefined) await node.#resume(state);
+    return node;
+  }
+
+  get state(): SwarmState {
+    return this.#state;
+  }
+
+  get nodeId(): string {
+    return this.#known?.nodeId ?? '';
+  }
+
+  get nodeAddress(): string {
+    return this.#known === undefined ? '' : parseAddress(this.#known.advertiseAddress).host;
+  }
+
+  info(): SwarmInfo {
+    const manager = this.#node?.manager;
+    const view = manager?.view;
+    const managers = [...(view?.all('node') ?? [])].flatMap(({ ID, ManagerStatus }) =>
+      ManagerStatus === undefined ? [] : [{ nodeId: ID, address: ManagerStatus.Addr }],
+    );
+    const known = (this.#known?.managers ?? []).map((address) => ({ nodeId: '', address }));
+    return {
+      state: this.#state,
+      nodeId: this.nodeId,
+      nodeAddress: this.nodeAddress,
+      controlAvailable: manager !== undefined,
+      error: this.#error === '' ? (manager?.error ?? '') : this.#error,
+      managers: manager === undefined ? known : managers,
+    };
+  }
+
+  control(): ClusterControl {
+    if (this.#state === 'locked') throw lockedSwarm();
+    if (this.#state === 'inactive' || this.#node === undefined) throw notAManager();
+    const { manager } = this.#node;
+    if (manager === undefined) throw this.#known?.store === 'none' ? onAWorker() : notAManager();
+    return manager.control;
+  }
+
+  async init(request: SwarmInitRequest): Promise<string> {
+    return await this.#mutex.run('membership', async () => {
+      if (request.forceNewCluster && this.#known !== undefined) return await this.#goOnAlone(this.#known);
+      if (this.#state !== 'inactive') throw alreadyInASwarm();
+      const state = await this.#found(request);
+      await this.#run(state);
+      await this.#node?.manager?.ready(AbortSignal.timeout(CHANGE_LIMIT_MS));
+      return state.nodeId;
+    });
+  }
+
+  async join(request: SwarmJoinRequest): Promise<void> {
+    await this.#mutex.run('membership', async () => {
+      if (this.#state !== 'inactive') throw alreadyInASwarm();
+      const state = await this.#letIn(request);
+      await this.#run(state);
+      await this.#untilTakingPart(state, request);
+    });
+  }
+
+  async leave({ force }: { force: boolean }): Promise<void> {
+    await this.#mutex.run('membership', async () => {
+      if (this.#state === 'inactive') throw notInASwarm();
+      if (!force && this.#node?.manager !== undefined)
+        throw managerLeaves(this.#node.manager.managers().length);
+      await this.#node?.leave();
+      this.#node = undefined;
+      this.#files.state.remove();
+      this.#known = undefined;
+      this.#set('inactive');
+    });
+  }
+
+  async unlock(key: string): Promise<void> {
+    const parsed = parseUnlockKey(key);
+    await this.#mutex.run('membership', async () => {
+      if (this.#state !== 'locked' || this.#known === undefined) throw unavailable('swarm is not locked');
+      writeKeyFile(this.#files.keyPath, parsed);
+      await this.#resume(this.#known);
+    });
+  }
+
+  async unlockKey(): Promise<string> {
+    this.control();
+    return '';
+  }
+
+  logs(request: TaskLogRequest): AsyncIterable<TaskLogRecord> {
+    this.control();
+    const node = this.#node;
+    const manager = node?.manager;
+    if (node === undefined || manager === undefined) throw notAManager();
+    const { view, listen } = { view: manager.view, listen: manager.listen.bind(manager) };
+    return readTaskLogs({ view, listen, transport: node.transport, request });
+  }
+
+  subscribe(listener: (event: ClusterEvent) => void): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#mutex.run('membership', async () => {
+      await this.#node?.[Symbol.asyncDispose]();
+      this.#node = undefined;
+    });
+  }
+
+  #set(state: SwarmState, error = ''): void {
+    this.#state = state;
+    this.#error = error;
+  }
+
+  async #resume(state: NodeState): Promise<void> {
+    this.#known = state;
+    if (state.store !== 'none' && readKeyFile(this.#files.keyPath) === undefined) {
+      this.#set('locked');
+      return;
+    }
+    try {
+      await this.#run(state);
+    } catch (error) {
+      this.#set('error', messageOf(error));
+      this.#machine.report('this node does not take part in its swarm', { error: messageOf(error) });
+    }
+  }
+
+  async #run(state: NodeState, forceNew = false): Promise<void> {
+    this.#known = state;
+    this.#set('pending');
+    const node = await RunningNode.start({
+      machine: this.#machine,
+      files: this.#files,
+      state,
+      forceNew,
+      onChange: (changes) => this.#announce(changes),
+    });
+    serveTaskLogs(node.transport, this.#logs);
+    this.#node = node;
+    this.#set('active');
+  }
+
+  #announce(changes: Parameters<typeof clusterEventsOf>[0]): void {
+    for (const event of clusterEventsOf(changes)) for (const listener of this.#listeners) listener(event);
+  }
+
+  /** Makes a cluster of one: its CA, its keys, its store with this node in it. */
+  async #found(request: SwarmInitRequest): Promise<NodeState> {
+    const { clock, random } = this.#machine;
+    const addresses = await resolveAddresses(request);
+    const clusterId = random.id();
+    const nodeId = random.id();
+    const ingressId = random.id();
+    const root = await createRoot(clusterId, clock.nowMs());
+    const key = createSealingKey();
+    const now = new Date(clock.nowMs()).toISOString();
+    const tokens = { Worker: createJoinToken(root.certificate), Manager: createJoinToken(root.certificate) };
+    const writes = firstSwarm({
+      ...request,
+      ...{ id: clusterId, ingressId, now, rootCertificate: root.certificate, joinTokens: tokens },
+      sealedRootKey: seal(Buffer.from(root.key), key, ROOT_KEY_PURPOSE),
+    });
+    const authority = createAuthority({ clusterId, root, lifeMs: DEFAULT_LIFE_MS, clock });
+    const { host } = parseAddress(addresses.advertiseAddress);
+    const own = await createRequest();
+    const issued = await authority.issue(own.csr, nodeId, 'manager', [host]);
+    const node: NodeRecord = {
+      ID: nodeId,
+      CreatedAt: now,
+      UpdatedAt: now,
+      Spec: { Role: 'manager', Availability: request.availability, Labels: {} },
+      Status: { State: 'unknown', Addr: addresses.dataPathAddress, since: now },
+      ManagerStatus: { Addr: addresses.advertiseAddress },
+      address: addresses.advertiseAddress,
+    };
+    // what a try before this one left is nobody's
+    this.#files.state.remove();
+    this.#files.certificates.write({ key: own.key, ...issued });
+    writeKeyFile(this.#files.keyPath, key);
+    using store = new SqliteStore(join(this.#files.state.directory, 'store.db'), { clock });
+    await store.commit(transactionOf(new ClusterView(), [...writes, { table: 'node', put: node }]));
+    return this.#keep({ nodeId, clusterId, ...addresses, managers: [], store: 'sqlite' });
+  }
+
+  /** Shows the token to a manager, and keeps the certificate that it gives. */
+  async #letIn(request: SwarmJoinRequest): Promise<NodeState> {
+    const { caDigest } = parseJoinToken(request.joinToken);
+    const remotes = request.remoteAddresses.map(remoteAddress);
+    let failure: unknown = unavailable('no manager to join at was named');
+    for (const address of remotes) {
+      try {
+        const addresses = await resolveAddresses(request, address);
+        const answer = await this.#askIn(request, { address, caDigest, own: addresses.advertiseAddress });
+        const { nodeId, clusterId, managers } = answer;
+        const known = [...new Set([...managers, address])];
+        return this.#keep({ nodeId, clusterId, ...addresses, managers: known, store: 'none' });
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw failure;
+  }
+
+  async #askIn(
+    request: SwarmJoinRequest & AskedAddresses,
+    o: { address: string; caDigest: string; own: string },
+  ): Promise<CertificateAnswer> {
+    const { clock } = this.#machine;
+    const signal = AbortSignal.timeout(CHANGE_LIMIT_MS);
+    const { key, csr } = await createRequest();
+    const channel = await openJoinChannel({ address: o.address, caDigest: o.caDigest, clock, signal });
+    const answer = await requestJoin(channel, {
+      ...{ token: request.joinToken, csr, hostname: hostname(), address: o.own },
+    });
+    const credentials = credentialsOf(answer, key, clock.nowMs());
+    this.#files.state.remove();
+    this.#files.certificates.write(credentials);
+    if (answer.managerKey !== undefined) writeKeyFile(this.#files.keyPath, parseUnlockKey(answer.managerKey));
+    return answer;
+  }
+
+  #keep(state: Omit<NodeState, 'version'>): NodeState {
+    const kept = { version: 1, ...state } as const;
+    this.#files.state.write(kept);
+    return kept;
+  }
+
+  /** A node is in when it has heard of the leader; a manager when it has the store too. */
+  async #untilTakingPart(state: NodeState, request: SwarmJoinRequest): Promise<void> {
+    const { clock } = this.#machine;
+    const wantsToManage = readKeyFile(this.#files.keyPath) !== undefined;
+    const signal = AbortSignal.timeout(wantsToManage ? CHANGE_LIMIT_MS : JOIN_LIMIT_MS);
+    try {
+      if (wantsToManage) await this.#node?.manageAsJoined(signal);
+      if (request.availability !== 'active') this.#machine.report('availability is set by a manager', {});
+      while (this.#node?.hasHeardLeader === false) await clock.sleep(20, signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      throw unavailable(
+        `Timeout was reached before node joined. The attempt to join the swarm will continue in the background. Use the "docker info" command to see the current swarm status of your node ${state.nodeId}.`,
+      );
+    }
+  }
+
+  #manager(): ManagerRole | undefined {
+    return this.#node?.manager;
+  }
+
+  async #goOnAlone(state: NodeState): Promise<string> {
+    await this.#node?.[Symbol.asyncDispose]();
+    this.#node = undefined;
+    await this.#run(state, true);
+    const manager = this.#manager();
+    if (manager === undefined) throw notAManager();
+    await manager.ready(AbortSignal.timeout(CHANGE_LIMIT_MS));
+    await manager.write(() =>
+      [...manager.view.all('node')].flatMap(({ ManagerStatus, ...node }) =>
+        node.ID === state.nodeId || (ManagerStatus === undefined && node.Spec.Role === 'worker')
+          ? []
+          : [{ table: 'node', put: { ...node, Spec: { ...node.Spec, Role: 'worker' } } } as const],
+      ),
+    );
+    return state.nodeId;
+  }
+}
+
+function managerLeaves(managers: number): Error {
+  const message =
+    managers === 1
+      ? 'You are attempting to leave the swarm on a node that is participating as a manager. Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message.'
+      : `You are attempting to leave the swarm on a node that is participating as a manager. Removing this node leaves ${managers - 1} managers out of ${managers}. Use \`--force\` to leave all the same, or demote it first.`;
+  return unavailable(message);
+}
