@@ -8,7 +8,8 @@ export type NetworkOfTask = (id: string) => { record: ClusterNetworkRecord; revi
 
 /** A task as `docker inspect` prints it. */
 export function taskView({ record, version, name, template }: TaskEntry, networkOf: NetworkOfTask): object {
-  const { Status, waiting } = record;
+  const { waiting } = record;
+  const { startedAt: _startedAt, ...Status } = record.Status;
   const Err = Status.Err ?? (record.NodeID === '' ? waiting?.reason : undefined);
   const attachments = record.networks.flatMap(({ networkId, address, aliases }) => {
     const network = networkOf(networkId);

@@ -4,6 +4,7 @@ import type { Controller } from '#cluster/controllers/controller.ts';
 import { Deployments } from '#cluster/controllers/deployments.ts';
 import { campaign, type Leader, type Leadership, parseLeader } from '#cluster/controllers/election.ts';
 import { type ControllerFigures, LeaderLoop } from '#cluster/controllers/leader-loop.ts';
+import { NetworkReaper } from '#cluster/controllers/network-reaper.ts';
 import { Orchestrator, type OrchestratorRules } from '#cluster/controllers/orchestrator.ts';
 import { Reaper } from '#cluster/controllers/reaper.ts';
 import type { AssignmentSources } from '#cluster/dispatcher/assignments.ts';
@@ -103,6 +104,7 @@ export class ControlPlane {
         new Allocator(),
         this.#makeScheduler(),
         new Reaper({ fencedInMs }),
+        new NetworkReaper(),
       ],
       clock: this.#clock,
       random: this.#random,

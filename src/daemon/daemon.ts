@@ -55,7 +55,7 @@ export class Daemon implements AsyncDisposable {
     this.#parts = parts;
   }
 
-  /** Resolves when every socket answers. What was started before an error is closed again. */
+  /** Resolves when every socket answers. What was started before an error is closed again; a `cluster` that is given is its owner's to close. */
   static async start(options: DaemonOptions, log: Logger, cluster?: SwarmMembership): Promise<Daemon> {
     await using starting = new AsyncDisposableStack();
     const parts = await startEngine({ options, log, cluster, stack: starting });
@@ -86,6 +86,7 @@ export async function tearDown(options: DaemonOptions, log: Logger): Promise<und
   await parts.containers.stop();
   parts.filesystems.unmountAll();
   await parts.networks.stop();
+  parts.overlays.teardown();
   parts.networks.teardown();
   const files = new TaskFiles(options);
   for (const taskId of files.tasks()) files.remove(taskId);
@@ -163,6 +164,8 @@ async function startEngine(o: {
   });
   stack.defer(() => networks.stop());
   await networks.start(records.list<ContainerRecord>('container').filter(({ state }) => state.Running));
+  const overlays = stack.use(new OverlayNetworks({ records, networks, bridge: options.bridge, log }));
+  overlays.start();
   const volumes = new VolumeStore({ dataRoot, records, events });
   const containers = new ContainerEngine({
     dataRoot,
@@ -200,8 +203,6 @@ async function startEngine(o: {
   });
   builder.recover();
   const exec = stack.use(new ExecEngine({ containers, runtime, events, log }));
-  const overlays = stack.use(new OverlayNetworks({ records, networks, bridge: options.bridge, log }));
-  overlays.start();
   const fence = new Fence({ execRoot });
   const tasks = stack.use(new ContainerTaskEngine({ containers, images, puller, events, execRoot, fence }));
   const describer = stack.use(
@@ -221,6 +222,7 @@ async function startEngine(o: {
           networks: overlays,
           describe: async () => describer.describe(),
           localNetwork: (reference) => localNetworkOf(networks, reference),
+          isOwnInterface: (name) => networks.list().some(({ bridgeName }) => bridgeName === name),
           clock: systemClock,
           random: systemRandom,
           report: (message, details) => log.info(details, message),
@@ -257,6 +259,7 @@ async function startEngine(o: {
     layers,
     filesystems,
     networks,
+    overlays,
     volumes,
     runtime,
     events,

@@ -61,3 +61,23 @@ export class Nftables implements Disposable {
     return output;
   }
 }
+
+/** Of contexts kept open, each of which is about half a megabyte. */
+const MOST_OPEN = 8;
+
+/**
+ * Contexts that were used and are to be closed. A close waits for what the last change in its namespace replaced, ten milliseconds; a
+ * few changes later there is nothing to wait for.
+ */
+export class UsedContexts implements Disposable {
+  readonly #contexts: Nftables[] = [];
+
+  add(context: Nftables): void {
+    this.#contexts.push(context);
+    if (this.#contexts.length > MOST_OPEN) this.#contexts.shift()?.[Symbol.dispose]();
+  }
+
+  [Symbol.dispose](): void {
+    for (const context of this.#contexts.splice(0)) context[Symbol.dispose]();
+  }
+}

@@ -26,7 +26,9 @@ export interface ReleaseRecord extends ClusterObject {
   status: ReleaseStatus;
   /** By the keys of services: the revision that this deployment brought the service to. */
   applied: Record<string, number>;
-  /** By the keys of services: what nodes pull the image with, sealed. */
+  /** By the keys of services: the IDs that they have, or are made with. */
+  serviceIds: Record<string, string>;
+  /** By the keys of services: what nodes pull the image with, sealed for the service's ID. */
   sealedRegistryAuth?: Record<string, string>;
   /** What digests of secrets are keyed with, so that their names tell nothing of them: the same for all releases of a stack. */
   salt: string;

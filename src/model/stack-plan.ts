@@ -61,6 +61,8 @@ export interface StackPlan {
   release: number;
   objects: ObjectPlan[];
   services: ServicePlan[];
+  /** By the names that the stack gives: images with the digests that they have now. */
+  images: Record<string, string>;
   /** What the deployment would be refused for, or would wait for. */
   problems: string[];
   warnings: string[];

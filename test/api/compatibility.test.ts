@@ -26,7 +26,6 @@ Docker's status and a message that names the field. This page is compared with t
 | NodeUpdate, ServiceUpdate, SecretUpdate, ConfigUpdate, SwarmUpdate | a stale version answers 400, where Docker answers 500; texts lack \`rpc error: code = … desc =\` | what the client got wrong is no fault of the server's |
 | ServiceCreate, ServiceUpdate | plugins, cluster volumes (CSI), mounts of images, credential specs, isolation, SELinux labels, volume drivers other than local are refused by name; ports, mounts and durations that no node could take are refused at once | a task that cannot start tells nobody |
 | NetworkDelete | a network that only tasks of removed services are on is gone to clients at once, and goes with the last of them | a stack is removed in one go |
-| SwarmInit, SwarmJoin | 501 | later stages |
 | published ports | IPv4 only: nothing listens on \`[::]\` | no userland proxy, decision 0005 |
 
 `;

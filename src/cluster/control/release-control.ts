@@ -1,24 +1,24 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
-import type { Versioned, Write } from '#cluster/state/tables.ts';
-import { conflict, DroverError, kindOf, notFound } from '#model/errors.ts';
+import type { Versioned } from '#cluster/state/tables.ts';
+import { DroverError, kindOf, notFound } from '#model/errors.ts';
 import type { ReleaseRecord } from '#model/release.ts';
 import type { ServiceSpec } from '#model/service.ts';
 import type { StackRequest, StackSpec } from '#model/stack.ts';
 import type { Basis, StackPlan } from '#model/stack-plan.ts';
-import type { ControlPorts } from './control-ports.ts';
-import { imagePins, type ResolveImage } from './image-pins.ts';
-import type { Decision, RecordWriter } from './record-writer.ts';
-import { rollbackTarget, saltOf, superseded } from './release-choice.ts';
+import type { StackProgress } from '#model/stack-progress.ts';
+import { type ControlPorts, registryAuthPurpose } from './control-ports.ts';
+import { type ImagePins, imagePins, type ResolveImage } from './image-pins.ts';
+import { checkBasis, type NextRelease, nextRelease, type ReleaseOutcome } from './next-release.ts';
+import type { RecordWriter } from './record-writer.ts';
+import { rollbackTarget, saltOf } from './release-choice.ts';
 import { checkServiceSpec, completeSpec } from './service-spec-check.ts';
 import { releasesOf } from './stack-cleanup.ts';
 import { StackObjects } from './stack-objects.ts';
 import { type PinnedStack, pinStack } from './stack-pinning.ts';
-import { missingContents, movedSince, planStack } from './stack-plan.ts';
+import { planStack } from './stack-plan.ts';
+import { followRelease } from './stack-progress.ts';
 import { resolvedSpec, servicesOfStack, stackOf } from './stack-services.ts';
 
-/** So many are kept of a stack, and what they name with them. */
-const RELEASES_KEPT = 10;
 /** What one commit removes at most of a stack. */
 const REMOVED_AT_ONCE = 40;
 /** Something that a release needs may go while it is written. */
@@ -35,8 +35,7 @@ export interface DeployRequest {
 
 export interface Deployed {
   readonly number: number;
-  /** `unchanged`: it is the last release, and the cluster is as it says; `again`: it is, but the cluster was not. */
-  readonly outcome: 'created' | 'again' | 'unchanged';
+  readonly outcome: ReleaseOutcome;
   readonly warnings: readonly string[];
 }
 
@@ -96,6 +95,16 @@ export class ReleaseControl {
     return { record, revision: view.revisionOf('release', record.ID) };
   }
 
+  /** The number of the release that a rollback would go back to. */
+  rollbackTarget(stack: string, number: number | undefined): number {
+    return rollbackTarget(this.releases(stack), number).number;
+  }
+
+  /** See {@link followRelease}. */
+  follow(stack: string, number: number, signal: AbortSignal): AsyncGenerator<StackProgress> {
+    return followRelease(this.#ports, { stack, number, signal });
+  }
+
   /** What a deployment would do. Nothing is written. */
   async plan(stack: string, request: PlanRequest): Promise<StackPlan> {
     const { view } = this.#ports.follower;
@@ -104,10 +113,10 @@ export class ReleaseControl {
       const { spec } = this.inspect(stack, request.release).record;
       return planStack(view, { spec, last, contents: [] });
     }
-    const { pinned, warnings } = await this.#pinned(request, last);
+    const { pinned, pins, warnings } = await this.#pinned(request, last);
     const plan = planStack(view, { spec: pinned.spec, last, contents: pinned.contents });
     const problems = [...this.#problems(view, pinned), ...plan.problems];
-    return { ...plan, problems, warnings: [...warnings, ...plan.warnings] };
+    return { ...plan, images: Object.fromEntries(pins), problems, warnings: [...warnings, ...plan.warnings] };
   }
 
   /**
@@ -118,10 +127,16 @@ export class ReleaseControl {
     const { name } = request.stack;
     const last = releasesOf(this.#ports.follower.view, name)[0];
     const { pinned, warnings } = await this.#pinned(request, last);
+    const { basis = [], registryAuth = {} } = request;
+    checkBasis(this.#ports.follower.view, name, basis);
+    // networks, secrets and configs are made here, and do not change
+    const later = basis.filter(({ kind }) => kind === 'release' || kind === 'service');
     for (let attempt = 1; ; attempt++) {
       try {
         await this.#objects.make(pinned);
-        const made = await this.#writer.write((view) => this.#next(view, pinned.spec, request));
+        const made = await this.#writer.write((view) =>
+          this.#next(view, pinned.spec, { basis: later, registryAuth }),
+        );
         return { ...made, warnings };
       } catch (error) {
         // what was there already may be cleaned up after the release before, between the two writes
@@ -141,12 +156,8 @@ export class ReleaseControl {
       const [newest] = releases;
       if (newest === undefined) throw noReleases(stack);
       const from = rollbackTarget(releases, number);
-      const decision = this.#next(view, from.spec, {
-        stack: { name: stack },
-        rollbackOf: from.number,
-        basis,
-        ...(from.sealedRegistryAuth === undefined ? {} : { sealed: from.sealedRegistryAuth }),
-      });
+      const registryAuth = this.#registryAuthOf(from);
+      const decision = this.#next(view, from.spec, { rollbackOf: from.number, basis, registryAuth });
       return { writes: decision.writes, result: { ...decision.result, warnings: [], from: from.number } };
     });
   }
@@ -168,59 +179,25 @@ export class ReleaseControl {
   #next(
     view: ClusterView,
     spec: StackSpec,
-    o: {
-      readonly stack: { readonly name: string };
-      readonly basis?: readonly Basis[];
-      readonly rollbackOf?: number;
-      readonly registryAuth?: Readonly<Record<string, string>>;
-      readonly sealed?: Record<string, string>;
-    },
-  ): Decision<Omit<Deployed, 'warnings'>> {
-    const moved = movedSince(view, o.stack.name, o.basis ?? []);
-    if (moved.length > 0)
-      throw conflict(`the cluster has moved since the plan was made: ${moved.join(', ')}`, {
-        hint: 'Nothing was changed; make another plan.',
-      });
-    const releases = releasesOf(view, o.stack.name);
-    const [last] = releases;
-    const now = new Date(this.#ports.clock.nowMs()).toISOString();
-    const status = { State: 'deploying', Message: '', since: now } as const;
-    const [missing] = missingContents(view, spec);
-    if (missing !== undefined) throw notFound(missing);
+    o: Pick<NextRelease, 'basis' | 'rollbackOf' | 'registryAuth'>,
+  ): ReturnType<typeof nextRelease> {
+    const decision = nextRelease(view, spec, {
+      ...o,
+      now: new Date(this.#ports.clock.nowMs()).toISOString(),
+      newId: () => this.#ports.random.id(),
+      seal: (auth, id) => this.#ports.sealer.seal(Buffer.from(auth), registryAuthPurpose(id)),
+    });
     for (const service of spec.services) this.#check(view, spec, service);
-    if (last !== undefined && isDeepStrictEqual(last.spec, spec)) {
-      const { number } = last;
-      const plan = planStack(view, { spec, last, contents: [] });
-      const isRight =
-        last.status.State === 'deployed' && plan.services.every(({ action }) => action === 'none');
-      if (isRight || last.status.State === 'deploying')
-        return { writes: [], result: { number, outcome: 'unchanged' } };
-      const put = { ...last, UpdatedAt: now, status, applied: {} };
-      return { writes: [{ table: 'release', put }], result: { number, outcome: 'again' } };
-    }
-    const number = (last?.number ?? 0) + 1;
-    const sealedRegistryAuth = o.sealed ?? this.#sealed(o.registryAuth ?? {});
-    const put: ReleaseRecord = {
-      ID: `${o.stack.name}.${number}`,
-      CreatedAt: now,
-      UpdatedAt: now,
-      stack: o.stack.name,
-      number,
-      ...(o.rollbackOf === undefined ? {} : { rollbackOf: o.rollbackOf }),
-      spec,
-      status,
-      applied: {},
-      ...(Object.keys(sealedRegistryAuth).length === 0 ? {} : { sealedRegistryAuth }),
-      salt: saltOf(view, o.stack.name, last),
-    };
-    return {
-      writes: [
-        { table: 'release', put },
-        ...superseded(last, now),
-        ...releases.slice(RELEASES_KEPT - 1).map(({ ID }): Write => ({ table: 'release', delete: ID })),
-      ],
-      result: { number, outcome: 'created' },
-    };
+    return decision;
+  }
+
+  /** What a release was deployed with, in the clear. */
+  #registryAuthOf({ sealedRegistryAuth = {}, serviceIds }: ReleaseRecord): Record<string, string> {
+    const opened = Object.entries(sealedRegistryAuth).map(([key, sealed]) => {
+      const content = this.#ports.sealer.unseal(sealed, registryAuthPurpose(serviceIds[key] ?? ''));
+      return [key, content.toString()] as const;
+    });
+    return Object.fromEntries(opened);
   }
 
   /** That a service can be written, as far as it can be said before: ports of the stack itself may change hands. */
@@ -230,7 +207,7 @@ export class ReleaseControl {
       localNetwork: this.#ports.localNetwork,
       passesOver: ({ Spec }) => stackOf(Spec.Labels) === spec.name,
     });
-    checkServiceSpec(resolved, this.#ports.checkConstraints);
+    checkServiceSpec(resolved);
   }
 
   /** What a deployment would be refused for. */
@@ -238,7 +215,7 @@ export class ReleaseControl {
     const problems = this.#objects.problems(view, pinned);
     for (const { spec } of pinned.spec.services) {
       try {
-        checkServiceSpec(completeSpec(withNamesAsIds(spec)), this.#ports.checkConstraints);
+        checkServiceSpec(completeSpec(withNamesAsIds(spec)));
       } catch (error) {
         if (!(error instanceof DroverError)) throw error;
         problems.push(`service ${spec.Name}: ${error.message}`);
@@ -254,7 +231,7 @@ export class ReleaseControl {
       registryAuth = {},
     }: Pick<DeployRequest, 'stack' | 'resolveImage' | 'registryAuth'>,
     last: ReleaseRecord | undefined,
-  ): Promise<{ pinned: PinnedStack; warnings: readonly string[] }> {
+  ): Promise<{ pinned: PinnedStack } & ImagePins> {
     const { pins, warnings } = await imagePins(stack, {
       last,
       resolveImage,
@@ -262,12 +239,8 @@ export class ReleaseControl {
       ask: this.#ports.resolveImage,
     });
     const salt = saltOf(this.#ports.follower.view, stack.name, last);
-    return { pinned: pinStack(stack, { salt, image: (image) => pins.get(image) ?? image }), warnings };
-  }
-
-  #sealed(auths: Readonly<Record<string, string>>): Record<string, string> {
-    const seal = (auth: string): string => this.#ports.sealer.seal(Buffer.from(auth));
-    return Object.fromEntries(Object.entries(auths).map(([key, auth]) => [key, seal(auth)]));
+    const pinned = pinStack(stack, { salt, image: (image) => pins.get(image) ?? image });
+    return { pinned, pins, warnings };
   }
 }
 

@@ -196,14 +196,29 @@ test('a write waits for the view, and one on an old view is decided again', asyn
   await assert.rejects(second, { kind: 'conflict' });
 });
 
+test('what a controller writes meanwhile is not written over', async () => {
+  const store = await oneNodeSwarm();
+  const { services } = controlOver(store);
+  const { id } = await services.create({ spec: WEB });
+  store.hold();
+  const { record } = services.inspect(id);
+  await store.write({ table: 'service', put: { ...record, Endpoint: { Spec: { Mode: 'vip' } } } });
+  const removed = services.remove(id);
+  await new Promise((resolve) => setImmediate(resolve));
+  store.release();
+  await removed;
+  const { removing, Endpoint } = store.view.get('service', id) ?? assert.fail();
+  assert.deepEqual([removing, Endpoint], [true, { Spec: { Mode: 'vip' } }]);
+});
+
 test('registry credentials are sealed, stay over updates that bring none, and go back with a rollback', async () => {
   const { services } = controlOver(await oneNodeSwarm());
-  await services.create({ spec: WEB, registryAuth: 'one' });
+  const { id } = await services.create({ spec: WEB, registryAuth: 'one' });
   const seen = (): (string | undefined)[] => {
     const { sealedRegistryAuth, previousSealedRegistryAuth } = services.inspect('web').record;
     return [sealedRegistryAuth, previousSealedRegistryAuth];
   };
-  const sealed = (text: string): string => `sealed:${Buffer.from(text).toString('base64')}`;
+  const sealed = (text: string): string => `registry-auth/${id}:${Buffer.from(text).toString('base64')}`;
   const version = (): number => services.inspect('web').revision;
   assert.deepEqual(seen(), [sealed('one'), undefined]);
   await services.update('web', { spec: withImage(WEB, 'b'), version: version(), registryAuth: 'two' });
@@ -276,6 +291,14 @@ test('a service is refused in Docker’s words', async (context) => {
     [{ ...WEB, EndpointSpec: { Ports: [port(0, 80)] } }, /^EndpointSpec: invalid target port 0/],
     [on('nope'), /^network nope not found$/],
     [on('ingress'), /^Service cannot be explicitly attached to the ingress network "ingress"$/],
+    [
+      { ...on('host'), EndpointSpec: { Ports: [port(80, 80)] } },
+      /^a service on the network host can publish ports in host mode only$/,
+    ],
+    [
+      { ...WEB, TaskTemplate: { ...template, Networks: [{ Target: 'host' }, { Target: 'back' }] } },
+      /^a service on the network host can be on no other one$/,
+    ],
     [on('mine'), /^network mine cannot be used with services\. Only networks scoped to the swarm/],
   ];
   for (const [spec, message] of cases) {

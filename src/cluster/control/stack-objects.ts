@@ -5,14 +5,14 @@ import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
 import { invalid } from '#model/errors.ts';
 import type { StackNetwork } from '#model/stack.ts';
 import { ConfigControl } from './config-control.ts';
-import type { ControlPorts } from './control-ports.ts';
+import { type ControlPorts, secretPurpose } from './control-ports.ts';
 import { findUnused } from './file-content.ts';
 import { NetworkControl, removal } from './network-control.ts';
 import type { RecordWriter } from './record-writer.ts';
 import { SecretControl } from './secret-control.ts';
 import { releasesOf } from './stack-cleanup.ts';
 import type { NamedContent, PinnedStack } from './stack-pinning.ts';
-import { servicesOfStack, stackOf } from './stack-services.ts';
+import { networkNamed, servicesOfStack, stackOf } from './stack-services.ts';
 
 /** The networks, secrets and configs of stacks: what has to be there before services are. */
 export class StackObjects {
@@ -42,7 +42,7 @@ export class StackObjects {
       else await this.#configs.create({ ...common, Data: data });
     }
     for (const network of spec.networks) {
-      if (network.external || view.holderOf('network', network.name) !== undefined) continue;
+      if (network.external || networkNamed(view, network.name) !== undefined) continue;
       const { name, external: _never, ...rest } = network;
       await this.#networks.create({ Name: name, ...rest });
     }
@@ -102,12 +102,14 @@ export class StackObjects {
       return config === undefined ? undefined : Buffer.from(config.Spec.Data, 'base64');
     }
     const secret = view.named('secret', name);
-    return secret === undefined ? undefined : this.#ports.sealer.unseal(secret.sealed);
+    return secret === undefined
+      ? undefined
+      : this.#ports.sealer.unseal(secret.sealed, secretPurpose(secret.ID));
   }
 }
 
 function networkProblem(view: ClusterView, network: StackNetwork): string[] {
-  const there = view.named('network', network.name);
+  const there = networkNamed(view, network.name);
   if (there === undefined)
     return network.external ? [`network ${network.name} declared as external, but could not be found`] : [];
   if (network.external) return [];

@@ -4,7 +4,7 @@ import type { StackSpec } from '#model/stack.ts';
 import type { Basis, ObjectPlan, StackPlan } from '#model/stack-plan.ts';
 import { ServicePlanner } from './service-plan.ts';
 import type { NamedContent } from './stack-pinning.ts';
-import { obsoleteServices, stackOf } from './stack-services.ts';
+import { networkNamed, obsoleteServices, stackOf } from './stack-services.ts';
 
 /**
  * What the deployment of a stack would do, by the state of now. `contents` are those that come with it; secrets and configs of `spec`
@@ -27,6 +27,7 @@ export function planStack(
       ...service,
       after: service.after.filter((name) => touched.has(name)),
     })),
+    images: {},
     problems: [...planner.problems, ...missingContents(view, spec, o.contents)],
     warnings: [],
     basis: basisOf(view, spec, last),
@@ -44,7 +45,7 @@ function contentPlans(view: ClusterView, spec: StackSpec): ObjectPlan[] {
 function networkPlans(view: ClusterView, spec: StackSpec): ObjectPlan[] {
   const wanted = new Set(spec.networks.map(({ name }) => name));
   const made = spec.networks
-    .filter(({ external, name }) => !external && view.holderOf('network', name) === undefined)
+    .filter(({ external, name }) => !external && networkNamed(view, name) === undefined)
     .map(({ name }): ObjectPlan => ({ kind: 'network', name, action: 'create' }));
   const removed = [...view.all('network')]
     .filter(({ Labels, removing }) => stackOf(Labels) === spec.name && removing !== true)

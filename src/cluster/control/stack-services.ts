@@ -1,4 +1,5 @@
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
+import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
 import { invalid } from '#model/errors.ts';
 import type { ServiceRecord, ServiceSpec } from '#model/service.ts';
 import { STACK_LABEL, type StackService, type StackSpec } from '#model/stack.ts';
@@ -8,6 +9,12 @@ import { completeSpec } from './service-spec-check.ts';
 /** The stack that a service, a network, a secret or a config is part of. */
 export function stackOf(labels: Readonly<Record<string, string>> | undefined): string | undefined {
   return labels?.[STACK_LABEL.namespace];
+}
+
+/** The network of a name; undefined also for one that is on its way out. */
+export function networkNamed(view: ClusterView, name: string): ClusterNetworkRecord | undefined {
+  const found = view.named('network', name);
+  return found?.removing === true ? undefined : found;
 }
 
 /** All services of a stack that are not on their way out. Costs a look at every service. */

@@ -9,7 +9,7 @@ async function twoTasks() {
   const image = (Image: string) => ({ ContainerSpec: { Image, Labels: { tier: 'front' } } });
   const { id } = await control.services.create({ spec: { Name: 'web', TaskTemplate: image('nginx:1') } });
   await control.services.update('web', {
-    spec: { Name: 'web', TaskTemplate: image('nginx:2') },
+    spec: { Name: 'web', TaskTemplate: image('nginx:2'), Labels: { stack: 'shop' } },
     version: control.services.inspect('web').revision,
   });
   const task: TaskRecord = {
@@ -50,6 +50,7 @@ test('tasks are listed by service, node, state, revision, name and label', async
   assert.deepEqual(ids({ '_up-to-date': ['true'] }), ['bbb']);
   assert.deepEqual(ids({ 'up-to-date': ['false'] }), ['aaa']);
   assert.deepEqual(ids({ name: ['web.1.a'] }), ['aaa']);
+  assert.deepEqual(ids({ label: ['tier=front', 'stack=shop'] }), ['aaa', 'bbb']);
   assert.deepEqual(ids({ label: ['tier=back'] }), []);
   assert.deepEqual(ids({ id: ['b'] }), ['bbb']);
   assert.throws(() => ids({ service: ['nope'] }), { message: 'service nope not found' });

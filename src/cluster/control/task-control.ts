@@ -34,7 +34,7 @@ export class TaskControl {
 
   /**
    * Filters: `id` and `name` by their beginnings, `service` and `node` (of which at least one has to be the task's), `label` of the
-   * service's template, `desired-state`, `up-to-date`. Costs what the services or nodes that are named have.
+   * service or its template, `desired-state`, `up-to-date`. Costs what the services or nodes that are named have.
    */
   list(filters: Filters): TaskEntry[] {
     const { view } = this.#ports.follower;
@@ -57,7 +57,7 @@ export class TaskControl {
       if (current?.includes(isUpToDate(view, task)) === false) continue;
       if (given('name')?.some((prefix) => fullName(view, task).startsWith(prefix)) === false) continue;
       const entry = entryOf(view, task);
-      if (matchesLabels(filters, entry.template?.ContainerSpec.Labels ?? {})) found.push(entry);
+      if (matchesLabels(filters, labelsOf(view, entry))) found.push(entry);
     }
     return found;
   }
@@ -86,6 +86,11 @@ function entryOf(view: ClusterView, record: TaskRecord): TaskEntry {
     name: taskName(view, record),
     template: view.get('revision', `${record.ServiceID}.${record.revision}`)?.template,
   };
+}
+
+/** A task has none of its own. */
+function labelsOf(view: ClusterView, { record, template }: TaskEntry): Record<string, string> {
+  return { ...template?.ContainerSpec.Labels, ...view.get('service', record.ServiceID)?.Spec.Labels };
 }
 
 function taskName(view: ClusterView, task: TaskRecord): string {

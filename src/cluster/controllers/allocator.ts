@@ -1,6 +1,6 @@
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { ViewChange, Write } from '#cluster/state/tables.ts';
-import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
+import { type ClusterNetworkRecord, NODE_NETWORKS } from '#model/cluster-network.ts';
 import type { NodeRecord } from '#model/node.ts';
 import type { PortConfig, ServiceEndpoint, ServiceRecord } from '#model/service.ts';
 import { isTerminal, type TaskNetwork, type TaskRecord } from '#model/task.ts';
@@ -285,7 +285,9 @@ function isAllocated(service: ServiceRecord, ingress: string | undefined): boole
   const { Spec, Endpoint } = service;
   if (service.removing === true) return true;
   if (JSON.stringify(Spec.EndpointSpec) !== JSON.stringify(Endpoint.Spec)) return false;
-  const targets = (Spec.TaskTemplate.Networks ?? Spec.Networks ?? []).map(({ Target }) => Target);
+  const targets = (Spec.TaskTemplate.Networks ?? Spec.Networks ?? [])
+    .map(({ Target }) => Target)
+    .filter((target) => !NODE_NETWORKS.includes(target));
   if (hasIngressPorts(Spec.EndpointSpec) && ingress !== undefined) targets.push(ingress);
   const wanted = Spec.EndpointSpec?.Mode === 'dnsrr' ? [] : targets;
   const held = vipNetworks(service);

@@ -99,7 +99,7 @@ export class DeploymentPlan {
   }
 
   #apply(service: StackService): void {
-    const { spec, stack, sealedRegistryAuth } = this.#release;
+    const { spec, stack, sealedRegistryAuth, serviceIds } = this.#release;
     const view = this.#view;
     const before = view.named('service', service.spec.Name);
     let resolved: ServiceSpec;
@@ -115,17 +115,21 @@ export class DeploymentPlan {
       return;
     }
     const now = this.#now();
+    const ownId = serviceIds[service.key] ?? '';
     const given = sealedRegistryAuth?.[service.key];
     if (before === undefined) {
-      const id = this.#context.random.id();
-      this.#written(service, newService(id, resolved, { now, sealedRegistryAuth: given }));
+      // one of this ID that somebody has removed may still be there; what is sealed for it is of no use to another
+      const isFree = view.get('service', ownId) === undefined;
+      const id = isFree ? ownId : this.#context.random.id();
+      const sealed = isFree ? given : undefined;
+      this.#written(service, newService(id, resolved, { now, sealedRegistryAuth: sealed }));
     } else if (modeName(before.Spec.Mode) !== modeName(resolved.Mode)) {
       if (stackOf(before.Spec.Labels) === stack) this.#remove(before);
     } else if (specDifferences(namedSpec(view, before.Spec), namedSpec(view, resolved)).length === 0) {
       this.#applied[service.key] = before.revision;
       this.#isMoving = true;
     } else {
-      const auth = given ?? before.sealedRegistryAuth;
+      const auth = (before.ID === ownId ? given : undefined) ?? before.sealedRegistryAuth;
       this.#written(service, changedService(before, resolved, { view, now, sealedRegistryAuth: auth }));
     }
   }

@@ -1,4 +1,5 @@
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
+import { NODE_NETWORKS } from '#model/cluster-network.ts';
 import type { EndpointSpec, PortConfig, ServiceRecord } from '#model/service.ts';
 import type { NetworkAttachmentConfig } from '#model/task-spec.ts';
 
@@ -11,7 +12,7 @@ export function hasIngressPorts(endpoint: EndpointSpec | undefined): boolean {
   return (endpoint?.Ports ?? []).some(isIngress);
 }
 
-/** The networks that tasks of a revision are on, the routing mesh's own among them where a port is published by it. */
+/** The networks of the cluster that tasks of a revision are on, the routing mesh's own among them where a port is published by it. */
 export function networksOf(
   view: ClusterView,
   service: ServiceRecord,
@@ -19,7 +20,8 @@ export function networksOf(
   ingressId: string | undefined,
 ): NetworkAttachmentConfig[] {
   const made = view.get('revision', `${service.ID}.${revision}`);
-  const asked = made?.template.Networks ?? service.Spec.Networks ?? [];
+  const named = made?.template.Networks ?? service.Spec.Networks ?? [];
+  const asked = named.filter(({ Target }) => !NODE_NETWORKS.includes(Target));
   const published = hasIngressPorts(made?.endpoint ?? service.Spec.EndpointSpec);
   return published && ingressId !== undefined ? [...asked, { Target: ingressId }] : [...asked];
 }

@@ -10,7 +10,7 @@ export interface AssignmentSources {
   /** A secret's content, base64. Throws when its key is not here. */
   openSecret(secret: SecretRecord): string;
   /** `X-Registry-Auth` of a service, base64url. */
-  openRegistryAuth(sealed: string): string;
+  openRegistryAuth(sealed: string, serviceId: string): string;
   isSingleWriter(service: ServiceRecord, template: TaskSpec): boolean;
 }
 
@@ -61,7 +61,7 @@ function registryAuthOf(
 ): { registryAuth?: string } {
   const sealed =
     service?.revision === task.revision ? service.sealedRegistryAuth : service?.previousSealedRegistryAuth;
-  return sealed === undefined ? {} : { registryAuth: sources.openRegistryAuth(sealed) };
+  return sealed === undefined ? {} : { registryAuth: sources.openRegistryAuth(sealed, task.ServiceID) };
 }
 
 function secretsOf(view: ClusterView, template: TaskSpec, sources: AssignmentSources): TaskFile[] {

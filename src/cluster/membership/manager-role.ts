@@ -2,20 +2,21 @@ import { AttemptLimit } from '#cluster/ca/attempt-limit.ts';
 import type { CertificateAuthority, Membership } from '#cluster/ca/join-handler.ts';
 import { joinHandler, renewalHandler } from '#cluster/ca/join-handler.ts';
 import { RENEW_METHOD } from '#cluster/ca/join-protocol.ts';
-import { createJoinToken, roleOfToken } from '#cluster/ca/join-token.ts';
+import { createJoinToken, rebindJoinToken, roleOfToken } from '#cluster/ca/join-token.ts';
 import { createAuthority, DEFAULT_LIFE_MS } from '#cluster/ca/root-authority.ts';
 import { formatUnlockKey, type SealingKey, seal, unseal } from '#cluster/ca/sealing.ts';
 import { ClusterControl } from '#cluster/control/cluster-control.ts';
+import { registryAuthPurpose, type Sealer, secretPurpose } from '#cluster/control/control-ports.ts';
 import { ControlPlane } from '#cluster/control-plane.ts';
 import { parseLeader } from '#cluster/controllers/election.ts';
 import type { LivenessTimes } from '#cluster/dispatcher/dispatcher.ts';
-import { parseConstraints } from '#cluster/scheduler/constraint.ts';
 import { nodeFit } from '#cluster/scheduler/node-fit.ts';
 import { Scheduler } from '#cluster/scheduler/scheduler.ts';
 import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
 import { transactionOf } from '#cluster/state/record-transaction.ts';
 import type { Write } from '#cluster/state/tables.ts';
 import type { ViewListener } from '#cluster/state/view-follower.ts';
+import { hasEtcd, noEtcd } from '#cluster/store/etcd-program.ts';
 import type { Store } from '#cluster/store/store.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import { JOIN_METHOD, type Transport } from '#cluster/transport/transport.ts';
@@ -37,7 +38,6 @@ const WRITE_ATTEMPTS = 20;
 
 /** What a sealed text is for, so that none can stand in for another. */
 export const ROOT_KEY_PURPOSE = 'swarm/root-key';
-const SECRET_PURPOSE = 'secret';
 
 export interface ManagerRoleOptions {
   readonly nodeId: string;
@@ -67,9 +67,9 @@ export class ManagerRole implements AsyncDisposable {
   constructor(o: ManagerRoleOptions) {
     this.#o = o;
     const { signal } = this.#ending;
-    const secrets = {
-      seal: (data: Buffer): string => seal(data, o.key, SECRET_PURPOSE),
-      unseal: (text: string): Buffer => unseal(text, [o.key], SECRET_PURPOSE),
+    const sealer: Sealer = {
+      seal: (data, purpose) => seal(data, o.key, purpose),
+      unseal: (text, purpose) => unseal(text, [o.key], purpose),
     };
     this.#plane = new ControlPlane({
       ...{ store: o.store, clock: o.clock, random: o.random, transport: o.transport, report: o.report },
@@ -77,8 +77,9 @@ export class ManagerRole implements AsyncDisposable {
       times: () => this.#times(),
       rules: { isSingleWriter, fits: nodeFit() },
       sources: {
-        openSecret: (secret) => secrets.unseal(secret.sealed).toString('base64'),
-        openRegistryAuth: (sealed) => secrets.unseal(sealed).toString('utf8'),
+        openSecret: ({ ID, sealed }) => sealer.unseal(sealed, secretPurpose(ID)).toString('base64'),
+        openRegistryAuth: (sealed, serviceId) =>
+          sealer.unseal(sealed, registryAuthPurpose(serviceId)).toString('utf8'),
         isSingleWriter,
       },
       makeScheduler: () => new Scheduler(),
@@ -87,12 +88,9 @@ export class ManagerRole implements AsyncDisposable {
     this.control = new ClusterControl({
       ...{ store: o.store, clock: o.clock, random: o.random, nodeId: o.nodeId, signal },
       follower: this.#plane.follower,
-      sealer: secrets,
-      joinTokens: {
-        create: (root) => ({ Worker: createJoinToken(root), Manager: createJoinToken(root) }),
-      },
+      sealer,
+      joinTokens: { create: createJoinToken, rebind: rebindJoinToken },
       leader: () => this.leader?.nodeId,
-      checkConstraints: (texts) => void parseConstraints(texts),
       localNetwork: o.localNetwork,
     });
     const authority: CertificateAuthority = {
@@ -216,6 +214,7 @@ export class ManagerRole implements AsyncDisposable {
     address: string | undefined;
     remote: string | undefined;
     hostname: string;
+    canManage: boolean;
   }): Promise<Membership> {
     const role = roleOfToken(applicant.token, this.#knownSwarm().joinTokens);
     if (role === undefined) {
@@ -223,6 +222,8 @@ export class ManagerRole implements AsyncDisposable {
         hint: 'get one that is with `docker swarm join-token worker`',
       });
     }
+    if (role === 'manager' && !applicant.canManage) throw noEtcd(`the machine ${applicant.hostname}`);
+    if (role === 'manager' && !(await hasEtcd())) throw noEtcd('the manager that was asked');
     const ID = this.#o.random.id();
     const now = this.#now();
     const address = applicant.address ?? `${applicant.remote ?? ''}:2377`;

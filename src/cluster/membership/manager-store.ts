@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { join } from 'node:path';
-import type { CertificateFiles } from '#cluster/ca/certificate-files.ts';
-import { ETCD_LIMITS, type EtcdMemberOptions } from '#cluster/store/etcd-arguments.ts';
+import type { SealingKey } from '#cluster/ca/sealing.ts';
+import { ETCD_LIMITS, type EtcdMemberOptions, type EtcdTlsFiles } from '#cluster/store/etcd-arguments.ts';
 import { EtcdClient } from '#cluster/store/etcd-client.ts';
 import { joinEtcd, leaveEtcd } from '#cluster/store/etcd-join.ts';
 import { EtcdMember } from '#cluster/store/etcd-member.ts';
@@ -12,10 +12,23 @@ import type { Store } from '#cluster/store/store.ts';
 import { moveStore } from '#cluster/store/store-move.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import type { Clock } from '#control/clock.ts';
+import { type SealedStoreRoot, StoreRootFiles } from './store-root.ts';
 
 /** etcd listens on the ports behind the node's own: for its clients and for its members. */
 const CLIENT_PORT_OFFSET = 2;
 const PEER_PORT_OFFSET = 3;
+
+/** What a manager gives to one that is to share its store. */
+export interface StoreInvitation {
+  /** Client URLs of etcd. */
+  readonly endpoints: readonly string[];
+  readonly root: SealedStoreRoot;
+}
+
+/** The root of etcd's certificates on this manager, made where it is missing. */
+export async function storeRootOf(o: ManagerStoreOptions): Promise<SealedStoreRoot> {
+  return await storeRoot(o).found(o.clusterId, o.key, o.clock);
+}
 
 /** Where the etcd of a manager answers, from the `host:port` that the manager advertises. */
 export function etcdUrlsOf(advertiseAddress: string): { clientUrl: string; peerUrl: string } {
@@ -32,7 +45,9 @@ export interface ManagerStoreOptions {
   readonly directory: string;
   readonly nodeId: string;
   readonly advertiseAddress: string;
-  readonly certificates: CertificateFiles;
+  readonly clusterId: string;
+  /** The managers'. */
+  readonly key: SealingKey;
   readonly clock: Clock;
   readonly report: (message: string, details: object) => void;
 }
@@ -68,15 +83,18 @@ export class ManagerStore implements AsyncDisposable {
 
   /** The store of a manager that was one of several before; it need not have a quorum yet. */
   static async openEtcd(o: ManagerStoreOptions): Promise<ManagerStore> {
+    await certify(o);
     return ManagerStore.#onEtcd(o, await EtcdMember.open(memberOptions(o), supervision(o)));
   }
 
   /** Becomes one of several: `endpoints` are the client URLs of those that are there. Safe to repeat. */
   static async joinEtcd(
     o: ManagerStoreOptions,
-    endpoints: readonly string[],
+    { endpoints, root }: StoreInvitation,
     signal: AbortSignal,
   ): Promise<ManagerStore> {
+    storeRoot(o).write(root);
+    await certify(o);
     using through = clientOf(o, endpoints);
     const member = await joinEtcd(memberOptions(o), { ...supervision(o), through, signal });
     return ManagerStore.#onEtcd(o, member);
@@ -87,6 +105,7 @@ export class ManagerStore implements AsyncDisposable {
    * finished by being repeated. `signal` gives up waiting for etcd.
    */
   static async moveToEtcd(o: ManagerStoreOptions, signal: AbortSignal): Promise<ManagerStore> {
+    await certify(o);
     const member = await EtcdMember.found(memberOptions(o), supervision(o));
     await using undo = new AsyncDisposableStack();
     undo.use(member);
@@ -146,7 +165,16 @@ function memberOptions(o: ManagerStoreOptions): EtcdMemberOptions {
   };
 }
 
-function tlsFiles({ certificates }: ManagerStoreOptions): { ca: string; cert: string; key: string } {
+function storeRoot({ directory }: ManagerStoreOptions): StoreRootFiles {
+  return new StoreRootFiles(directory);
+}
+
+async function certify(o: ManagerStoreOptions): Promise<void> {
+  await storeRoot(o).certify({ ...o, host: parseAddress(o.advertiseAddress).host });
+}
+
+function tlsFiles(o: ManagerStoreOptions): EtcdTlsFiles {
+  const { certificates } = storeRoot(o);
   return {
     ca: certificates.path('roots'),
     cert: certificates.path('certificate'),

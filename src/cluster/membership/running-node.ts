@@ -11,6 +11,7 @@ import { readKeyFile, removeKeyFile, writeKeyFile } from '#cluster/ca/key-file.t
 import { renewalReason, renewalTimeMs } from '#cluster/ca/renewal.ts';
 import { parseUnlockKey, type SealingKey } from '#cluster/ca/sealing.ts';
 import type { ViewListener } from '#cluster/state/view-follower.ts';
+import { hasEtcd, noEtcd } from '#cluster/store/etcd-program.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import { TlsTransport } from '#cluster/transport/tls-transport.ts';
 import type { Clock } from '#control/clock.ts';
@@ -20,7 +21,13 @@ import { messageOf, unavailable } from '#model/errors.ts';
 import type { NodeDescription, NodeRole } from '#model/node.ts';
 import { askToManage, MANAGE_METHOD, manageHandler } from './manage-protocol.ts';
 import { ManagerRole } from './manager-role.ts';
-import { etcdUrlsOf, ManagerStore, type ManagerStoreOptions } from './manager-store.ts';
+import {
+  etcdUrlsOf,
+  ManagerStore,
+  type ManagerStoreOptions,
+  type StoreInvitation,
+  storeRootOf,
+} from './manager-store.ts';
 import type { NodeState, NodeStateFile } from './node-state.ts';
 
 /** How often the certificate is looked at. */
@@ -28,6 +35,8 @@ const CERTIFICATE_LOOK_MS = 60_000;
 /** What a change of role may take: etcd takes a member in, or lets one go. */
 const ROLE_CHANGE_LIMIT_MS = 120_000;
 const RETRY_MS = 2000;
+/** How long a first etcd may take to serve. */
+const ETCD_START_LIMIT_MS = 30_000;
 
 /** What a node in a cluster needs of its machine. */
 export interface NodeMachine {
@@ -36,6 +45,8 @@ export interface NodeMachine {
   describe(): Promise<NodeDescription>;
   /** The name of a network of this host, by its name or ID. */
   localNetwork(reference: string): string | undefined;
+  /** True for the interfaces of containers' networks. */
+  isOwnInterface(name: string): boolean;
   readonly clock: Clock;
   readonly random: Random;
   readonly report: (message: string, details: object) => void;
@@ -228,8 +239,8 @@ export class RunningNode implements AsyncDisposable {
   async #startManaging(): Promise<void> {
     const signal = AbortSignal.any([this.#ending.signal, AbortSignal.timeout(ROLE_CHANGE_LIMIT_MS)]);
     const others = this.#state.managers.filter((address) => address !== this.#state.advertiseAddress);
-    const endpoints = await askToManage(this.#transport, others, signal);
-    const store = await ManagerStore.joinEtcd(this.#storeOptions(), endpoints, signal);
+    const invitation = await askToManage(this.#transport, others, signal);
+    const store = await ManagerStore.joinEtcd(this.#storeOptions(), invitation, signal);
     this.#save({ store: 'etcd' });
     await this.#manage(store);
   }
@@ -250,23 +261,38 @@ export class RunningNode implements AsyncDisposable {
     await this.#manage(await this.#moved(limit));
   }
 
-  /** For a second manager: the store moves to etcd where it is not there yet. Gives etcd's client URLs. */
-  async #storeForAnother(): Promise<string[]> {
+  /** For a second manager: the store moves to etcd where it is not there yet. */
+  async #storeForAnother(): Promise<StoreInvitation> {
     return await this.#mutex.run('role', async () => {
       const managing = this.#managing;
       if (managing === undefined) throw unavailable('this node is no manager');
       if (managing.store.kind === 'sqlite') {
+        if (!(await hasEtcd())) throw noEtcd('the manager that was asked');
         this.#machine.report('the store moves to etcd, for there will be several managers', {});
-        await managing.role[Symbol.asyncDispose]();
-        await managing.store[Symbol.asyncDispose]();
-        this.#managing = undefined;
-        await this.#manage(await this.#moved(AbortSignal.timeout(ROLE_CHANGE_LIMIT_MS)));
+        await this.#moveToEtcd(managing);
       }
       const managers = this.#managing?.role.managers() ?? [];
-      return [...new Set([this.#state.advertiseAddress, ...managers])].map(
-        (each) => etcdUrlsOf(each).clientUrl,
-      );
+      const addresses = [...new Set([this.#state.advertiseAddress, ...managers])];
+      return {
+        endpoints: addresses.map((address) => etcdUrlsOf(address).clientUrl),
+        root: await storeRootOf(this.#storeOptions()),
+      };
     });
+  }
+
+  /** Nobody manages meanwhile. Where etcd does not come up, the old store goes on: it is sealed only when the new one serves. */
+  async #moveToEtcd(managing: { store: ManagerStore; role: ManagerRole }): Promise<void> {
+    await managing.role[Symbol.asyncDispose]();
+    await managing.store[Symbol.asyncDispose]();
+    this.#managing = undefined;
+    try {
+      await this.#manage(await this.#moved(AbortSignal.timeout(ETCD_START_LIMIT_MS)));
+    } catch (error) {
+      const old = ManagerStore.openSqlite(this.#storeOptions());
+      if (!old.isMoving) await this.#manage(old);
+      else await old[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   async #moved(signal: AbortSignal): Promise<ManagerStore> {
@@ -365,7 +391,8 @@ export class RunningNode implements AsyncDisposable {
       directory: this.#files.state.directory,
       nodeId: this.#state.nodeId,
       advertiseAddress: this.#state.advertiseAddress,
-      certificates: this.#files.certificates,
+      clusterId: this.#state.clusterId,
+      key: this.#key(),
       clock: this.#machine.clock,
       report: this.#machine.report,
     };

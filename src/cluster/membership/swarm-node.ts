@@ -29,6 +29,7 @@ import type {
 import { firstSwarm } from '#cluster/control/swarm-spec.ts';
 import { ClusterView } from '#cluster/state/cluster-view.ts';
 import { transactionOf } from '#cluster/state/record-transaction.ts';
+import { hasEtcd } from '#cluster/store/etcd-program.ts';
 import { SqliteStore } from '#cluster/store/sqlite-store.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import { openJoinChannel } from '#cluster/transport/join-connection.ts';
@@ -223,7 +224,8 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
   /** Makes a cluster of one: its CA, its keys, its store with this node in it. */
   async #found(request: SwarmInitRequest): Promise<NodeState> {
     const { clock, random } = this.#machine;
-    const addresses = await resolveAddresses(request);
+    const isOwn = (name: string): boolean => this.#machine.isOwnInterface(name);
+    const addresses = await resolveAddresses(request, { isOwn });
     const clusterId = random.id();
     const nodeId = random.id();
     const ingressId = random.id();
@@ -265,7 +267,7 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     let failure: unknown = unavailable('no manager to join at was named');
     for (const address of remotes) {
       try {
-        const addresses = await resolveAddresses(request, address);
+        const addresses = await resolveAddresses(request, { towards: address, isOwn: () => false });
         const answer = await this.#askIn(request, { address, caDigest, own: addresses.advertiseAddress });
         const { nodeId, clusterId, managers } = answer;
         const known = [...new Set([...managers, address])];
@@ -287,6 +289,7 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     const channel = await openJoinChannel({ address: o.address, caDigest: o.caDigest, clock, signal });
     const answer = await requestJoin(channel, {
       ...{ token: request.joinToken, csr, hostname: hostname(), address: o.own },
+      canManage: await hasEtcd(),
     });
     const credentials = credentialsOf(answer, key, clock.nowMs());
     this.#files.state.remove();

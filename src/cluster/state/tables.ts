@@ -57,8 +57,9 @@ export type ViewChange = {
 }[TableName];
 
 /**
- * The name that has to be the only one of its table; undefined for tables whose records have none. What is being removed gives
- * its name up at once: as with Docker, the next service of that name can be made while tasks are ended.
+ * The name that has to be the only one of its table; undefined for tables whose records have none. A service that is being removed
+ * gives its name up at once: as with Docker, the next one of that name can be made while its tasks are ended. A network keeps its name
+ * as long as it is on nodes, where names tell networks apart.
  */
 export function nameOf(write: Exclude<Write, { delete: string }>): string | undefined {
   switch (write.table) {
@@ -68,7 +69,7 @@ export function nameOf(write: Exclude<Write, { delete: string }>): string | unde
     case 'config':
       return write.put.Spec.Name;
     case 'network':
-      return write.put.removing === true ? undefined : write.put.Name;
+      return write.put.Name;
     case 'swarm':
     case 'node':
     case 'revision':
