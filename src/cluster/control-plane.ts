@@ -81,7 +81,7 @@ export class ControlPlane {
     await Promise.all([this.follower.run(signal), campaigning]);
   }
 
-  async #lead({ guard, lost }: Leadership): Promise<void> {
+  async #lead({ guard, lost, isHeld }: Leadership): Promise<void> {
     const { view } = this.follower;
     // the view has to have everything that those before wrote, of which the leader's key is the last
     await this.follower.untilRevision(guard.revision, lost);
@@ -92,6 +92,7 @@ export class ControlPlane {
       sources: this.#sources,
       managers: () => this.#managers(),
       leads: lost,
+      isHeld,
     });
     const fencedInMs = (nodeId: string): number => dispatcher.fencedInMs(nodeId);
     const loop = new LeaderLoop({
