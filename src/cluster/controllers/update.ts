@@ -18,7 +18,7 @@ export function decideUpdate(plan: PlacePlan): void {
   // done, but for places that took no tasks then
   const isOver = status?.State === 'completed' || status?.State === 'rollback_completed';
   if (status === undefined || isOver) {
-    if (stale.length > 0) begin(plan);
+    if (stale.length > 0) begin(plan, status);
     return;
   }
   if (status.State !== 'updating' && status.State !== 'rollback_started') return;
@@ -35,9 +35,17 @@ export function decideUpdate(plan: PlacePlan): void {
 }
 
 /** A service whose template was changed: from now on its tasks are replaced. */
-function begin(plan: PlacePlan): void {
+function begin(plan: PlacePlan, last: UpdateStatus | undefined): void {
   const now = new Date(plan.context.nowMs).toISOString();
   const { revision } = plan.service;
+  if (last?.State === 'rollback_completed') {
+    const Message = 'rollback in progress';
+    plan.writeService({
+      ...plan.service,
+      UpdateStatus: { State: 'rollback_started', StartedAt: now, Message, revision },
+    });
+    return;
+  }
   plan.writeService({
     ...plan.service,
     UpdateStatus: { State: 'updating', StartedAt: now, Message: 'update in progress', revision },
