@@ -1,5 +1,5 @@
 import type { ServiceRecord, UpdateState, UpdateStatus } from '#model/service.ts';
-import type { TaskRecord } from '#model/task.ts';
+import { isTerminal, stateRank, type TaskRecord } from '#model/task.ts';
 import { isAhead } from './moment.ts';
 import type { PlacePlan } from './place-plan.ts';
 import { restartRulesOf, type UpdateRules, updateRulesOf } from './service-defaults.ts';
@@ -68,12 +68,22 @@ function advance(plan: PlacePlan, o: { stale: readonly Place[]; rules: UpdateRul
   );
   for (const place of order) {
     if (room <= 0 || plan.full) return;
+    if (plan.isTouched(place)) {
+      // its turn comes in the next round; nothing else may be down as well until then
+      if (!place.wanted.some(isRunning)) room--;
+      continue;
+    }
     // one that an earlier try has not left yet is in flight already
-    if (plan.isTouched(place) || place.wanted.length > 1) continue;
+    if (place.wanted.length > 1) continue;
     if (hasToWait(place, plan)) continue;
-    plan.replace(place, { startFirst: mayOverlap && place.wanted.some(isRunning) });
+    plan.replace(place, { startFirst: mayOverlap && place.wanted.some(mayRun) });
     room--;
   }
+}
+
+/** True for one that runs, or is about to although nobody has said so yet. */
+function mayRun({ Status }: TaskRecord): boolean {
+  return stateRank(Status.State) >= stateRank('assigned') && !isTerminal(Status.State);
 }
 
 /** A place is tried again no sooner than a task is restarted. */
