@@ -122,6 +122,22 @@ test('a job that changes runs again, from nothing', async () => {
   assert.equal(services.inspect('web').record.JobStatus?.JobIteration, 1);
 });
 
+test('a job runs again with whatever is changed, as it does under Docker', async () => {
+  const { services } = controlOver(await oneNodeSwarm());
+  const job: ServiceSpec = { ...WEB, Mode: { ReplicatedJob: { TotalCompletions: 2 } } };
+  await services.create({ spec: job });
+  const run = (): number | undefined => services.inspect('web').record.JobStatus?.JobIteration;
+  const change = async (spec: ServiceSpec, rollback = false): Promise<void> => {
+    await services.update('web', { spec, rollback, version: services.inspect('web').revision });
+  };
+  await change({ ...job, Labels: { a: 'b' } });
+  assert.equal(run(), 1);
+  await change({ ...job, Mode: { ReplicatedJob: { TotalCompletions: 3 } } });
+  assert.equal(run(), 2);
+  await change(job, true);
+  assert.equal(run(), 3);
+});
+
 test('a removed service is gone to clients, its name and ports are free, its record is left to the controllers', async () => {
   const store = await oneNodeSwarm();
   const { services } = controlOver(store);
