@@ -38,7 +38,7 @@ export function newService(id: string, spec: ServiceSpec, o: Omit<Change, 'view'
 export function changedService(service: ServiceRecord, spec: ServiceSpec, o: Change): Write[] {
   checkUnchangeable(service, spec);
   const {
-    UpdateStatus: _over,
+    UpdateStatus: running,
     sealedRegistryAuth: _auth,
     previousSealedRegistryAuth: _old,
     ...kept
@@ -52,7 +52,11 @@ export function changedService(service: ServiceRecord, spec: ServiceSpec, o: Cha
     ...auths(o.sealedRegistryAuth, service.sealedRegistryAuth),
   };
   runAgain(put, o.now);
-  if (isSameRevision(service.Spec, spec)) return [{ table: 'service', put }];
+  if (isSameRevision(service.Spec, spec)) {
+    // what is on its way goes on: it would not be watched for failing any more
+    const isRunning = running?.State === 'updating' || running?.State === 'rollback_started';
+    return [{ table: 'service', put: isRunning ? { ...put, UpdateStatus: running } : put }];
+  }
   put.revision = nextRevision(o.view, service);
   return [
     { table: 'service', put },

@@ -111,6 +111,21 @@ test('an update says which version it is of; name and mode stay; without a previ
   });
 });
 
+test('an update goes on when something else is changed meanwhile; one that stopped begins anew', async () => {
+  const store = await oneNodeSwarm();
+  const { services } = controlOver(store);
+  await services.create({ spec: WEB });
+  const scale = async (State: 'updating' | 'paused', Replicas: number): Promise<string | undefined> => {
+    const { record } = services.inspect('web');
+    await store.write({ table: 'service', put: { ...record, UpdateStatus: { State, revision: 1 } } });
+    const spec = { ...WEB, Mode: { Replicated: { Replicas } } };
+    await services.update('web', { spec, version: services.inspect('web').revision });
+    return services.inspect('web').record.UpdateStatus?.State;
+  };
+  assert.equal(await scale('updating', 2), 'updating');
+  assert.equal(await scale('paused', 3), undefined);
+});
+
 test('a job that changes runs again, from nothing', async () => {
   const { services } = controlOver(await oneNodeSwarm());
   const job: ServiceSpec = { ...WEB, Mode: { ReplicatedJob: {} } };
