@@ -2,7 +2,7 @@ import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { Versioned } from '#cluster/state/tables.ts';
 import { DroverError, kindOf, notFound } from '#model/errors.ts';
 import type { ReleaseRecord } from '#model/release.ts';
-import type { ServiceSpec } from '#model/service.ts';
+import type { ServiceRecord, ServiceSpec } from '#model/service.ts';
 import type { StackRequest, StackSpec } from '#model/stack.ts';
 import type { Basis, StackPlan } from '#model/stack-plan.ts';
 import type { StackProgress } from '#model/stack-progress.ts';
@@ -11,6 +11,7 @@ import { type ImagePins, imagePins, type ResolveImage } from './image-pins.ts';
 import { checkBasis, type NextRelease, nextRelease, type ReleaseOutcome } from './next-release.ts';
 import type { RecordWriter } from './record-writer.ts';
 import { rollbackTarget, saltOf } from './release-choice.ts';
+import { checkPorts } from './service-references.ts';
 import { checkServiceSpec, completeSpec } from './service-spec-check.ts';
 import { releasesOf } from './stack-cleanup.ts';
 import { StackObjects } from './stack-objects.ts';
@@ -205,7 +206,7 @@ export class ReleaseControl {
     const resolved = resolvedSpec(spec, service, {
       view,
       localNetwork: this.#ports.localNetwork,
-      passesOver: ({ Spec }) => stackOf(Spec.Labels) === spec.name,
+      passesOver: isOf(spec.name),
     });
     checkServiceSpec(resolved);
   }
@@ -216,6 +217,7 @@ export class ReleaseControl {
     for (const { spec } of pinned.spec.services) {
       try {
         checkServiceSpec(completeSpec(withNamesAsIds(spec)));
+        checkPorts(spec, { view, serviceId: undefined, passesOver: isOf(pinned.spec.name) });
       } catch (error) {
         if (!(error instanceof DroverError)) throw error;
         problems.push(`service ${spec.Name}: ${error.message}`);
@@ -242,6 +244,10 @@ export class ReleaseControl {
     const pinned = pinStack(stack, { salt, image: (image) => pins.get(image) ?? image });
     return { pinned, pins, warnings };
   }
+}
+
+function isOf(stack: string): (service: ServiceRecord) => boolean {
+  return ({ Spec }) => stackOf(Spec.Labels) === stack;
 }
 
 /** What is not there yet has no ID to be checked for. */
