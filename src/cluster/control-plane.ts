@@ -16,6 +16,10 @@ import type { Clock } from '#control/clock.ts';
 import type { Random } from '#control/random.ts';
 import { unavailable } from '#model/errors.ts';
 
+/** How long an agent is kept waiting for a leader; less than agents wait for an answer. */
+const ELECTION_WAIT_MS = 2000;
+const ELECTION_LOOK_MS = 50;
+
 /**
  * A manager's part of the cluster: it follows the store, stands for leader, and while it leads runs the controllers and serves the
  * agents' sessions; while another leads it tells agents who.
@@ -131,10 +135,17 @@ export class ControlPlane {
   }
 
   async #serve(channel: Channel, peer: Peer | undefined): Promise<void> {
-    if (this.#leading !== undefined) return this.#leading.dispatcher.serve(channel, peer);
-    const leader = parseLeader(this.follower.view.leader);
-    if (leader === undefined || leader.nodeId === this.#self.nodeId)
-      throw unavailable('nobody leads the cluster at the moment');
-    await channel.send({ kind: 'redirect', address: leader.address } satisfies LeaderMessage);
+    const untilMs = this.#clock.monotonicMs() + ELECTION_WAIT_MS;
+    // who comes while nobody leads waits here rather than elsewhere: it goes on as soon as somebody does
+    do {
+      if (this.#leading !== undefined) return this.#leading.dispatcher.serve(channel, peer);
+      const leader = parseLeader(this.follower.view.leader);
+      if (leader !== undefined && leader.nodeId !== this.#self.nodeId) {
+        await channel.send({ kind: 'redirect', address: leader.address } satisfies LeaderMessage);
+        return;
+      }
+      await this.#clock.sleep(ELECTION_LOOK_MS, channel.closed).catch(() => undefined);
+    } while (!channel.closed.aborted && this.#clock.monotonicMs() < untilMs);
+    throw unavailable('nobody leads the cluster at the moment');
   }
 }

@@ -1,3 +1,4 @@
+import { within } from '#cluster/transport/deadline.ts';
 import type { Channel, Transport } from '#cluster/transport/transport.ts';
 import { backoffMs } from '#control/backoff.ts';
 import type { Clock } from '#control/clock.ts';
@@ -7,13 +8,16 @@ import type { NodeDescription, NodeRole } from '#model/node.ts';
 import { isTerminal, type TaskStatus } from '#model/task.ts';
 import type { AssignedTask } from './assigned-task.ts';
 import { DescriptionNews } from './description-news.ts';
+import { ManagerRoute } from './manager-route.ts';
 import { PlanApplier } from './plan-applier.ts';
 import { type AgentMessage, type LeaderMessage, SESSION_METHOD } from './session-messages.ts';
 import type { TaskEngine, TaskNetworks } from './task-engine.ts';
 import { TaskWorker } from './task-worker.ts';
 
 const FIRST_RETRY_MS = 100;
-const LONGEST_RETRY_MS = 2000;
+const LONGEST_RETRY_MS = 1000;
+/** A manager that has not answered by then is on a machine that is away. */
+const OPEN_LIMIT_MS = 3000;
 /** How often a node looks whether its description is another, and everything is as it should be, though nobody said so. */
 const RESYNC_MS = 30_000;
 /** Without any word of the leader for so many heartbeats, another manager is tried. */
@@ -50,8 +54,7 @@ export class Agent {
   readonly #leftovers = new Set<string>();
   readonly #fence: WriterLease | undefined;
   readonly #onSettings: (settings: { managers: readonly string[]; role: NodeRole }) => void;
-  #managers: readonly string[];
-  #leader: string | undefined;
+  readonly #route: ManagerRoute;
   #signal: AbortSignal = AbortSignal.abort();
   readonly #plan: PlanApplier;
   /** Of which plan the leader was told in this session that it is applied. */
@@ -84,12 +87,12 @@ export class Agent {
     this.#clock = o.clock;
     this.#random = o.random;
     this.#address = o.address;
-    this.#managers = o.managers;
     const watch = o.watchDescription;
     this.#news = new DescriptionNews(
       { describe: o.describe, ...(watch === undefined ? {} : { watch }) },
       o.clock,
     );
+    this.#route = new ManagerRoute(o.managers, o.random.below(Math.max(1, o.managers.length)));
     this.#fence = o.fence;
     this.#onSettings = o.onSettings ?? (() => undefined);
     this.#log = o.log;
@@ -111,18 +114,19 @@ export class Agent {
   async #keepSession(signal: AbortSignal): Promise<void> {
     let failures = 0;
     while (!signal.aborted) {
-      const manager = this.#leader ?? this.#managers[this.#random.below(this.#managers.length)];
-      this.#leader = undefined;
+      const manager = this.#route.next();
       const beganMs = this.#clock.monotonicMs();
       try {
         if (manager === undefined) throw unavailable('no manager is known');
         await this.#session(manager, signal);
       } catch (error) {
         if (signal.aborted) return;
+        if (manager !== undefined) this.#route.failed(manager);
         this.#log('the session with a manager ended', { manager, error: messageOf(error) });
       }
       if (this.#confirmedMs > beganMs) failures = 0;
-      if (this.#leader !== undefined && failures < this.#managers.length) {
+      // each of them at once, before it is worth waiting
+      else if (failures < this.#route.length) {
         failures++;
         continue;
       }
@@ -134,7 +138,9 @@ export class Agent {
   }
 
   async #session(manager: string, signal: AbortSignal): Promise<void> {
-    const channel = await this.#transport.open(manager, SESSION_METHOD, signal);
+    const channel = await within(this.#clock, OPEN_LIMIT_MS, signal, `a session at ${manager}`, (limited) =>
+      this.#transport.open(manager, SESSION_METHOD, limited),
+    );
     const ending = new AbortController();
     const stop = (): void => channel.close();
     signal.addEventListener('abort', stop, { once: true });
@@ -142,9 +148,15 @@ export class Agent {
       await say(channel, { kind: 'hello', address: this.#address, description: await this.#news.current() });
       this.#toldApplied = 0;
       for (const taskId of this.#statuses.keys()) this.#unsent.add(taskId);
+      const silence = Promise.withResolvers<never>();
+      const beat = (heartbeatMs: number): void => {
+        // whoever is silent does not end the channel either
+        this.#beat(channel, heartbeatMs, ending).catch(silence.reject);
+      };
       await Promise.race([
-        this.#listen(channel, ending),
+        this.#listen(channel, { ending, beat }),
         this.#tell(channel, ending.signal),
+        silence.promise,
         this.#tellNews(channel, ending.signal),
       ]);
     } finally {
@@ -156,7 +168,10 @@ export class Agent {
   }
 
   /** Reads on whatever is to be done, so that the answer to a heartbeat waits for nothing. */
-  async #listen(channel: Channel, ending: AbortController): Promise<void> {
+  async #listen(
+    channel: Channel,
+    { ending, beat }: { ending: AbortController; beat: (heartbeatMs: number) => void },
+  ): Promise<void> {
     let isBeating = false;
     let obeyed = Promise.resolve();
     for await (const message of channel.messages) {
@@ -164,18 +179,16 @@ export class Agent {
       const said = message as LeaderMessage;
       switch (said.kind) {
         case 'redirect':
-          this.#leader = said.address;
+          this.#route.redirect(said.address);
           return;
         case 'settings':
           this.#fencingMs = said.fencingMs;
-          if (said.managers.length > 0) this.#managers = said.managers;
+          this.#route.replace(said.managers);
+          this.#route.succeeded();
           this.#onSettings(said);
           if (isBeating) break;
           isBeating = true;
-          this.#beat(channel, said.heartbeatMs, ending).catch((error: unknown) => {
-            if (!ending.signal.aborted) this.#log('no heartbeat', { error: messageOf(error) });
-            channel.close();
-          });
+          beat(said.heartbeatMs);
           break;
         case 'heartbeat':
           this.#confirm(said.sent);

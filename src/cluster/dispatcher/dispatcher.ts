@@ -103,6 +103,12 @@ export class Dispatcher implements Controller {
       case 'node':
         if (change.after === undefined) this.#presences.get(change.id)?.session?.end();
         else if (change.before?.Spec.Role !== change.after.Spec.Role) this.#tellSettings(change.after);
+        // an agent that knows only managers that are away finds none any more
+        if (change.before?.ManagerStatus?.Addr !== change.after?.ManagerStatus?.Addr)
+          for (const nodeId of this.#presences.keys()) {
+            const node = view.get('node', nodeId);
+            if (node !== undefined) this.#tellSettings(node);
+          }
         yield `node/${change.id}`;
         return;
       default:

@@ -348,6 +348,9 @@ export class RunningNode implements AsyncDisposable {
       onChange: this.#onChange,
     });
     this.#managing = { store, role };
+    role.listen((changes) => {
+      if (changes.some(({ table }) => table === 'node')) store.reach(role.managers());
+    }, this.#ending.signal);
     this.#announce(role).catch((error: unknown) =>
       this.#machine.report('the manager is not announced', { error: messageOf(error) }),
     );
