@@ -118,6 +118,20 @@ test('a rollback is the deployment of an older release under a new number', asyn
   assert.equal(world.running['shop_web'], 'web:1');
 });
 
+test('a rollback makes networks again that went with a later release', async () => {
+  using world = await StackWorld.made();
+  const TaskTemplate = { ContainerSpec: { Image: 'web:1' } };
+  const alone = { ...stackOfServices(stackService('web', { spec: { TaskTemplate } })), networks: [] };
+  const networks = (): string[] => world.control.networks.list().map(({ Name }) => Name);
+  await world.deployed(stackOfServices(stackService('web')));
+  await world.deployed(alone);
+  assert.deepEqual(networks(), ['ingress']);
+  await world.control.releases.rollBack('shop', undefined);
+  assert.deepEqual(networks(), ['ingress', 'shop_default']);
+  await world.settle();
+  assert.equal(world.service('web')?.Spec.TaskTemplate.Networks?.length, 1);
+});
+
 test('credentials are sealed for the service that pulls with them, also by a rollback', async () => {
   using world = await StackWorld.made({
     sealer: {

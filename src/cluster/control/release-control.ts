@@ -152,15 +152,17 @@ export class ReleaseControl {
     number: number | undefined,
     basis: readonly Basis[] = [],
   ): Promise<Deployed & { readonly from: number }> {
-    return await this.#writer.write((view) => {
-      const releases = releasesOf(view, stack);
-      const [newest] = releases;
-      if (newest === undefined) throw noReleases(stack);
-      const from = rollbackTarget(releases, number);
+    const target = rollbackTarget(this.releases(stack), number);
+    checkBasis(this.#ports.follower.view, stack, basis);
+    // networks that a later release did not have are gone
+    await this.#objects.make({ spec: target.spec, contents: [] });
+    const later = basis.filter(({ kind }) => kind === 'release' || kind === 'service');
+    const made = await this.#writer.write((view) => {
+      const from = rollbackTarget(releasesOf(view, stack), target.number);
       const registryAuth = this.#registryAuthOf(from);
-      const decision = this.#next(view, from.spec, { rollbackOf: from.number, basis, registryAuth });
-      return { writes: decision.writes, result: { ...decision.result, warnings: [], from: from.number } };
+      return this.#next(view, from.spec, { rollbackOf: from.number, basis: later, registryAuth });
     });
+    return { ...made, warnings: [], from: target.number };
   }
 
   /** Services first, then what they used, then the releases. `not-found` when there is nothing of the stack. */
