@@ -1,5 +1,6 @@
 import type { AssignedTask } from '#cluster/agent/assigned-task.ts';
 import { updateRulesOf } from '#cluster/controllers/service-defaults.ts';
+import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { ViewChange } from '#cluster/state/tables.ts';
 import type { Clock } from '#control/clock.ts';
@@ -71,7 +72,10 @@ export class RunningTasks {
       yield* sharedAddresses(node.id, other, task);
     if (node.id === nodeId) yield* sharedPorts(nodeId, other, task);
     if (other.serviceId !== task.serviceId || placeOf(other) !== placeOf(task)) return;
-    if (task.singleWriter && other.singleWriter) {
+    // one that was scaled up meanwhile may write from many places
+    const service = this.#truth.get('service', task.serviceId);
+    const isStillSingle = service === undefined || isSingleWriter(service, task.spec);
+    if (task.singleWriter && other.singleWriter && isStillSingle) {
       yield `single writer ${task.serviceName} runs twice: ${task.id} and ${other.id} on ${node.id}`;
       return;
     }

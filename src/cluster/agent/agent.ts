@@ -132,20 +132,33 @@ export class Agent {
     const ending = new AbortController();
     const stop = (): void => channel.close();
     signal.addEventListener('abort', stop, { once: true });
-    try {
-      const description = await this.#describe();
-      await say(channel, { kind: 'hello', address: this.#address, description });
-      this.#described = JSON.stringify(description);
-      this.#description = undefined;
-      this.#toldApplied = 0;
-      for (const taskId of this.#statuses.keys()) this.#unsent.add(taskId);
-      await Promise.race([this.#listen(channel, ending), this.#tell(channel, ending.signal)]);
-    } finally {
-      signal.removeEventListener('abort', stop);
+    const over = (): void => {
       ending.abort();
       channel.close();
       this.#wake?.();
+    };
+    const listening = this.#listen(channel, ending).finally(over);
+    const telling = this.#tell(channel, ending.signal).catch((error: unknown) => {
+      // what came before the other side ended it, such as where the leader is, is still read
+      if (!channel.closed.aborted) over();
+      throw error;
+    });
+    try {
+      const [heard, told] = await Promise.allSettled([listening, telling]);
+      if (heard.status === 'rejected') throw heard.reason;
+      if (told.status === 'rejected' && this.#leader === undefined) throw told.reason;
+    } finally {
+      signal.removeEventListener('abort', stop);
     }
+  }
+
+  async #greet(channel: Channel): Promise<void> {
+    const description = await this.#describe();
+    await say(channel, { kind: 'hello', address: this.#address, description });
+    this.#described = JSON.stringify(description);
+    this.#description = undefined;
+    this.#toldApplied = 0;
+    for (const taskId of this.#statuses.keys()) this.#unsent.add(taskId);
   }
 
   /** Reads on whatever is to be done, so that the answer to a heartbeat waits for nothing. */
@@ -229,8 +242,9 @@ export class Agent {
     }
   }
 
-  /** Sends what happened, what came in the meantime together. */
+  /** Says who it is, and from then on what happened, what came in the meantime together. */
   async #tell(channel: Channel, signal: AbortSignal): Promise<void> {
+    await this.#greet(channel);
     while (!signal.aborted) {
       const news = this.#news();
       if (news !== undefined) {
