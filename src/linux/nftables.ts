@@ -1,4 +1,5 @@
 import koffi from 'koffi';
+import { keepDescriptorsFromChildren } from './inherited-descriptors.ts';
 
 const JSON_OUTPUT = 1 << 4;
 
@@ -32,6 +33,8 @@ export class Nftables implements Disposable {
     this.#setFlags = library.func('void nft_ctx_output_set_flags(void *context, unsigned int flags)');
     this.#free = library.func('void nft_ctx_free(void *context)');
     this.#context = create(0);
+    // its socket would keep this network namespace as long as whatever is started meanwhile
+    keepDescriptorsFromChildren();
     library.func('int nft_ctx_buffer_output(void *context)')(this.#context);
     library.func('int nft_ctx_buffer_error(void *context)')(this.#context);
   }
