@@ -1,6 +1,7 @@
 import { type LeaderMessage, SESSION_METHOD } from '#cluster/agent/session-messages.ts';
 import { Allocator } from '#cluster/controllers/allocator.ts';
 import type { Controller } from '#cluster/controllers/controller.ts';
+import { Deployments } from '#cluster/controllers/deployments.ts';
 import { campaign, type Leader, type Leadership, parseLeader } from '#cluster/controllers/election.ts';
 import { type ControllerFigures, LeaderLoop } from '#cluster/controllers/leader-loop.ts';
 import { NetworkReaper } from '#cluster/controllers/network-reaper.ts';
@@ -103,6 +104,7 @@ export class ControlPlane {
       follower: this.follower,
       controllers: [
         dispatcher,
+        new Deployments({ fits: (node, template) => this.#rules.fits(node, template) }),
         new Orchestrator({ ...this.#rules, fencedInMs }),
         new Allocator(),
         this.#makeScheduler(),

@@ -7,6 +7,7 @@ import { messageOf, unavailable } from '#model/errors.ts';
 import type { NodeDescription, NodeRole } from '#model/node.ts';
 import { isTerminal, type TaskStatus } from '#model/task.ts';
 import type { AssignedTask } from './assigned-task.ts';
+import { DescriptionNews } from './description-news.ts';
 import { ManagerRoute } from './manager-route.ts';
 import { PlanApplier } from './plan-applier.ts';
 import { type AgentMessage, type LeaderMessage, SESSION_METHOD } from './session-messages.ts';
@@ -41,7 +42,7 @@ export class Agent {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #address: string;
-  readonly #describe: () => Promise<NodeDescription>;
+  readonly #news: DescriptionNews;
   readonly #log: (message: string, details: object) => void;
   readonly #workers = new Map<string, TaskWorker>();
   /** The last status of each task, until it is removed: told again in each session. */
@@ -58,8 +59,6 @@ export class Agent {
   readonly #plan: PlanApplier;
   /** Of which plan the leader was told in this session that it is applied. */
   #toldApplied = 0;
-  #described = '';
-  #description: NodeDescription | undefined;
   #fencingMs = Number.POSITIVE_INFINITY;
   /** When the last heartbeat that was answered was sent. */
   #confirmedMs: number;
@@ -77,6 +76,8 @@ export class Agent {
     describe: () => Promise<NodeDescription>;
     /** What else ends single writers when this node hears of no leader; where it is left out, this agent alone does. */
     fence?: WriterLease;
+    /** Calls back when the description may have changed, until `signal` aborts. */
+    watchDescription?: (onChange: () => void, signal: AbortSignal) => void;
     /** Hears where managers are now, to be kept for the next start, and what this node is to be. */
     onSettings?: (settings: { managers: readonly string[]; role: NodeRole }) => void;
     log: (message: string, details: object) => void;
@@ -86,8 +87,12 @@ export class Agent {
     this.#clock = o.clock;
     this.#random = o.random;
     this.#address = o.address;
+    const watch = o.watchDescription;
+    this.#news = new DescriptionNews(
+      { describe: o.describe, ...(watch === undefined ? {} : { watch }) },
+      o.clock,
+    );
     this.#route = new ManagerRoute(o.managers, o.random.below(Math.max(1, o.managers.length)));
-    this.#describe = o.describe;
     this.#fence = o.fence;
     this.#onSettings = o.onSettings ?? (() => undefined);
     this.#log = o.log;
@@ -99,6 +104,7 @@ export class Agent {
   async run(signal: AbortSignal): Promise<void> {
     this.#signal = signal;
     this.#engine.watch((taskId) => this.#workers.get(taskId)?.wake(), signal);
+    this.#news.watch(signal);
     await Promise.all([this.#keepSession(signal), this.#patrol(signal)]);
     await Promise.all([...this.#workers.values()].map((worker) => worker.settled()));
     await Promise.all(this.#forgetting.values());
@@ -139,10 +145,7 @@ export class Agent {
     const stop = (): void => channel.close();
     signal.addEventListener('abort', stop, { once: true });
     try {
-      const description = await this.#describe();
-      await say(channel, { kind: 'hello', address: this.#address, description });
-      this.#described = JSON.stringify(description);
-      this.#description = undefined;
+      await say(channel, { kind: 'hello', address: this.#address, description: await this.#news.current() });
       this.#toldApplied = 0;
       for (const taskId of this.#statuses.keys()) this.#unsent.add(taskId);
       const silence = Promise.withResolvers<never>();
@@ -154,6 +157,7 @@ export class Agent {
         this.#listen(channel, { ending, beat }),
         this.#tell(channel, ending.signal),
         silence.promise,
+        this.#tellNews(channel, ending.signal),
       ]);
     } finally {
       signal.removeEventListener('abort', stop);
@@ -248,9 +252,9 @@ export class Agent {
   /** Sends what happened, what came in the meantime together. */
   async #tell(channel: Channel, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const news = this.#news();
-      if (news !== undefined) {
-        await say(channel, news);
+      const message = this.#unsaid();
+      if (message !== undefined) {
+        await say(channel, message);
         continue;
       }
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -259,23 +263,28 @@ export class Agent {
     }
   }
 
-  #news(): AgentMessage | undefined {
+  /** The next thing that the leader does not know yet. */
+  #unsaid(): AgentMessage | undefined {
     const revision = this.#plan.applied;
     if (revision !== this.#toldApplied) {
       this.#toldApplied = revision;
       return { kind: 'applied', revision };
     }
-    if (this.#unsent.size > 0) {
-      const updates = [...this.#unsent].slice(0, 1000).flatMap((taskId) => {
-        this.#unsent.delete(taskId);
-        const status = this.#statuses.get(taskId);
-        return status === undefined ? [] : [{ taskId, status }];
-      });
-      return { kind: 'status', updates };
+    if (this.#unsent.size === 0) return undefined;
+    const updates = [...this.#unsent].slice(0, 1000).flatMap((taskId) => {
+      this.#unsent.delete(taskId);
+      const status = this.#statuses.get(taskId);
+      return status === undefined ? [] : [{ taskId, status }];
+    });
+    return { kind: 'status', updates };
+  }
+
+  /** Says what this node is and has when that is something else. */
+  async #tellNews(channel: Channel, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const description = await this.#news.next(signal);
+      if (description !== undefined) await say(channel, { kind: 'description', description });
     }
-    const description = this.#description;
-    this.#description = undefined;
-    return description === undefined ? undefined : { kind: 'description', description };
   }
 
   #assign(task: AssignedTask): void {
@@ -336,9 +345,7 @@ export class Agent {
         for (const taskId of this.#leftovers) this.#forget(taskId);
         // slow as they may be, what is fenced waits for neither
         void this.#plan.again(signal);
-        this.#describeAnew().catch((error: unknown) =>
-          this.#log('the node could not be described', { error: messageOf(error) }),
-        );
+        this.#news.lookAgain();
       }
       const step = Number.isFinite(this.#fencingMs) ? Math.max(50, this.#fencingMs / 10) : 1000;
       await this.#clock.sleep(step, signal).catch(() => undefined);
@@ -351,15 +358,6 @@ export class Agent {
       const isOver = isTerminal(status?.State ?? worker.task.state);
       if (worker.task.singleWriter && !isOver) worker.fence();
     }
-  }
-
-  async #describeAnew(): Promise<void> {
-    const description = await this.#describe();
-    const text = JSON.stringify(description);
-    if (text === this.#described) return;
-    this.#described = text;
-    this.#description = description;
-    this.#wake?.();
   }
 }
 

@@ -295,6 +295,7 @@ function* everythingMade(view: ClusterView): Generator<ViewChange> {
     'node',
     'secret',
     'config',
+    'release',
     'revision',
     'service',
     'task',

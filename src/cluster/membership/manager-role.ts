@@ -51,6 +51,8 @@ export interface ManagerRoleOptions {
   readonly random: Random;
   /** The name of a network of this host, by its name or ID. */
   readonly localNetwork: (reference: string) => string | undefined;
+  /** Pins an image for clients that leave that to the manager. */
+  readonly resolveImage: (image: string, registryAuth: string | undefined) => Promise<string>;
   /** Hears of every change of the cluster, from the first listing on. */
   readonly onChange: ViewListener;
   readonly report: (message: string, details: object) => void;
@@ -92,6 +94,7 @@ export class ManagerRole implements AsyncDisposable {
       joinTokens: { create: createJoinToken, rebind: rebindJoinToken },
       leader: () => this.leader?.nodeId,
       localNetwork: o.localNetwork,
+      resolveImage: o.resolveImage,
     });
     const authority: CertificateAuthority = {
       issue: (csr, nodeId, role, hosts) => this.#authority().issue(csr, nodeId, role, hosts),

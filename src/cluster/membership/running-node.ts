@@ -10,6 +10,9 @@ import { credentialsOf, RENEW_METHOD, requestRenewal } from '#cluster/ca/join-pr
 import { readKeyFile, removeKeyFile, writeKeyFile } from '#cluster/ca/key-file.ts';
 import { renewalReason, renewalTimeMs } from '#cluster/ca/renewal.ts';
 import { parseUnlockKey, type SealingKey } from '#cluster/ca/sealing.ts';
+import type { ImageExchange } from '#cluster/images/image-exchange.ts';
+import { HOLDERS_METHOD, holdersHandler } from '#cluster/images/image-holders.ts';
+import { NodeStanding, STANDING_METHOD, standingHandler } from '#cluster/images/node-standing.ts';
 import type { ViewListener } from '#cluster/state/view-follower.ts';
 import { hasEtcd, noEtcd } from '#cluster/store/etcd-program.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
@@ -45,6 +48,12 @@ export interface NodeMachine {
   /** What ends single writers though this process hangs or is dead. */
   readonly fence?: WriterLease;
   describe(): Promise<NodeDescription>;
+  /** Calls back when the description may have changed, until `signal` aborts. */
+  watchDescription(onChange: () => void, signal: AbortSignal): void;
+  /** Serves this machine's images to the other nodes, and fetches theirs. */
+  readonly images: Pick<ImageExchange, 'join'>;
+  /** `NAME:TAG@DIGEST` of an image, as its registry says it, or this machine where none does. */
+  resolveImage(image: string, registryAuth: string | undefined): Promise<string>;
   /** The name of a network of this host, by its name or ID. */
   localNetwork(reference: string): string | undefined;
   /** True for the interfaces of containers' networks. */
@@ -80,6 +89,7 @@ export class RunningNode implements AsyncDisposable {
   #running: Promise<unknown> = Promise.resolve();
   #roleAsked: NodeRole;
   #hasHeardLeader = false;
+  #exchange: Disposable | undefined;
 
   private constructor(o: {
     machine: NodeMachine;
@@ -168,6 +178,7 @@ export class RunningNode implements AsyncDisposable {
   /** Containers, etcd and what is in the kernel go on. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ending.abort();
+    this.#exchange?.[Symbol.dispose]();
     await this.#running;
     const managing = this.#managing;
     this.#managing = undefined;
@@ -189,6 +200,7 @@ export class RunningNode implements AsyncDisposable {
     );
     if (this.#state.store !== 'none') await this.#resumeManaging(forceNew);
     else if (this.#roleAsked === 'manager') void this.#follow('manager');
+    this.#shareImages();
     const { signal } = this.#ending;
     const agent = new Agent({
       transport: this.#transport,
@@ -199,6 +211,28 @@ export class RunningNode implements AsyncDisposable {
       log: this.#machine.report,
     });
     this.#running = Promise.all([agent.run(signal), this.#keepCertificate(signal)]);
+  }
+
+  /** What the nodes of the cluster ask each other about images, and managers about nodes. */
+  #shareImages(): void {
+    const { clock, random, images } = this.#machine;
+    const transport = this.#transport;
+    const isMember = (nodeId: string): boolean | undefined =>
+      this.#managing?.role.isAllowed(nodeId, 'worker');
+    transport.serve(
+      HOLDERS_METHOD,
+      holdersHandler(() => this.#managing?.role.view.all('node'), random),
+    );
+    transport.serve(STANDING_METHOD, standingHandler(isMember));
+    const access = { transport, managers: () => this.#managersKnown() };
+    const standing = new NodeStanding(access, clock);
+    this.#exchange = images.join({
+      ...access,
+      // a manager's transport has asked already
+      checkNode: async (nodeId, signal) => {
+        if (this.#managing === undefined) await standing.check(nodeId, signal);
+      },
+    });
   }
 
   #managersKnown(): string[] {
@@ -310,6 +344,7 @@ export class RunningNode implements AsyncDisposable {
       ...{ store: store.store, transport: this.#transport, key: this.#key() },
       ...this.#machine,
       localNetwork: (reference) => this.#machine.localNetwork(reference),
+      resolveImage: (image, registryAuth) => this.#machine.resolveImage(image, registryAuth),
       onChange: this.#onChange,
     });
     this.#managing = { store, role };
