@@ -72,10 +72,10 @@ async function strike(cloud: LoadedCloud, fault: Fault): Promise<FaultResult> {
     await delay(COUNTING_MS);
     const { ports, vip } = cloud.load(fromMs, toMs);
     const failures = [...ports.failures, ...vip.failures];
-    const reasons = new Map<string, number>();
+    const seconds = new Map<string, number[]>();
     for (const { atMs, mode, url, reason } of failures) {
-      const text = `second ${Math.floor((atMs - fromMs) / 1000)}: ${reason}, ${mode} connection, ${url}`;
-      reasons.set(text, (reasons.get(text) ?? 0) + 1);
+      const text = `${reason}, ${mode} connection, ${url}`;
+      seconds.set(text, [...(seconds.get(text) ?? []), Math.floor((atMs - fromMs) / 1000)]);
     }
     const missed = [
       ...(goal.failed !== undefined && failures.length > goal.failed ? ['failed requests'] : []),
@@ -87,7 +87,9 @@ async function strike(cloud: LoadedCloud, fault: Fault): Promise<FaultResult> {
       ...{ failedVip: vip.failures.length, requestsVip: vip.requests },
       ...{ repeated: ports.repeated + vip.repeated, unresolved: vip.unresolved },
       lastFailureMs: failures.length === 0 ? 0 : Math.max(...failures.map(({ atMs }) => atMs)) - fromMs,
-      reasons: [...reasons].map(([text, count]) => `${count} × ${text}`),
+      reasons: [...seconds].map(
+        ([text, all]) => `${all.length} × ${text}, in seconds ${Math.min(...all)} to ${Math.max(...all)}`,
+      ),
     };
   } catch (error) {
     const { ports, vip } = cloud.load(fromMs, Date.now());

@@ -282,7 +282,7 @@ export const FAULTS: readonly Fault[] = [
         cloud,
         'rollback_completed',
         ...['--update-failure-action', 'rollback', '--update-monitor', '3s', '--update-order', 'start-first'],
-        ...['--args', '/drill/web-server.ts 4 failing'],
+        ...['--args', '/node /drill/web-server.ts 4 failing'],
       ),
   },
   {
@@ -291,14 +291,14 @@ export const FAULTS: readonly Fault[] = [
     goal: { failed: 0 },
     strike: async (cloud) => {
       const order = ['--update-order', 'stop-first', '--update-parallelism', '3'];
-      await update(cloud, 'completed', ...order, '--args', '/drill/web-server.ts 5 deaf');
+      await update(cloud, 'completed', ...order, '--args', '/node /drill/web-server.ts 5 deaf');
       return await update(cloud, 'completed', ...order, ...version('6'));
     },
   },
 ];
 
 function version(text: string): string[] {
-  return ['--args', `/drill/web-server.ts ${text}`];
+  return ['--args', `/node /drill/web-server.ts ${text}`];
 }
 
 async function since(began: number, until: Promise<unknown>): Promise<number> {

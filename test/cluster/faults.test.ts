@@ -73,11 +73,11 @@ for (const order of ['stop-first', 'start-first'])
     const fromMs = Date.now();
     await cloud.docker(
       ...(['node1', 'service', 'update', '--quiet', '--detach=false', '--update-order', order] as const),
-      ...(['--update-monitor', '500ms', '--args', `/drill/web-server.ts ${order}`, 'web'] as const),
+      ...(['--update-monitor', '500ms', '--args', `/node /drill/web-server.ts ${order}`, 'web'] as const),
     );
     assert.equal((await cloud.service()).UpdateStatus?.State, 'completed');
     const args = (await cloud.serving()).map(({ Spec }) => Spec.ContainerSpec.Args);
-    assert.deepEqual(args, Array(REPLICAS).fill(['/drill/web-server.ts', order]));
+    assert.deepEqual(args, Array(REPLICAS).fill(['/node', '/drill/web-server.ts', order]));
     await losesNothing(fromMs);
   });
 
