@@ -7,6 +7,7 @@ import { addCloudCommands } from './cloud.ts';
 import type { LoginFlags } from './login.ts';
 import type { ProjectFlags } from './project-files.ts';
 import type { ListedContainer } from './project-state.ts';
+import { addStackCommands } from './stack-commands.ts';
 
 const VERSION = '0.1.0';
 const collect = (value: string, before: string[]): string[] => [...before, value];
@@ -32,6 +33,7 @@ Examples:
   drover up -d                            run the compose.yaml of this directory
   drover ps --format json                 what runs, for programs
   drover down -v                          stop it all, volumes too
+  drover deploy shop                      run it on a cluster, as the stack shop
   drover cloud up demo --nodes 3          a cluster of three daemons on this machine`,
     );
   root.command('daemon').description('run the daemon (see drover daemon --help)');
@@ -51,6 +53,7 @@ Examples:
     });
   addImageCommands(root);
   addProjectCommands(root);
+  addStackCommands(root, () => connect(root));
   addCloudCommands(root);
   root
     .command('version')

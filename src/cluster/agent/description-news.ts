@@ -29,11 +29,13 @@ export class DescriptionNews {
 
   /** Begins to listen for changes. */
   watch(signal: AbortSignal): void {
-    const changed = (): void => {
-      this.#mayBeOld = true;
-      this.#wake?.();
-    };
-    this.#source.watch?.(changed, signal);
+    this.#source.watch?.(() => this.lookAgain(), signal);
+  }
+
+  /** The description may have changed. */
+  lookAgain(): void {
+    this.#mayBeOld = true;
+    this.#wake?.();
   }
 
   /** What there is to say now, to somebody who knows nothing. */

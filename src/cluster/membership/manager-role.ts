@@ -16,6 +16,7 @@ import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
 import { transactionOf } from '#cluster/state/record-transaction.ts';
 import type { Write } from '#cluster/state/tables.ts';
 import type { ViewListener } from '#cluster/state/view-follower.ts';
+import { hasEtcd, noEtcd } from '#cluster/store/etcd-program.ts';
 import type { Store } from '#cluster/store/store.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import { JOIN_METHOD, type Transport } from '#cluster/transport/transport.ts';
@@ -216,6 +217,7 @@ export class ManagerRole implements AsyncDisposable {
     address: string | undefined;
     remote: string | undefined;
     hostname: string;
+    canManage: boolean;
   }): Promise<Membership> {
     const role = roleOfToken(applicant.token, this.#knownSwarm().joinTokens);
     if (role === undefined) {
@@ -223,6 +225,8 @@ export class ManagerRole implements AsyncDisposable {
         hint: 'get one that is with `docker swarm join-token worker`',
       });
     }
+    if (role === 'manager' && !applicant.canManage) throw noEtcd(`the machine ${applicant.hostname}`);
+    if (role === 'manager' && !(await hasEtcd())) throw noEtcd('the manager that was asked');
     const ID = this.#o.random.id();
     const now = this.#now();
     const address = applicant.address ?? `${applicant.remote ?? ''}:2377`;

@@ -1,4 +1,4 @@
-import { Agent } from '#cluster/agent/agent.ts';
+import { Agent, type WriterLease } from '#cluster/agent/agent.ts';
 import type { TaskEngine, TaskNetworks } from '#cluster/agent/task-engine.ts';
 import {
   type CertificateFiles,
@@ -14,6 +14,7 @@ import type { ImageExchange } from '#cluster/images/image-exchange.ts';
 import { HOLDERS_METHOD, holdersHandler } from '#cluster/images/image-holders.ts';
 import { NodeStanding, STANDING_METHOD, standingHandler } from '#cluster/images/node-standing.ts';
 import type { ViewListener } from '#cluster/state/view-follower.ts';
+import { hasEtcd, noEtcd } from '#cluster/store/etcd-program.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import { TlsTransport } from '#cluster/transport/tls-transport.ts';
 import type { Clock } from '#control/clock.ts';
@@ -37,11 +38,15 @@ const CERTIFICATE_LOOK_MS = 60_000;
 /** What a change of role may take: etcd takes a member in, or lets one go. */
 const ROLE_CHANGE_LIMIT_MS = 120_000;
 const RETRY_MS = 2000;
+/** How long a first etcd may take to serve. */
+const ETCD_START_LIMIT_MS = 30_000;
 
 /** What a node in a cluster needs of its machine. */
 export interface NodeMachine {
   readonly engine: TaskEngine;
   readonly networks: TaskNetworks;
+  /** What ends single writers though this process hangs or is dead. */
+  readonly fence?: WriterLease;
   describe(): Promise<NodeDescription>;
   /** Calls back when the description may have changed, until `signal` aborts. */
   watchDescription(onChange: () => void, signal: AbortSignal): void;
@@ -298,11 +303,9 @@ export class RunningNode implements AsyncDisposable {
       const managing = this.#managing;
       if (managing === undefined) throw unavailable('this node is no manager');
       if (managing.store.kind === 'sqlite') {
+        if (!(await hasEtcd())) throw noEtcd('the manager that was asked');
         this.#machine.report('the store moves to etcd, for there will be several managers', {});
-        await managing.role[Symbol.asyncDispose]();
-        await managing.store[Symbol.asyncDispose]();
-        this.#managing = undefined;
-        await this.#manage(await this.#moved(AbortSignal.timeout(ROLE_CHANGE_LIMIT_MS)));
+        await this.#moveToEtcd(managing);
       }
       const managers = this.#managing?.role.managers() ?? [];
       const addresses = [...new Set([this.#state.advertiseAddress, ...managers])];
@@ -311,6 +314,21 @@ export class RunningNode implements AsyncDisposable {
         root: await storeRootOf(this.#storeOptions()),
       };
     });
+  }
+
+  /** Nobody manages meanwhile. Where etcd does not come up, the old store goes on: it is sealed only when the new one serves. */
+  async #moveToEtcd(managing: { store: ManagerStore; role: ManagerRole }): Promise<void> {
+    await managing.role[Symbol.asyncDispose]();
+    await managing.store[Symbol.asyncDispose]();
+    this.#managing = undefined;
+    try {
+      await this.#manage(await this.#moved(AbortSignal.timeout(ETCD_START_LIMIT_MS)));
+    } catch (error) {
+      const old = ManagerStore.openSqlite(this.#storeOptions());
+      if (!old.isMoving) await this.#manage(old);
+      else await old[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   async #moved(signal: AbortSignal): Promise<ManagerStore> {
@@ -330,6 +348,9 @@ export class RunningNode implements AsyncDisposable {
       onChange: this.#onChange,
     });
     this.#managing = { store, role };
+    role.listen((changes) => {
+      if (changes.some(({ table }) => table === 'node')) store.reach(role.managers());
+    }, this.#ending.signal);
     this.#announce(role).catch((error: unknown) =>
       this.#machine.report('the manager is not announced', { error: messageOf(error) }),
     );

@@ -29,6 +29,7 @@ import type {
 import { firstSwarm } from '#cluster/control/swarm-spec.ts';
 import { ClusterView } from '#cluster/state/cluster-view.ts';
 import { transactionOf } from '#cluster/state/record-transaction.ts';
+import { hasEtcd } from '#cluster/store/etcd-program.ts';
 import { SqliteStore } from '#cluster/store/sqlite-store.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import { openJoinChannel } from '#cluster/transport/join-connection.ts';
@@ -288,6 +289,7 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     const channel = await openJoinChannel({ address: o.address, caDigest: o.caDigest, clock, signal });
     const answer = await requestJoin(channel, {
       ...{ token: request.joinToken, csr, hostname: hostname(), address: o.own },
+      canManage: await hasEtcd(),
     });
     const credentials = credentialsOf(answer, key, clock.nowMs());
     this.#files.state.remove();
