@@ -140,7 +140,8 @@ export class PlacePlan {
   /** What every place needs whatever its service is: those that wait are let run, those that were replaced are ended, those that ended or lost their node are replaced. */
   heal(place: Place): void {
     if (this.full) return;
-    const newest = newestOf(place);
+    // a newer one that failed and was given up is of no account
+    const newest = place.wanted.at(-1);
     for (const task of place.wanted) if (task.DesiredState === 'ready') this.#release(place, task);
     for (const task of place.wanted) {
       if (task !== newest && newest !== undefined && this.#hasTakenOver(newest))

@@ -53,6 +53,7 @@ export function leastMissed(places: readonly Place[], count: number): Place[] {
   const chosen: Place[] = [];
   const idle = left.filter((place) => !runs(place));
   chosen.push(...idle.slice(0, count));
+  for (const place of chosen) onNode.set(nodeOf(place), (onNode.get(nodeOf(place)) ?? 0) - 1);
   const running = left.filter(runs);
   while (chosen.length < count) {
     let worst: Place | undefined;

@@ -1,5 +1,5 @@
 import type { ServiceRecord, UpdateState, UpdateStatus } from '#model/service.ts';
-import type { TaskRecord } from '#model/task.ts';
+import { isTerminal, stateRank, type TaskRecord } from '#model/task.ts';
 import { isAhead } from './moment.ts';
 import type { PlacePlan } from './place-plan.ts';
 import { restartRulesOf, type UpdateRules, updateRulesOf } from './service-defaults.ts';
@@ -18,7 +18,7 @@ export function decideUpdate(plan: PlacePlan): void {
   // done, but for places that took no tasks then
   const isOver = status?.State === 'completed' || status?.State === 'rollback_completed';
   if (status === undefined || isOver) {
-    if (stale.length > 0) begin(plan);
+    if (stale.length > 0) begin(plan, status);
     return;
   }
   if (status.State !== 'updating' && status.State !== 'rollback_started') return;
@@ -35,9 +35,17 @@ export function decideUpdate(plan: PlacePlan): void {
 }
 
 /** A service whose template was changed: from now on its tasks are replaced. */
-function begin(plan: PlacePlan): void {
+function begin(plan: PlacePlan, last: UpdateStatus | undefined): void {
   const now = new Date(plan.context.nowMs).toISOString();
   const { revision } = plan.service;
+  if (last?.State === 'rollback_completed') {
+    const Message = 'rollback in progress';
+    plan.writeService({
+      ...plan.service,
+      UpdateStatus: { State: 'rollback_started', StartedAt: now, Message, revision },
+    });
+    return;
+  }
   plan.writeService({
     ...plan.service,
     UpdateStatus: { State: 'updating', StartedAt: now, Message: 'update in progress', revision },
@@ -60,12 +68,22 @@ function advance(plan: PlacePlan, o: { stale: readonly Place[]; rules: UpdateRul
   );
   for (const place of order) {
     if (room <= 0 || plan.full) return;
+    if (plan.isTouched(place)) {
+      // its turn comes in the next round; nothing else may be down as well until then
+      if (!place.wanted.some(isRunning)) room--;
+      continue;
+    }
     // one that an earlier try has not left yet is in flight already
-    if (plan.isTouched(place) || place.wanted.length > 1) continue;
+    if (place.wanted.length > 1) continue;
     if (hasToWait(place, plan)) continue;
-    plan.replace(place, { startFirst: mayOverlap && place.wanted.some(isRunning) });
+    plan.replace(place, { startFirst: mayOverlap && place.wanted.some(mayRun) });
     room--;
   }
+}
+
+/** True for one that runs, or is about to although nobody has said so yet. */
+function mayRun({ Status }: TaskRecord): boolean {
+  return stateRank(Status.State) >= stateRank('assigned') && !isTerminal(Status.State);
 }
 
 /** A place is tried again no sooner than a task is restarted. */
