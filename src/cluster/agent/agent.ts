@@ -39,6 +39,7 @@ export class Agent {
   /** Tasks that are being removed. */
   readonly #forgetting = new Map<string, Promise<void>>();
   readonly #onSettings: (settings: { managers: readonly string[]; role: NodeRole }) => void;
+  readonly #onRefused: (reason: string) => void;
   #managers: readonly string[];
   #leader: string | undefined;
   #plan: NetworkPlan | undefined;
@@ -59,6 +60,8 @@ export class Agent {
     describe: () => Promise<NodeDescription>;
     /** Hears where managers are now, to be kept for the next start, and what this node is to be. */
     onSettings?: (settings: { managers: readonly string[]; role: NodeRole }) => void;
+    /** Hears why a manager does not take this node for one of the cluster. */
+    onRefused?: (reason: string) => void;
     log: (message: string, details: object) => void;
   }) {
     this.#transport = o.transport;
@@ -70,8 +73,14 @@ export class Agent {
     this.#managers = o.managers;
     this.#describe = o.describe;
     this.#onSettings = o.onSettings ?? (() => undefined);
+    this.#onRefused = o.onRefused ?? (() => undefined);
     this.#log = o.log;
     this.#confirmedMs = o.clock.monotonicMs();
+  }
+
+  /** Managers are at other addresses than this node knew: one of them said so. */
+  meet(managers: readonly string[]): void {
+    this.#managers = managers;
   }
 
   /** Runs until `signal` aborts; containers run on then. */
@@ -93,6 +102,7 @@ export class Agent {
         await this.#session(manager, signal);
       } catch (error) {
         if (signal.aborted) return;
+        if (kindOf(error) === 'forbidden') this.#onRefused(messageOf(error));
         this.#log('the session with a manager ended', { manager, error: messageOf(error) });
       }
       if (this.#confirmedMs > beganMs) failures = 0;

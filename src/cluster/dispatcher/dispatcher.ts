@@ -89,6 +89,7 @@ export class Dispatcher implements Controller {
         return;
       }
       case 'node':
+        if (change.before?.ManagerStatus?.Addr !== change.after?.ManagerStatus?.Addr) this.#tellManagers();
         if (change.after === undefined) this.#presences.get(change.id)?.session?.end();
         else if (change.before?.Spec.Role !== change.after.Spec.Role) this.#tellSettings(change.after);
         yield `node/${change.id}`;
@@ -178,6 +179,14 @@ export class Dispatcher implements Controller {
     const session = this.#presences.get(node.ID)?.session;
     // a channel that does not take it is over, and the next one begins with it
     session?.send(this.#settingsFor(node)).catch(() => session.end());
+  }
+
+  /** Where managers are now: a node that does not know it finds none when those that it knows are gone. */
+  #tellManagers(): void {
+    for (const nodeId of this.#presences.keys()) {
+      const node = this.#view.get('node', nodeId);
+      if (node !== undefined) this.#tellSettings(node);
+    }
   }
 
   /** A node says what became of its own tasks; about others it is not heard. */

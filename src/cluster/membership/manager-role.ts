@@ -16,6 +16,7 @@ import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
 import { transactionOf } from '#cluster/state/record-transaction.ts';
 import type { Write } from '#cluster/state/tables.ts';
 import type { ViewListener } from '#cluster/state/view-follower.ts';
+import type { EtcdClient } from '#cluster/store/etcd-client.ts';
 import type { Store } from '#cluster/store/store.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import { JOIN_METHOD, type Transport } from '#cluster/transport/transport.ts';
@@ -24,6 +25,7 @@ import type { Random } from '#control/random.ts';
 import { cancelled, forbidden, unavailable } from '#model/errors.ts';
 import type { NodeRecord } from '#model/node.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
+import { keepStoreMembers } from './store-members.ts';
 
 const NANOSECONDS_PER_MS = 1e6;
 /** Docker's default of `Dispatcher.HeartbeatPeriod`. */
@@ -61,7 +63,7 @@ export class ManagerRole implements AsyncDisposable {
   readonly #o: ManagerRoleOptions;
   readonly #plane: ControlPlane;
   readonly #ending = new AbortController();
-  readonly #running: Promise<unknown>;
+  #running: Promise<unknown>;
 
   constructor(o: ManagerRoleOptions) {
     this.#o = o;
@@ -115,6 +117,18 @@ export class ManagerRole implements AsyncDisposable {
     return this.#plane.follower.view;
   }
 
+  /** Takes managers that are gone out of the store while this one leads. */
+  keepStoreMembers(client: EtcdClient): void {
+    const { signal } = this.#ending;
+    const keeping = keepStoreMembers({
+      ...{ view: this.view, clock: this.#o.clock, report: this.#o.report, client, signal },
+      listen: (listener, until) => this.listen(listener, until),
+      isLeader: () => this.#plane.isLeader,
+      write: (decide) => this.write(decide),
+    });
+    this.#running = Promise.all([this.#running, keeping]);
+  }
+
   /** Hears of changes from now on. */
   listen(listener: ViewListener, signal: AbortSignal): void {
     this.#plane.follower.listen(listener, signal);
@@ -140,8 +154,9 @@ export class ManagerRole implements AsyncDisposable {
   }
 
   /** Writes what is decided on the view, again on another view where somebody else was faster. */
-  async write(decide: () => readonly Write[]): Promise<void> {
-    const { signal } = this.#ending;
+  async write(decide: () => readonly Write[], until?: AbortSignal): Promise<void> {
+    const { signal: ending } = this.#ending;
+    const signal = until === undefined ? ending : AbortSignal.any([ending, until]);
     for (let attempt = 0; attempt < WRITE_ATTEMPTS; attempt++) {
       const writes = decide();
       if (writes.length === 0) return;
@@ -153,13 +168,13 @@ export class ManagerRole implements AsyncDisposable {
   }
 
   /** The node's record, changed; nothing happens where it is gone. */
-  async changeNode(change: (node: NodeRecord) => NodeRecord): Promise<void> {
+  async changeNode(change: (node: NodeRecord) => NodeRecord, until?: AbortSignal): Promise<void> {
     await this.write(() => {
       const node = this.view.get('node', this.#o.nodeId);
       if (node === undefined) return [];
       const put = { ...change(node), UpdatedAt: this.#now() };
       return [{ table: 'node', put }];
-    });
+    }, until);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -16,7 +16,7 @@ import { TlsTransport } from '#cluster/transport/tls-transport.ts';
 import type { Clock } from '#control/clock.ts';
 import { KeyedMutex } from '#control/keyed-mutex.ts';
 import type { Random } from '#control/random.ts';
-import { messageOf, unavailable } from '#model/errors.ts';
+import { kindOf, messageOf, unavailable } from '#model/errors.ts';
 import type { NodeDescription, NodeRole } from '#model/node.ts';
 import { askToManage, MANAGE_METHOD, manageHandler } from './manage-protocol.ts';
 import { ManagerRole } from './manager-role.ts';
@@ -34,6 +34,10 @@ const CERTIFICATE_LOOK_MS = 60_000;
 /** What a change of role may take: etcd takes a member in, or lets one go. */
 const ROLE_CHANGE_LIMIT_MS = 120_000;
 const RETRY_MS = 2000;
+/** How long the other managers may take to let this one go: to write it down, and to take it out of their store. */
+const LEAVE_LIMIT_MS = 15_000;
+/** How long the others may take to say that this manager is none any more, before it starts its store all the same. */
+const DISOWN_LIMIT_MS = 3000;
 
 /** What a node in a cluster needs of its machine. */
 export interface NodeMachine {
@@ -73,8 +77,10 @@ export class RunningNode implements AsyncDisposable {
   #renewAtMs: number;
   #managing: { readonly store: ManagerStore; readonly role: ManagerRole } | undefined;
   #running: Promise<unknown> = Promise.resolve();
-  #roleAsked: NodeRole;
+  /** Undefined until the leader has said what this node is to be. */
+  #roleAsked: NodeRole | undefined;
   #hasHeardLeader = false;
+  #refusal = '';
 
   private constructor(o: {
     machine: NodeMachine;
@@ -135,6 +141,11 @@ export class RunningNode implements AsyncDisposable {
     return this.#hasHeardLeader;
   }
 
+  /** Why the managers do not take it for one of the cluster; empty while they do. */
+  get refusal(): string {
+    return this.#refusal;
+  }
+
   /** Resolves when a node that joined as a manager is one. */
   async manageAsJoined(signal: AbortSignal): Promise<void> {
     while (this.#managing === undefined) await this.#machine.clock.sleep(50, signal);
@@ -149,7 +160,7 @@ export class RunningNode implements AsyncDisposable {
   /** Undoes what makes it a node: leaves the managers where it can, ends all tasks. The files are the caller's to remove. */
   async leave(): Promise<void> {
     await this.#mutex.run('role', async () => {
-      if (this.#managing !== undefined) await this.#stopManaging({ orderly: true });
+      if (this.#state.store !== 'none') await this.#stopManaging();
     });
     await this[Symbol.asyncDispose]();
     const { engine, networks } = this.#machine;
@@ -182,7 +193,12 @@ export class RunningNode implements AsyncDisposable {
       MANAGE_METHOD,
       manageHandler(() => this.#storeForAnother()),
     );
-    if (this.#state.store !== 'none') await this.#resumeManaging(forceNew);
+    const { state } = this;
+    if (state.store === 'etcd' && !forceNew && (await this.#isDisowned())) {
+      // the leader says what is to become of it
+      this.#roleAsked = undefined;
+      this.#machine.report('the managers went on without this one: its store is not started', {});
+    } else if (state.store !== 'none') await this.#resumeManaging(forceNew);
     else if (this.#roleAsked === 'manager') void this.#follow('manager');
     const { signal } = this.#ending;
     const agent = new Agent({
@@ -191,6 +207,9 @@ export class RunningNode implements AsyncDisposable {
       address: this.#state.dataPathAddress,
       managers: this.#managersKnown(),
       onSettings: ({ managers, role }) => this.#told(managers, role),
+      onRefused: (reason) => {
+        this.#refusal = reason;
+      },
       log: this.#machine.report,
     });
     this.#running = Promise.all([agent.run(signal), this.#keepCertificate(signal)]);
@@ -203,6 +222,7 @@ export class RunningNode implements AsyncDisposable {
 
   #told(managers: readonly string[], role: NodeRole): void {
     this.#hasHeardLeader = true;
+    this.#refusal = '';
     if (managers.length > 0 && managers.join() !== this.#state.managers.join()) this.#save({ managers });
     if (role === this.#roleAsked) return;
     this.#roleAsked = role;
@@ -227,9 +247,9 @@ export class RunningNode implements AsyncDisposable {
 
   async #become(role: NodeRole): Promise<void> {
     if (this.#roleAsked !== role) return;
-    if (this.#credentials.identity.role !== role) await this.#renew();
+    if (this.#credentials.identity.role !== role) await this.#renew(role);
     if (role === 'manager' && this.#managing === undefined) await this.#startManaging();
-    if (role === 'worker' && this.#managing !== undefined) await this.#stopManaging({ orderly: true });
+    if (role === 'worker' && this.#state.store !== 'none') await this.#stopManaging();
   }
 
   /** Joins the managers' store, and takes part. */
@@ -240,6 +260,24 @@ export class RunningNode implements AsyncDisposable {
     const store = await ManagerStore.joinEtcd(this.#storeOptions(), invitation, signal);
     this.#save({ store: 'etcd' });
     await this.#manage(store);
+  }
+
+  /**
+   * Whether another manager says that this one is none any more: then its store must not run, for it may be half of a quorum that was
+   * given up. Who does not answer says nothing.
+   */
+  async #isDisowned(): Promise<boolean> {
+    const signal = AbortSignal.any([this.#ending.signal, AbortSignal.timeout(DISOWN_LIMIT_MS)]);
+    const others = this.#state.managers.filter((address) => address !== this.#state.advertiseAddress);
+    const answers = others.map(async (address) => {
+      try {
+        await askToManage(this.#transport, [address], signal);
+        return false;
+      } catch (error) {
+        return kindOf(error) === 'forbidden';
+      }
+    });
+    return (await Promise.all(answers)).includes(true);
   }
 
   async #resumeManaging(forceNew: boolean): Promise<void> {
@@ -295,6 +333,7 @@ export class RunningNode implements AsyncDisposable {
       onChange: this.#onChange,
     });
     this.#managing = { store, role };
+    if (store.etcd !== undefined) role.keepStoreMembers(store.etcd);
     this.#announce(role).catch((error: unknown) =>
       this.#machine.report('the manager is not announced', { error: messageOf(error) }),
     );
@@ -307,20 +346,33 @@ export class RunningNode implements AsyncDisposable {
     await role.changeNode((node) => ({ ...node, ManagerStatus: { Addr: this.#state.advertiseAddress } }));
   }
 
-  async #stopManaging({ orderly }: { orderly: boolean }): Promise<void> {
+  /**
+   * Leaves the managers, where there are any that can let it go, and forgets their store. Those that cannot be reached, or have no quorum,
+   * do not keep it: who leads them later finds a member that is no manager.
+   */
+  async #stopManaging(): Promise<void> {
+    const options = this.#storeOptions();
     const managing = this.#managing;
-    if (managing === undefined) return;
-    const signal = AbortSignal.timeout(ROLE_CHANGE_LIMIT_MS);
-    const others = managing.role.managers().filter((address) => address !== this.#state.advertiseAddress);
-    if (orderly && others.length > 0) {
-      await managing.role.changeNode(({ ManagerStatus: _, ...node }) => node);
+    const known = [...(managing?.role.managers() ?? []), ...this.#state.managers];
+    const others = [...new Set(known)].filter((address) => address !== this.#state.advertiseAddress);
+    if (managing !== undefined && others.length > 0) {
+      const signal = AbortSignal.timeout(LEAVE_LIMIT_MS);
+      const saying = managing.role.changeNode(({ ManagerStatus: _, ...node }) => node, signal);
+      await saying.catch((error: unknown) => this.#leftBehind(error));
     }
     this.#managing = undefined;
-    await managing.role[Symbol.asyncDispose]();
+    await managing?.role[Symbol.asyncDispose]();
     const endpoints = others.map((address) => etcdUrlsOf(address).clientUrl);
-    await managing.store.remove(this.#storeOptions(), endpoints, signal);
+    const leaving = managing?.store.leave(options, endpoints, AbortSignal.timeout(LEAVE_LIMIT_MS));
+    await leaving?.catch((error: unknown) => this.#leftBehind(error));
+    await managing?.store[Symbol.asyncDispose]();
+    await ManagerStore.discard(options);
     removeKeyFile(this.#files.keyPath);
     this.#save({ store: 'none' });
+  }
+
+  #leftBehind(error: unknown): void {
+    this.#machine.report('the other managers did not let this one go in order', { error: messageOf(error) });
   }
 
   async #keepCertificate(signal: AbortSignal): Promise<void> {
@@ -341,14 +393,20 @@ export class RunningNode implements AsyncDisposable {
     }
   }
 
-  /** The next certificate, of whichever manager answers; with the role that the cluster has the node in. */
-  async #renew(): Promise<void> {
+  /**
+   * The next certificate, of whichever manager answers; with the role that the cluster has the node in. With `role` only one that has it: a
+   * manager that does not know of a change yet is no help.
+   */
+  async #renew(role?: NodeRole): Promise<void> {
     const { key, csr } = await createRequest();
     let failure: unknown = unavailable('no manager is known');
-    for (const address of this.#managersKnown()) {
+    // itself last: who is no manager any more may not know it
+    for (const address of this.#managersKnown().reverse()) {
       try {
         const channel = await this.#transport.open(address, RENEW_METHOD, this.#ending.signal);
         const answer = await requestRenewal(channel, { csr });
+        if (role !== undefined && answer.role !== role)
+          throw unavailable(`the manager at ${address} does not know yet that this node is a ${role}`);
         const credentials = credentialsOf(answer, key, this.#machine.clock.nowMs(), this.#state);
         this.#files.certificates.write(credentials);
         if (answer.managerKey !== undefined)

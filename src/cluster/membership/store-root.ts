@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { CertificateFiles } from '#cluster/ca/certificate-files.ts';
@@ -89,6 +89,12 @@ export class StoreRootFiles {
     });
     const { key, csr } = await createRequest();
     this.certificates.write({ key, ...(await authority.issue(csr, o.nodeId, 'manager', [o.host])) });
+  }
+
+  /** This node is no manager any more. */
+  remove(): void {
+    this.certificates.remove();
+    rmSync(this.#path(), { force: true });
   }
 
   #isGood(root: SealedStoreRoot, nowMs: number): boolean {

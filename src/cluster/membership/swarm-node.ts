@@ -29,6 +29,7 @@ import type {
 import { firstSwarm } from '#cluster/control/swarm-spec.ts';
 import { ClusterView } from '#cluster/state/cluster-view.ts';
 import { transactionOf } from '#cluster/state/record-transaction.ts';
+import type { Write } from '#cluster/state/tables.ts';
 import { SqliteStore } from '#cluster/store/sqlite-store.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import { openJoinChannel } from '#cluster/transport/join-connection.ts';
@@ -55,6 +56,7 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
   readonly #listeners = new Set<(event: ClusterEvent) => void>();
   #state: SwarmState = 'inactive';
   #error = '';
+  /** Where the node was begun from; what is so now {@link #current} tells. */
   #known: NodeState | undefined;
   #node: RunningNode | undefined;
 
@@ -81,6 +83,10 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     return this.#state;
   }
 
+  get #current(): NodeState | undefined {
+    return this.#node?.state ?? this.#known;
+  }
+
   get nodeId(): string {
     return this.#known?.nodeId ?? '';
   }
@@ -91,17 +97,19 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
 
   info(): SwarmInfo {
     const manager = this.#node?.manager;
+    const refusal = this.#node?.refusal ?? '';
     const view = manager?.view;
     const managers = [...(view?.all('node') ?? [])].flatMap(({ ID, ManagerStatus }) =>
       ManagerStatus === undefined ? [] : [{ nodeId: ID, address: ManagerStatus.Addr }],
     );
-    const known = (this.#known?.managers ?? []).map((address) => ({ nodeId: '', address }));
+    const known = (this.#current?.managers ?? []).map((address) => ({ nodeId: '', address }));
     return {
-      state: this.#state,
+      // a node that was removed is none of the cluster any more, whatever it runs
+      state: refusal !== '' && manager === undefined ? 'error' : this.#state,
       nodeId: this.nodeId,
       nodeAddress: this.nodeAddress,
       controlAvailable: manager !== undefined,
-      error: this.#error === '' ? (manager?.error ?? '') : this.#error,
+      error: this.#error || (manager?.error ?? refusal),
       managers: manager === undefined ? known : managers,
     };
   }
@@ -110,13 +118,14 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     if (this.#state === 'locked') throw lockedSwarm();
     if (this.#state === 'inactive' || this.#node === undefined) throw notAManager();
     const { manager } = this.#node;
-    if (manager === undefined) throw this.#known?.store === 'none' ? onAWorker() : notAManager();
+    if (manager === undefined) throw this.#current?.store === 'none' ? onAWorker() : notAManager();
     return manager.control;
   }
 
   async init(request: SwarmInitRequest): Promise<string> {
     return await this.#mutex.run('membership', async () => {
-      if (request.forceNewCluster && this.#known !== undefined) return await this.#goOnAlone(this.#known);
+      const current = this.#current;
+      if (request.forceNewCluster && current !== undefined) return await this.#goOnAlone(current);
       if (this.#state !== 'inactive') throw alreadyInASwarm();
       const state = await this.#found(request);
       await this.#run(state);
@@ -323,22 +332,29 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     return this.#node?.manager;
   }
 
+  /** The others are lost: this manager's store becomes the cluster's only one, and they are managers no more. */
   async #goOnAlone(state: NodeState): Promise<string> {
+    if (this.#state === 'locked') throw lockedSwarm();
+    if (state.store === 'none') throw onAWorker();
     await this.#node?.[Symbol.asyncDispose]();
     this.#node = undefined;
-    await this.#run(state, true);
+    const alone = this.#keep({ ...state, managers: [state.advertiseAddress] });
+    await this.#run(alone, true);
     const manager = this.#manager();
     if (manager === undefined) throw notAManager();
     await manager.ready(AbortSignal.timeout(CHANGE_LIMIT_MS));
-    await manager.write(() =>
-      [...manager.view.all('node')].flatMap(({ ManagerStatus, ...node }) =>
-        node.ID === state.nodeId || (ManagerStatus === undefined && node.Spec.Role === 'worker')
-          ? []
-          : [{ table: 'node', put: { ...node, Spec: { ...node.Spec, Role: 'worker' } } } as const],
-      ),
-    );
+    await manager.write(() => withoutOtherManagers(manager.view, state.nodeId));
     return state.nodeId;
   }
+}
+
+/** Nodes that managed before become workers: a manager that comes back finds that it is none any more. */
+export function withoutOtherManagers(view: ClusterView, nodeId: string): Write[] {
+  return [...view.all('node')].flatMap(({ ManagerStatus, ...node }) =>
+    node.ID === nodeId || (ManagerStatus === undefined && node.Spec.Role === 'worker')
+      ? []
+      : [{ table: 'node', put: { ...node, Spec: { ...node.Spec, Role: 'worker' } } } as const],
+  );
 }
 
 function managerLeaves(managers: number): Error {
