@@ -217,6 +217,7 @@ async function startEngine(o: {
       await SwarmNode.start({
         dataRoot,
         logs: tasks,
+        inspection: overlays,
         machine: {
           engine: tasks,
           networks: overlays,

@@ -2,6 +2,7 @@ import type { NodeAvailability } from '#model/node.ts';
 import type { SwarmSpec } from '#model/swarm.ts';
 import type { ClusterControl } from './cluster-control.ts';
 import type { ClusterEvent } from './cluster-events.ts';
+import type { ClusterOperator } from './cluster-operator.ts';
 
 /** As Docker's `LocalNodeState`. */
 export type SwarmState = 'inactive' | 'pending' | 'active' | 'error' | 'locked';
@@ -69,6 +70,8 @@ export interface TaskLogRecord {
 
 /** A node's part in a swarm, whatever it is now. */
 export interface SwarmMembership {
+  /** Absent where the node cannot get into a swarm. */
+  readonly operator?: ClusterOperator;
   readonly state: SwarmState;
   /** Empty when it is in none. */
   readonly nodeId: string;

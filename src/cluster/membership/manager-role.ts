@@ -9,6 +9,7 @@ import { ClusterControl } from '#cluster/control/cluster-control.ts';
 import { registryAuthPurpose, type Sealer, secretPurpose } from '#cluster/control/control-ports.ts';
 import { ControlPlane } from '#cluster/control-plane.ts';
 import { parseLeader } from '#cluster/controllers/election.ts';
+import type { ControllerFigures } from '#cluster/controllers/leader-loop.ts';
 import type { LivenessTimes } from '#cluster/dispatcher/dispatcher.ts';
 import { nodeFit } from '#cluster/scheduler/node-fit.ts';
 import { Scheduler } from '#cluster/scheduler/scheduler.ts';
@@ -25,6 +26,7 @@ import type { Random } from '#control/random.ts';
 import { cancelled, forbidden, unavailable } from '#model/errors.ts';
 import type { NodeRecord } from '#model/node.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
+import { callNodes } from './node-calls.ts';
 import { keepStoreMembers } from './store-members.ts';
 
 const NANOSECONDS_PER_MS = 1e6;
@@ -106,7 +108,12 @@ export class ManagerRole implements AsyncDisposable {
       RENEW_METHOD,
       renewalHandler({ authority, membership: async (nodeId) => this.#membership(nodeId) }),
     );
-    this.#running = this.#plane.run(signal);
+    const calling = callNodes({
+      ...{ view: this.view, transport: o.transport, nodeId: o.nodeId, clock: o.clock, signal },
+      isLeader: () => this.#plane.isLeader,
+      managers: () => this.managers(),
+    });
+    this.#running = Promise.all([this.#plane.run(signal), calling]);
   }
 
   get leader(): { nodeId: string; address: string } | undefined {
@@ -115,6 +122,11 @@ export class ManagerRole implements AsyncDisposable {
 
   get view(): ControlPlane['follower']['view'] {
     return this.#plane.follower.view;
+  }
+
+  /** How its controllers do; empty while another manager leads. */
+  get figures(): ControllerFigures[] {
+    return this.#plane.figures;
   }
 
   /** Takes managers that are gone out of the store while this one leads. */

@@ -27,6 +27,7 @@ import {
   type StoreInvitation,
   storeRootOf,
 } from './manager-store.ts';
+import { serveCalls } from './node-calls.ts';
 import type { NodeState, NodeStateFile } from './node-state.ts';
 
 /** How often the certificate is looked at. */
@@ -152,6 +153,16 @@ export class RunningNode implements AsyncDisposable {
     await this.#managing.role.ready(signal);
   }
 
+  /** Where it keeps the cluster; undefined while it is a worker. */
+  get store(): ManagerStore | undefined {
+    return this.#managing?.store;
+  }
+
+  /** The managers' key; `unavailable` where it is not here. */
+  get key(): SealingKey {
+    return this.#key();
+  }
+
   /** Undefined while it is a worker. */
   get manager(): ManagerRole | undefined {
     return this.#managing?.role;
@@ -211,6 +222,10 @@ export class RunningNode implements AsyncDisposable {
         this.#refusal = reason;
       },
       log: this.#machine.report,
+    });
+    serveCalls(this.#transport, (managers) => {
+      this.#save({ managers });
+      agent.meet(this.#managersKnown());
     });
     this.#running = Promise.all([agent.run(signal), this.#keepCertificate(signal)]);
   }

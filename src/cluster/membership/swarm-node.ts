@@ -10,6 +10,7 @@ import { createRoot } from '#cluster/ca/root-certificate.ts';
 import { createSealingKey, parseUnlockKey, seal } from '#cluster/ca/sealing.ts';
 import type { ClusterControl } from '#cluster/control/cluster-control.ts';
 import { type ClusterEvent, clusterEventsOf } from '#cluster/control/cluster-events.ts';
+import type { ClusterOperator, RestoredCluster } from '#cluster/control/cluster-operator.ts';
 import {
   alreadyInASwarm,
   lockedSwarm,
@@ -29,7 +30,6 @@ import type {
 import { firstSwarm } from '#cluster/control/swarm-spec.ts';
 import { ClusterView } from '#cluster/state/cluster-view.ts';
 import { transactionOf } from '#cluster/state/record-transaction.ts';
-import type { Write } from '#cluster/state/tables.ts';
 import { SqliteStore } from '#cluster/store/sqlite-store.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import { openJoinChannel } from '#cluster/transport/join-connection.ts';
@@ -37,9 +37,13 @@ import { KeyedMutex } from '#control/keyed-mutex.ts';
 import { messageOf, unavailable } from '#model/errors.ts';
 import type { NodeRecord } from '#model/node.ts';
 import { type AskedAddresses, remoteAddress, resolveAddresses } from './advertised-address.ts';
+import { restoreCluster, withoutOtherManagers } from './cluster-backup.ts';
+import { serveFigures } from './cluster-status.ts';
 import { type ManagerRole, ROOT_KEY_PURPOSE } from './manager-role.ts';
+import { type NetworkInspection, serveInspection } from './network-inspection.ts';
 import { type NodeState, NodeStateFile } from './node-state.ts';
 import { type NodeFiles, type NodeMachine, RunningNode } from './running-node.ts';
+import { type RestoreFile, SwarmOperator } from './swarm-operator.ts';
 import { readTaskLogs, serveTaskLogs, type TaskLogSource } from './task-log-protocol.ts';
 
 /** How long init, join and leave may take. */
@@ -47,12 +51,27 @@ const CHANGE_LIMIT_MS = 120_000;
 /** How long a worker may take to be heard of by its managers before the join is called done all the same. */
 const JOIN_LIMIT_MS = 20_000;
 
+/** Of an init that founds nothing. */
+const NOTHING_ASKED: SwarmInitRequest = {
+  ...{ listenAddress: '', advertiseAddress: '', dataPathAddress: '', availability: 'active' },
+  ...{ spec: {}, defaultAddrPool: [], subnetSize: 0, dataPathPort: 0, forceNewCluster: false },
+};
+
+export interface SwarmNodeOptions {
+  readonly dataRoot: string;
+  readonly machine: NodeMachine;
+  readonly logs: TaskLogSource;
+  readonly inspection: NetworkInspection;
+}
+
 /** This node's part in a swarm, over the daemon's life: from none to a manager and back. One change at a time. */
 export class SwarmNode implements SwarmMembership, AsyncDisposable {
   readonly #machine: NodeMachine;
   readonly #logs: TaskLogSource;
+  readonly #inspection: NetworkInspection;
   readonly #files: NodeFiles;
   readonly #mutex = new KeyedMutex();
+  readonly operator: ClusterOperator;
   readonly #listeners = new Set<(event: ClusterEvent) => void>();
   #state: SwarmState = 'inactive';
   #error = '';
@@ -60,19 +79,28 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
   #known: NodeState | undefined;
   #node: RunningNode | undefined;
 
-  private constructor(o: { dataRoot: string; machine: NodeMachine; logs: TaskLogSource }) {
+  private constructor(o: SwarmNodeOptions) {
     this.#machine = o.machine;
     this.#logs = o.logs;
+    this.#inspection = o.inspection;
     const state = new NodeStateFile(o.dataRoot);
     this.#files = {
       state,
       certificates: new CertificateFiles(join(state.directory, 'certificates')),
       keyPath: join(state.directory, 'manager.key'),
     };
+    this.operator = new SwarmOperator({
+      ...{ dataRoot: o.dataRoot, ...o.machine },
+      isInSwarm: () => this.#state !== 'inactive',
+      node: () => this.#node,
+      checkControl: () => void this.control(),
+      recover: () => this.init({ ...NOTHING_ASKED, forceNewCluster: true }),
+      restore: (request) => this.#restore(request),
+    });
   }
 
   /** Goes on where the daemon before this one was. What keeps it from that is said by {@link info}, and keeps no container from running. */
-  static async start(o: { dataRoot: string; machine: NodeMachine; logs: TaskLogSource }): Promise<SwarmNode> {
+  static async start(o: SwarmNodeOptions): Promise<SwarmNode> {
     const node = new SwarmNode(o);
     const state = node.#files.state.read();
     if (state !== undefined) await node.#resume(state);
@@ -221,6 +249,8 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
       onChange: (changes) => this.#announce(changes),
     });
     serveTaskLogs(node.transport, this.#logs);
+    serveInspection(node.transport, this.#inspection);
+    serveFigures(node.transport, () => node.manager?.figures ?? []);
     this.#node = node;
     this.#set('active');
   }
@@ -266,6 +296,26 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     using store = new SqliteStore(join(this.#files.state.directory, 'store.db'), { clock });
     await store.commit(transactionOf(new ClusterView(), [...writes, { table: 'node', put: node }]));
     return this.#keep({ nodeId, clusterId, ...addresses, managers: [], store: 'sqlite' });
+  }
+
+  /** Goes on with the cluster of a backup. `request.file` is it. */
+  async #restore(request: RestoreFile): Promise<RestoredCluster> {
+    return await this.#mutex.run('membership', async () => {
+      if (this.#state !== 'inactive') throw alreadyInASwarm();
+      const { clock, random } = this.#machine;
+      const isOwn = (name: string): boolean => this.#machine.isOwnInterface(name);
+      const addresses = await resolveAddresses(request, { isOwn });
+      const { state, count } = await restoreCluster({
+        ...request,
+        files: this.#files,
+        clock,
+        random,
+        addresses,
+      });
+      await this.#run(state);
+      await this.#node?.manager?.ready(AbortSignal.timeout(CHANGE_LIMIT_MS));
+      return { nodeId: state.nodeId, clusterId: state.clusterId, count };
+    });
   }
 
   /** Shows the token to a manager, and keeps the certificate that it gives. */
@@ -346,15 +396,6 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     await manager.write(() => withoutOtherManagers(manager.view, state.nodeId));
     return state.nodeId;
   }
-}
-
-/** Nodes that managed before become workers: a manager that comes back finds that it is none any more. */
-export function withoutOtherManagers(view: ClusterView, nodeId: string): Write[] {
-  return [...view.all('node')].flatMap(({ ManagerStatus, ...node }) =>
-    node.ID === nodeId || (ManagerStatus === undefined && node.Spec.Role === 'worker')
-      ? []
-      : [{ table: 'node', put: { ...node, Spec: { ...node.Spec, Role: 'worker' } } } as const],
-  );
 }
 
 function managerLeaves(managers: number): Error {
