@@ -1,7 +1,6 @@
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import type { ClusterOperator, ClusterStatus } from '#cluster/control/cluster-operator.ts';
-import { notAManager } from '#cluster/control/control-errors.ts';
 import { invalid } from '#model/errors.ts';
 import type { Call } from './call.ts';
 import { booleanOf } from './query.ts';
@@ -24,9 +23,7 @@ export const clusterOperationRoutes: readonly Route[] = [
 const KEY_HEADER = 'x-drover-key';
 
 function operatorOf(call: Call): ClusterOperator {
-  const { operator } = call.parts.cluster;
-  if (operator === undefined) throw notAManager();
-  return operator;
+  return call.parts.cluster.operator();
 }
 
 async function status(call: Call): Promise<void> {
@@ -107,10 +104,9 @@ function key(call: Call): void {
 }
 
 async function restore(call: Call): Promise<void> {
-  const operator = operatorOf(call);
   const given = call.request.headers[KEY_HEADER];
   if (typeof given !== 'string' || given === '') throw invalid(`the header ${KEY_HEADER} has no key`);
-  const { nodeId, clusterId, count } = await operator.restore({
+  const { nodeId, clusterId, count } = await call.parts.cluster.restore({
     content: call.request,
     key: given,
     listenAddress: call.query.get('listen') ?? '',

@@ -13,6 +13,7 @@ import { notImplementedRoutes } from './not-implemented.ts';
 import type { Route } from './route.ts';
 import { secretRoutes } from './secrets.ts';
 import { serviceRoutes } from './services.ts';
+import { stackRoutes } from './stacks.ts';
 import { swarmRoutes } from './swarm.ts';
 import { systemRoutes } from './system.ts';
 import { taskLogRoutes } from './task-logs.ts';
@@ -39,5 +40,6 @@ export const routes: readonly Route[] = [
   ...taskLogRoutes,
   ...secretRoutes,
   ...configRoutes,
+  ...stackRoutes,
   ...notImplementedRoutes,
 ];

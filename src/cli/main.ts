@@ -8,6 +8,7 @@ import { addClusterCommands } from './cluster.ts';
 import type { LoginFlags } from './login.ts';
 import type { ProjectFlags } from './project-files.ts';
 import type { ListedContainer } from './project-state.ts';
+import { addStackCommands } from './stack-commands.ts';
 
 const VERSION = '0.1.0';
 const collect = (value: string, before: string[]): string[] => [...before, value];
@@ -33,6 +34,7 @@ Examples:
   drover up -d                            run the compose.yaml of this directory
   drover ps --format json                 what runs, for programs
   drover down -v                          stop it all, volumes too
+  drover deploy shop                      run it on a cluster, as the stack shop
   drover cloud up demo --nodes 3          a cluster of three daemons on this machine
   drover cluster status                   nodes, store, and what waits, and why`,
     );
@@ -53,6 +55,7 @@ Examples:
     });
   addImageCommands(root);
   addProjectCommands(root);
+  addStackCommands(root, () => connect(root));
   addCloudCommands(root);
   addClusterCommands(root, () => connect(root));
   root

@@ -1,6 +1,7 @@
 import { type LeaderMessage, SESSION_METHOD } from '#cluster/agent/session-messages.ts';
 import { Allocator } from '#cluster/controllers/allocator.ts';
 import type { Controller } from '#cluster/controllers/controller.ts';
+import { Deployments } from '#cluster/controllers/deployments.ts';
 import { campaign, type Leader, type Leadership, parseLeader } from '#cluster/controllers/election.ts';
 import { type ControllerFigures, LeaderLoop } from '#cluster/controllers/leader-loop.ts';
 import { NetworkReaper } from '#cluster/controllers/network-reaper.ts';
@@ -14,6 +15,10 @@ import type { Channel, Peer, Transport } from '#cluster/transport/transport.ts';
 import type { Clock } from '#control/clock.ts';
 import type { Random } from '#control/random.ts';
 import { unavailable } from '#model/errors.ts';
+
+/** How long an agent is kept waiting for a leader; less than agents wait for an answer. */
+const ELECTION_WAIT_MS = 2000;
+const ELECTION_LOOK_MS = 50;
 
 /**
  * A manager's part of the cluster: it follows the store, stands for leader, and while it leads runs the controllers and serves the
@@ -80,7 +85,7 @@ export class ControlPlane {
     await Promise.all([this.follower.run(signal), campaigning]);
   }
 
-  async #lead({ guard, lost }: Leadership): Promise<void> {
+  async #lead({ guard, lost, isHeld }: Leadership): Promise<void> {
     const { view } = this.follower;
     // the view has to have everything that those before wrote, of which the leader's key is the last
     await this.follower.untilRevision(guard.revision, lost);
@@ -91,6 +96,7 @@ export class ControlPlane {
       sources: this.#sources,
       managers: () => this.#managers(),
       leads: lost,
+      isHeld,
     });
     const fencedInMs = (nodeId: string): number => dispatcher.fencedInMs(nodeId);
     const loop = new LeaderLoop({
@@ -98,6 +104,7 @@ export class ControlPlane {
       follower: this.follower,
       controllers: [
         dispatcher,
+        new Deployments({ fits: (node, template) => this.#rules.fits(node, template) }),
         new Orchestrator({ ...this.#rules, fencedInMs }),
         new Allocator(),
         this.#makeScheduler(),
@@ -128,10 +135,17 @@ export class ControlPlane {
   }
 
   async #serve(channel: Channel, peer: Peer | undefined): Promise<void> {
-    if (this.#leading !== undefined) return this.#leading.dispatcher.serve(channel, peer);
-    const leader = parseLeader(this.follower.view.leader);
-    if (leader === undefined || leader.nodeId === this.#self.nodeId)
-      throw unavailable('nobody leads the cluster at the moment');
-    await channel.send({ kind: 'redirect', address: leader.address } satisfies LeaderMessage);
+    const untilMs = this.#clock.monotonicMs() + ELECTION_WAIT_MS;
+    // who comes while nobody leads waits here rather than elsewhere: it goes on as soon as somebody does
+    do {
+      if (this.#leading !== undefined) return this.#leading.dispatcher.serve(channel, peer);
+      const leader = parseLeader(this.follower.view.leader);
+      if (leader !== undefined && leader.nodeId !== this.#self.nodeId) {
+        await channel.send({ kind: 'redirect', address: leader.address } satisfies LeaderMessage);
+        return;
+      }
+      await this.#clock.sleep(ELECTION_LOOK_MS, channel.closed).catch(() => undefined);
+    } while (!channel.closed.aborted && this.#clock.monotonicMs() < untilMs);
+    throw unavailable('nobody leads the cluster at the moment');
   }
 }

@@ -5,15 +5,10 @@ import { createApiServer } from '#api/api-server.ts';
 import type { EngineParts } from '#api/engine-parts.ts';
 import { PRODUCT_VERSION } from '#api/product.ts';
 import { ImageBuilder } from '#build/image-builder.ts';
-import { ContainerTaskEngine } from '#cluster/agent/container-task-engine.ts';
-import { Fence } from '#cluster/agent/fence.ts';
-import { NodeDescriber } from '#cluster/agent/node-description.ts';
 import { TaskFiles } from '#cluster/agent/task-files.ts';
 import { InactiveSwarm } from '#cluster/control/inactive-swarm.ts';
 import type { SwarmMembership } from '#cluster/control/swarm-membership.ts';
-import { SwarmNode } from '#cluster/membership/swarm-node.ts';
-import { systemClock } from '#control/clock.ts';
-import { systemRandom } from '#control/random.ts';
+import { LazySwarm } from '#cluster/membership/lazy-swarm.ts';
 import { BlobStore } from '#engine/blobs/blob-store.ts';
 import { ContainerEngine } from '#engine/containers/container-engine.ts';
 import { EventBus } from '#engine/events/event-bus.ts';
@@ -203,31 +198,14 @@ async function startEngine(o: {
   });
   builder.recover();
   const exec = stack.use(new ExecEngine({ containers, runtime, events, log }));
-  const fence = new Fence({ execRoot });
-  const tasks = stack.use(new ContainerTaskEngine({ containers, images, puller, events, execRoot, fence }));
-  const describer = stack.use(
-    new NodeDescriber({
-      ...{ images, volumes, events, engineVersion: PRODUCT_VERSION },
-      ...{ labels: options.labels, genericResources: options.genericResources },
-    }),
-  );
+  const swarm = { containers, images, layers, puller, volumes, networks, overlays, events };
   const cluster =
     o.cluster ??
     stack.use(
-      await SwarmNode.start({
+      await LazySwarm.start({
         dataRoot,
-        logs: tasks,
-        inspection: overlays,
-        machine: {
-          engine: tasks,
-          networks: overlays,
-          describe: async () => describer.describe(),
-          localNetwork: (reference) => localNetworkOf(networks, reference),
-          isOwnInterface: (name) => networks.list().some(({ bridgeName }) => bridgeName === name),
-          clock: systemClock,
-          random: systemRandom,
-          report: (message, details) => log.info(details, message),
-        },
+        // Loaded where there is one: a daemon outside of any idles in less memory.
+        load: async (parts) => (await import('./swarm-part.ts')).openSwarm(swarm, options, log, parts),
       }),
     );
   stack.use(
@@ -268,11 +246,4 @@ async function startEngine(o: {
     daemon,
     log,
   };
-}
-
-/** The name of a network of this host that tasks may be on as it is. */
-function localNetworkOf(networks: NetworkStore, reference: string): string | undefined {
-  return networks
-    .list()
-    .find(({ Id, Name, Driver }) => Driver !== 'overlay' && (Id === reference || Name === reference))?.Name;
 }

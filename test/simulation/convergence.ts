@@ -1,8 +1,10 @@
 import { modeOf, replicasOf } from '#cluster/controllers/service-defaults.ts';
+import { isWanted } from '#cluster/controllers/task-places.ts';
 import { nodeFit } from '#cluster/scheduler/node-fit.ts';
+import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { ServiceRecord } from '#model/service.ts';
 import type { SimulatedCluster } from './simulated-cluster.ts';
-import { type ImageName, SOUND_IMAGES } from './simulated-engine.ts';
+import { IMAGES, SOUND_IMAGES } from './simulated-engine.ts';
 
 /** Why the cluster is not what was asked for, of which nothing is left when it has come to rest. */
 export function* unsettled(cluster: SimulatedCluster): Generator<string> {
@@ -22,32 +24,31 @@ function* unsettledService(cluster: SimulatedCluster, service: ServiceRecord): G
   const running = runningOf(cluster, service.ID);
   const tasks = [...cluster.truth.tasksOfService(service.ID)];
   const mode = modeOf(service.Spec);
-  if (mode === 'replicated-job') {
-    const { TotalCompletions = 0 } = service.Spec.Mode?.ReplicatedJob ?? {};
+  if (mode === 'replicated-job' || mode === 'global-job') {
+    const total = service.Spec.Mode?.ReplicatedJob?.TotalCompletions ?? eligibleNodes(cluster, service);
     // one that was given up with its node may complete after all: what counts is that each place has
+    const ofRun = tasks.filter(({ JobIteration }) => JobIteration === service.JobStatus?.JobIteration);
     const done = new Set(
-      tasks
-        .filter(
-          (task) => task.Status.State === 'complete' && task.JobIteration === service.JobStatus?.JobIteration,
-        )
-        .map(({ Slot }) => Slot),
+      ofRun
+        .filter(({ Status }) => Status.State === 'complete')
+        .map(({ Slot, NodeID }) => (Slot === 0 ? NodeID : Slot)),
     ).size;
-    if (done !== TotalCompletions) yield `${name} completed ${done} of ${TotalCompletions}`;
+    const waiting = ofRun.filter(({ waiting: why }) => why !== undefined).length;
+    if (done < total && waiting === 0) yield `${name} completed ${done} of ${total}`;
     return;
   }
-  const image = imageOf(service);
   const isUnderWay =
     service.UpdateStatus?.State === 'updating' || service.UpdateStatus?.State === 'rollback_started';
-  // nothing comes to rest while what is asked for cannot run
-  if (!SOUND_IMAGES.includes(image)) return;
-  if (isUnderWay) yield `${name} is being updated`;
   if (service.UpdateStatus?.State.endsWith('paused')) return;
-  const waiting = tasks.filter(({ waiting: why }) => why !== undefined).length;
+  // those that nothing but a person can help, who is told why
+  const waiting = tasks.filter((task) => task.waiting !== undefined && isWanted(task)).length;
+  if (isUnderWay && waiting === 0) yield `${name} is being updated`;
   const wanted = mode === 'global' ? eligibleNodes(cluster, service) : replicasOf(service.Spec);
-  if (running.length + waiting < wanted || running.length > wanted)
+  if (running.length + waiting < wanted || (running.length > wanted && waiting === 0))
     yield `${name} runs ${running.length} of ${wanted}, ${waiting} wait`;
   const stale = running.filter(({ revision }) => revision !== service.revision).length;
-  if (stale > 0) yield `${name} runs ${stale} tasks of another revision than ${service.revision}`;
+  if (stale > 0 && waiting === 0)
+    yield `${name} runs ${stale} tasks of another revision than ${service.revision}`;
 }
 
 /** The tasks that a service wants and that do run, on machines. */
@@ -78,6 +79,13 @@ function eligibleNodes(cluster: SimulatedCluster, service: ServiceRecord): numbe
   return [...cluster.truth.all('node')].filter((node) => fits(node, service.Spec.TaskTemplate)).length;
 }
 
-function imageOf(service: ServiceRecord): ImageName {
-  return (service.Spec.TaskTemplate.ContainerSpec.Image.split(':', 1)[0] ?? 'good') as ImageName;
+/** What is asked for can run, so that it can come to rest. */
+export function isSound(truth: ClusterView, service: ServiceRecord): boolean {
+  const { ContainerSpec } = service.Spec.TaskTemplate;
+  const image = IMAGES.find((known) => known === ContainerSpec.Image.split(':', 1)[0]);
+  const isMeantToEnd = modeOf(service.Spec).endsWith('job') && image === 'finishing';
+  const hasSecrets = (ContainerSpec.Secrets ?? []).every(
+    ({ SecretID }) => truth.get('secret', SecretID) !== undefined,
+  );
+  return hasSecrets && (isMeantToEnd || SOUND_IMAGES.some((sound) => sound === image));
 }

@@ -1,4 +1,5 @@
-import { isWanted } from '#cluster/controllers/task-places.ts';
+import { isIngress } from '#cluster/controllers/service-networks.ts';
+import { isOver, isWanted } from '#cluster/controllers/task-places.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { ViewChange } from '#cluster/state/tables.ts';
 import type { ServiceRecord } from '#model/service.ts';
@@ -65,7 +66,7 @@ function* checkAddresses(view: ClusterView): Generator<string> {
     }
   }
   for (const task of view.all('task')) {
-    if (isTerminal(task.Status.State)) continue;
+    if (isOver(task)) continue;
     for (const { networkId, address } of task.networks) yield* own(`task ${task.ID}`, networkId, address);
   }
   for (const node of view.all('node')) {
@@ -75,14 +76,15 @@ function* checkAddresses(view: ClusterView): Generator<string> {
   }
 }
 
+/** A port of the routing mesh is one service's; those in host mode are of nodes. */
 function* checkPorts(view: ClusterView, service: ServiceRecord): Generator<string> {
-  for (const port of service.Endpoint.Ports ?? []) {
-    for (const other of view.all('service')) {
-      if (other.ID === service.ID) continue;
-      const same = other.Endpoint.Ports?.some(
-        (each) => each.PublishedPort === port.PublishedPort && each.Protocol === port.Protocol,
-      );
-      if (same === true) yield `port ${port.PublishedPort} is of ${service.ID} and of ${other.ID}`;
+  const ours = (service.Endpoint.Ports ?? []).filter(isIngress);
+  for (const other of ours.length === 0 ? [] : view.all('service')) {
+    if (other.ID === service.ID) continue;
+    const theirs = (other.Endpoint.Ports ?? []).filter(isIngress).map(({ PublishedPort }) => PublishedPort);
+    for (const { PublishedPort } of ours) {
+      if (theirs.includes(PublishedPort))
+        yield `port ${PublishedPort} is of ${service.ID} and of ${other.ID}`;
     }
   }
 }

@@ -1,7 +1,9 @@
+import type { WriterLease } from '#cluster/agent/agent.ts';
 import type { AssignedTask } from '#cluster/agent/assigned-task.ts';
 import type { TaskContainer, TaskEngine } from '#cluster/agent/task-engine.ts';
 import type { Clock } from '#control/clock.ts';
 import { notFound, unavailable } from '#model/errors.ts';
+import type { ProcessClock } from './process-clock.ts';
 import type { SeededRandom } from './seeded-random.ts';
 
 /** What a container does, by its image's name. */
@@ -12,7 +14,8 @@ export type ImageName = (typeof IMAGES)[number];
 export const SOUND_IMAGES: readonly ImageName[] = ['good', 'slow', 'checked'];
 
 export interface SimulatedContainer {
-  readonly task: AssignedTask;
+  /** As it was told last. */
+  task: AssignedTask;
   state: TaskContainer['state'];
   health: TaskContainer['health'];
   exitCode: number;
@@ -25,26 +28,36 @@ export interface SimulatedContainer {
  * The containers of one simulated machine. They outlive the daemon, as real ones do: a daemon has a {@link handle}, which fails when it
  * is killed; the containers go on, and a later daemon finds them.
  */
-export class SimulatedEngine {
+export class SimulatedEngine implements WriterLease {
   readonly containers: Map<string, SimulatedContainer> = new Map();
+  /** How many of a hundred calls fail. */
+  faultPercent = 0;
+  /** Nobody can be found who keeps the lease. */
+  hasKeeper = true;
   readonly #clock: Clock;
   readonly #random: SeededRandom;
   readonly #onStart: (task: AssignedTask) => void;
-  readonly #onStop: (task: AssignedTask) => void;
-  readonly #watchers = new Set<(taskId: string) => void>();
+  readonly #onPrepare: (task: AssignedTask) => void;
+  readonly #onChange: () => void;
+  #leaseEndsMs = 0;
+  #isKept = false;
+  readonly #watchers = new Set<(taskId: string) => Promise<void>>();
 
   constructor(o: {
     clock: Clock;
     random: SeededRandom;
     /** Called when a container has just begun to run. */
     onStart: (task: AssignedTask) => void;
-    /** Called when a running container is about to be ended from outside. */
-    onStop: (task: AssignedTask) => void;
+    /** Called with all that is given for a container that is about to be made. */
+    onPrepare: (task: AssignedTask) => void;
+    /** Called when a container has begun or ceased to run, or to be healthy. */
+    onChange: () => void;
   }) {
     this.#clock = o.clock;
     this.#random = o.random;
     this.#onStart = o.onStart;
-    this.#onStop = o.onStop;
+    this.#onPrepare = o.onPrepare;
+    this.#onChange = o.onChange;
   }
 
   get running(): SimulatedContainer[] {
@@ -56,11 +69,32 @@ export class SimulatedEngine {
     for (const container of this.running) this.#exit(container, 137, 'the machine restarted');
   }
 
-  /** What a keeper of the lease does when the daemon is dead. */
-  fence(): void {
-    for (const container of this.running) {
-      if (container.task.singleWriter) this.#exit(container, 137, 'fenced');
+  /** The machine is taken out of the cluster for good. */
+  clear(): void {
+    this.crash();
+    this.containers.clear();
+  }
+
+  /** The lease of single writers, which lasts whatever becomes of the daemon. */
+  async renew(validMs: number): Promise<void> {
+    if (!this.hasKeeper) throw unavailable('the keeper of the lease could not be started');
+    this.#leaseEndsMs = Math.max(this.#leaseEndsMs, this.#clock.monotonicMs() + validMs);
+  }
+
+  /** A process of its own: ends single writers within a second from when their lease has run out. */
+  async #keep(): Promise<void> {
+    if (this.#isKept) return;
+    this.#isKept = true;
+    while (this.running.some(({ task }) => task.singleWriter)) {
+      const leftMs = this.#leaseEndsMs - this.#clock.monotonicMs();
+      if (leftMs <= 0) {
+        for (const container of this.running) {
+          if (container.task.singleWriter) this.#exit(container, 137, 'task: non-zero exit (137)');
+        }
+      }
+      await this.#clock.sleep(Math.min(Math.max(leftMs, 10), this.#random.between(100, 900)), FOREVER);
     }
+    this.#isKept = false;
   }
 
   /** Somebody meddles with a container by hand. */
@@ -73,58 +107,78 @@ export class SimulatedEngine {
   }
 
   /** A daemon's way to the containers; it fails from when `killed` aborts. */
-  handle(killed: AbortSignal): TaskEngine {
+  handle(clock: ProcessClock, killed: AbortSignal): TaskEngine {
     const alive = async (low: number, high: number): Promise<void> => {
-      if (high > 0) await this.#clock.sleep(this.#random.between(low, high), killed);
+      if (high > 0) await clock.sleep(this.#random.between(low, high), killed);
+      else await clock.awake();
       if (killed.aborted) throw unavailable('the daemon was killed');
+    };
+    const works = async (low: number, high: number): Promise<void> => {
+      await alive(low, high);
+      if (this.faultPercent > 0 && this.#random.chance(this.faultPercent))
+        throw unavailable('the engine did not answer');
     };
     return {
       list: async () => {
-        await alive(0, 2);
+        await works(0, 2);
         return [...this.containers.values()].map(viewOf);
       },
       inspect: async (taskId) => {
-        await alive(0, 0);
+        await works(0, 0);
         const container = this.containers.get(taskId);
         return container === undefined ? undefined : viewOf(container);
       },
       prepare: async (task, signal) => {
         const image = imageOf(task);
         const wait = image === 'slow' ? 3000 : 100;
-        await this.#clock.sleep(this.#random.between(1, wait), AbortSignal.any([signal, killed]));
+        this.#onPrepare(task);
+        await clock.sleep(this.#random.between(1, wait), AbortSignal.any([signal, killed]));
+        await works(0, 0);
         if (image === 'missing') throw notFound('No such image: missing');
         if (!this.containers.has(task.id)) this.containers.set(task.id, made(task));
       },
       start: async (task) => {
-        await alive(1, 30);
+        await works(1, 30);
         const container = this.containers.get(task.id);
         if (container === undefined) throw notFound(`no container of task ${task.id}`);
+        if (task.singleWriter && container.state !== 'exited' && !this.#isLeased)
+          throw unavailable('the node has not heard of a manager lately');
         if (container.state === 'created') this.#run(container);
+        container.task = task;
+        if (task.singleWriter) void this.#keep();
+        // it did what was asked, and the answer is lost
+        await works(0, 0);
         return viewOf(container);
       },
       stop: async ({ id, graceMs = 10_000 }) => {
-        await alive(0, 1);
+        await works(0, 1);
         const container = this.containers.get(id);
         if (container?.state !== 'running') return;
-        this.#onStop(container.task);
         await alive(0, Math.min(graceMs, 500));
         this.#exit(container, 143, undefined);
       },
       remove: async (taskId) => {
-        await alive(0, 5);
+        await works(0, 5);
         const container = this.containers.get(taskId);
         if (container === undefined) return;
-        if (container.state === 'running') this.#onStop(container.task);
         this.#exit(container, 137, undefined);
         this.containers.delete(taskId);
       },
       watch: (onChange, signal) => {
-        this.#watchers.add(onChange);
-        const stop = (): void => void this.#watchers.delete(onChange);
+        const watcher = async (taskId: string): Promise<void> => {
+          await clock.awake();
+          onChange(taskId);
+        };
+        this.#watchers.add(watcher);
+        const stop = (): void => void this.#watchers.delete(watcher);
         signal.addEventListener('abort', stop, { once: true });
         killed.addEventListener('abort', stop, { once: true });
       },
     };
+  }
+
+  get #isLeased(): boolean {
+    return this.#clock.monotonicMs() < this.#leaseEndsMs;
   }
 
   #run(container: SimulatedContainer): void {
@@ -169,11 +223,14 @@ export class SimulatedEngine {
   }
 
   #changed(taskId: string): void {
-    for (const watcher of this.#watchers) watcher(taskId);
+    this.#onChange();
+    for (const watcher of this.#watchers) void watcher(taskId);
   }
 }
 
-export function imageOf(task: AssignedTask): ImageName {
+const FOREVER: AbortSignal = new AbortController().signal;
+
+export function imageOf(task: Pick<AssignedTask, 'spec'>): ImageName {
   const name = task.spec.ContainerSpec.Image.split(':', 1)[0];
   return IMAGES.find((image) => image === name) ?? 'good';
 }

@@ -1,26 +1,49 @@
 import { Agent } from '#cluster/agent/agent.ts';
+import { ClusterControl } from '#cluster/control/cluster-control.ts';
 import { ControlPlane } from '#cluster/control-plane.ts';
+import { parseLeader } from '#cluster/controllers/election.ts';
+import { parseConstraints } from '#cluster/scheduler/constraint.ts';
 import { nodeFit } from '#cluster/scheduler/node-fit.ts';
 import { Scheduler } from '#cluster/scheduler/scheduler.ts';
 import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
 import type { MemoryDatabase } from '#cluster/store/memory-database.ts';
 import { MemoryStore } from '#cluster/store/memory-store.ts';
+import type { CommitResult, Transaction } from '#cluster/store/store.ts';
 import type { MemoryNetwork } from '#cluster/transport/memory-network.ts';
-import type { Clock } from '#control/clock.ts';
 import type { ManualClock } from '#control/manual-clock.ts';
 import type { NetworkPlan } from '#model/network-plan.ts';
 import type { NodeDescription } from '#model/node.ts';
+import { ProcessClock, ProcessTransport } from './process-clock.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import type { SimulatedEngine } from './simulated-engine.ts';
 
 export const TIMES = { heartbeatMs: 1000, lostAfterMs: 5000, fencingMs: 5000, killMs: 2000, drainMs: 3000 };
 
+/** The date at the clock's zero: the beginning of 2030. */
+export const EPOCH_MS: number = Date.UTC(2030, 0);
+
+/** What all machines of a cluster have in common. */
+export interface World {
+  readonly clock: ManualClock;
+  readonly network: MemoryNetwork;
+  readonly database: MemoryDatabase;
+  readonly managers: readonly string[];
+  /** Milliseconds that a disk takes at most, now. */
+  diskMs(): number;
+  trace(text: string): void;
+  /** A node's process is told something by who says that it leads. */
+  onMessage(nodeId: string, message: unknown): void;
+  /** A commit of this node is known to have been made. */
+  onCommit(nodeId: string, transaction: Transaction, revision: number): void;
+}
+
 /** A daemon that runs, and what ends it. */
 interface Process {
   readonly killed: AbortController;
+  readonly clock: ProcessClock;
   readonly store: MemoryStore | undefined;
-  readonly ended: Promise<unknown>;
   readonly plane: ControlPlane | undefined;
+  readonly control: ClusterControl | undefined;
 }
 
 /** One machine: its containers last, its daemon comes and goes. The daemon is the cluster's real code. */
@@ -29,40 +52,29 @@ export class SimulatedNode {
   readonly isManager: boolean;
   readonly engine: SimulatedEngine;
   plan: NetworkPlan | undefined;
+  /** Its networks cannot be made what is planned. */
+  hasBrokenNetworks = false;
   /** How much the machine's date is off. */
   skewMs = 0;
-  readonly #clock: ManualClock;
+  description: NodeDescription;
+  readonly #world: World;
   readonly #random: SeededRandom;
-  readonly #network: MemoryNetwork;
-  readonly #database: MemoryDatabase;
-  readonly #managers: readonly string[];
-  readonly #description: NodeDescription;
-  readonly #trace: (text: string) => void;
   #process: Process | undefined;
-  #fencing: AbortController | undefined;
 
   constructor(o: {
     id: string;
     isManager: boolean;
     engine: SimulatedEngine;
-    clock: ManualClock;
     random: SeededRandom;
-    network: MemoryNetwork;
-    database: MemoryDatabase;
-    managers: readonly string[];
     description: NodeDescription;
-    trace: (text: string) => void;
+    world: World;
   }) {
     this.id = o.id;
     this.isManager = o.isManager;
     this.engine = o.engine;
-    this.#clock = o.clock;
+    this.description = o.description;
     this.#random = o.random;
-    this.#network = o.network;
-    this.#database = o.database;
-    this.#managers = o.managers;
-    this.#description = o.description;
-    this.#trace = (text) => o.trace(`${o.id}: ${text}`);
+    this.#world = o.world;
   }
 
   get isUp(): boolean {
@@ -77,84 +89,75 @@ export class SimulatedNode {
     return this.#process?.store;
   }
 
+  /** A client's way to this manager, and what aborts when the manager is gone. */
+  get access(): { control: ClusterControl; gone: AbortSignal } | undefined {
+    const { control, killed } = this.#process ?? {};
+    return control === undefined || killed === undefined ? undefined : { control, gone: killed.signal };
+  }
+
   start(): void {
     if (this.#process !== undefined) return;
     this.#trace('daemon starts');
-    this.#fencing?.abort();
+    const world = this.#world;
     const killed = new AbortController();
-    const clock: Clock = {
-      nowMs: () => this.#clock.nowMs() + this.skewMs,
-      monotonicMs: () => this.#clock.monotonicMs(),
-      sleep: (ms, signal) => this.#clock.sleep(ms, AbortSignal.any([signal, killed.signal])),
-    };
+    const { signal } = killed;
     const random = this.#random.fork();
+    const clock = new ProcessClock({
+      clock: world.clock,
+      random,
+      skewMs: () => EPOCH_MS + this.skewMs,
+      killed: signal,
+    });
     const role = this.isManager ? ('manager' as const) : ('worker' as const);
-    const transport = this.#network.node(this.id, { nodeId: this.id, role });
+    const transport = new ProcessTransport({
+      transport: world.network.node(this.id, { nodeId: this.id, role }),
+      clock,
+      onMessage: (message) => world.onMessage(this.id, message),
+    });
     const agent = new Agent({
       transport,
-      engine: this.engine.handle(killed.signal),
+      engine: this.engine.handle(clock, signal),
       networks: {
         apply: async (plan) => {
-          await clock.sleep(random.between(0, 20), killed.signal);
+          await clock.sleep(random.between(0, 20), signal);
+          if (this.hasBrokenNetworks) throw new Error('the kernel refuses the networks');
           this.plan = plan;
         },
       },
+      fence: this.engine,
       clock,
       random,
       address: this.id,
-      managers: this.#managers,
-      describe: async () => this.#description,
+      managers: world.managers,
+      describe: async () => this.description,
       log: (message, details) => this.#trace(`agent: ${message} ${JSON.stringify(details)}`),
     });
-    const store = this.isManager
-      ? new MemoryStore({
-          clock,
-          database: this.#database,
-          delay: () => clock.sleep(random.between(0, random.chance(1) ? 300 : 4), killed.signal),
-        })
-      : undefined;
-    const plane =
-      store === undefined
-        ? undefined
-        : new ControlPlane({
-            store,
-            clock,
-            random,
-            transport,
-            self: { nodeId: this.id, address: this.id },
-            times: () => TIMES,
-            rules: { isSingleWriter, fits: nodeFit() },
-            sources: {
-              openSecret: (secret) => secret.sealed,
-              openRegistryAuth: (sealed) => sealed,
-              isSingleWriter,
-            },
-            makeScheduler: () => new Scheduler(),
-            report: (message, details) => this.#trace(`${message} ${JSON.stringify(details)}`),
-          });
-    const ended = Promise.all([agent.run(killed.signal), plane?.run(killed.signal)]).catch(
-      (error: unknown) => {
-        if (!killed.signal.aborted) this.#trace(`daemon failed: ${String(error)}`);
-      },
-    );
-    this.#process = { killed, store, ended, plane };
+    const store = this.isManager ? this.#store(clock, random, signal) : undefined;
+    const plane = store === undefined ? undefined : this.#plane(store, clock, random, transport);
+    const control =
+      store === undefined || plane === undefined ? undefined : this.#control(store, plane, random, signal);
+    Promise.all([agent.run(signal), plane?.run(signal)]).catch((error: unknown) => {
+      if (!signal.aborted) this.#trace(`daemon failed: ${String(error)}`);
+    });
+    this.#process = { killed, clock, store, plane, control };
   }
 
-  /** SIGKILL: nothing is given back, containers run on; those that must not run unwatched are ended by their keeper. */
+  /** For so long the daemon does nothing; its machine goes on. */
+  freeze(ms: number): void {
+    if (this.#process === undefined) return;
+    this.#trace(`daemon is frozen for ${ms} ms`);
+    this.#process.clock.freeze(ms);
+  }
+
+  /** SIGKILL: nothing is given back, containers run on; those that must not run unwatched are ended by the keeper of their lease. */
   kill(): void {
     const process = this.#process;
     if (process === undefined) return;
     this.#trace('daemon is killed');
     this.#process = undefined;
     process.store?.fail('unreachable');
-    this.#network.crash(this.id);
+    this.#world.network.crash(this.id);
     process.killed.abort();
-    const fencing = new AbortController();
-    this.#fencing = fencing;
-    this.#clock.sleep(TIMES.fencingMs, fencing.signal).then(
-      () => this.engine.fence(),
-      () => undefined,
-    );
   }
 
   /** The whole machine loses power. */
@@ -162,5 +165,83 @@ export class SimulatedNode {
     this.kill();
     this.#trace('machine crashes');
     this.engine.crash();
+  }
+
+  /** It is taken out of the cluster, as by `docker swarm leave`. */
+  leave(): void {
+    this.kill();
+    this.engine.clear();
+  }
+
+  #store(clock: ProcessClock, random: SeededRandom, killed: AbortSignal): MemoryStore {
+    const { database, diskMs } = this.#world;
+    const delay = (): Promise<void> =>
+      clock.sleep(random.between(0, random.chance(1) ? 300 : diskMs()), killed);
+    return new NodeStore({ clock, database, delay }, (transaction, revision) =>
+      this.#world.onCommit(this.id, transaction, revision),
+    );
+  }
+
+  #plane(
+    store: MemoryStore,
+    clock: ProcessClock,
+    random: SeededRandom,
+    transport: ProcessTransport,
+  ): ControlPlane {
+    return new ControlPlane({
+      ...{ store, clock, random, transport },
+      self: { nodeId: this.id, address: this.id },
+      times: () => TIMES,
+      rules: { isSingleWriter, fits: nodeFit() },
+      sources: {
+        openSecret: (secret) => secret.sealed,
+        openRegistryAuth: (sealed) => sealed,
+        isSingleWriter,
+      },
+      makeScheduler: () => new Scheduler(),
+      report: (message, details) => this.#trace(`${message} ${JSON.stringify(details)}`),
+    });
+  }
+
+  #control(
+    store: MemoryStore,
+    plane: ControlPlane,
+    random: SeededRandom,
+    signal: AbortSignal,
+  ): ClusterControl {
+    const { follower } = plane;
+    const nowMs = (): number => this.#world.clock.nowMs() + EPOCH_MS + this.skewMs;
+    return new ClusterControl({
+      ...{ follower, store, random, signal, nodeId: this.id },
+      clock: { nowMs, monotonicMs: nowMs, sleep: (ms, cut) => this.#world.clock.sleep(ms, cut) },
+      sealer: { seal: (data) => data.toString('base64'), unseal: (text) => Buffer.from(text, 'base64') },
+      joinTokens: { create: () => ({ Worker: 'worker', Manager: 'manager' }) },
+      leader: () => parseLeader(follower.view.leader)?.nodeId,
+      checkConstraints: (texts) => void parseConstraints(texts),
+      localNetwork: (reference) => ['bridge', 'host', 'none'].find((name) => name === reference),
+    });
+  }
+
+  #trace(text: string): void {
+    this.#world.trace(`${this.id}: ${text}`);
+  }
+}
+
+/** Says which commits were made through it. */
+class NodeStore extends MemoryStore {
+  readonly #onCommit: (transaction: Transaction, revision: number) => void;
+
+  constructor(
+    o: ConstructorParameters<typeof MemoryStore>[0],
+    onCommit: (transaction: Transaction, revision: number) => void,
+  ) {
+    super(o);
+    this.#onCommit = onCommit;
+  }
+
+  override async commit(transaction: Transaction): Promise<CommitResult> {
+    const result = await super.commit(transaction);
+    if (result.committed) this.#onCommit(transaction, result.revision);
+    return result;
   }
 }

@@ -1,22 +1,35 @@
+import { within } from '#cluster/transport/deadline.ts';
 import type { Channel, Transport } from '#cluster/transport/transport.ts';
 import { backoffMs } from '#control/backoff.ts';
 import type { Clock } from '#control/clock.ts';
 import type { Random } from '#control/random.ts';
 import { kindOf, messageOf, unavailable } from '#model/errors.ts';
-import type { NetworkPlan } from '#model/network-plan.ts';
 import type { NodeDescription, NodeRole } from '#model/node.ts';
 import { isTerminal, type TaskStatus } from '#model/task.ts';
 import type { AssignedTask } from './assigned-task.ts';
+import { DescriptionNews } from './description-news.ts';
+import { ManagerRoute } from './manager-route.ts';
+import { PlanApplier } from './plan-applier.ts';
 import { type AgentMessage, type LeaderMessage, SESSION_METHOD } from './session-messages.ts';
 import type { TaskEngine, TaskNetworks } from './task-engine.ts';
 import { TaskWorker } from './task-worker.ts';
 
 const FIRST_RETRY_MS = 100;
-const LONGEST_RETRY_MS = 2000;
+const LONGEST_RETRY_MS = 1000;
+/** A manager that has not answered by then is on a machine that is away. */
+const OPEN_LIMIT_MS = 3000;
 /** How often a node looks whether its description is another, and everything is as it should be, though nobody said so. */
 const RESYNC_MS = 30_000;
 /** Without any word of the leader for so many heartbeats, another manager is tried. */
 const SILENT_HEARTBEATS = 4;
+/** How much longer the lease of single writers is than the agent itself waits before it ends them: their keeper comes second. */
+const FENCE_GRACE_MS = 1000;
+
+/** The lease that single writers live on; whoever keeps it ends them when it has run out, whatever becomes of this process. */
+export interface WriterLease {
+  /** Good for so long from now. Rejects when nobody keeps it: single writers are better ended then. */
+  renew(validMs: number): Promise<void>;
+}
 
 /**
  * One node of the cluster: keeps a session with the leader, runs what is assigned to it, says what became of it. It keeps nothing
@@ -26,11 +39,10 @@ const SILENT_HEARTBEATS = 4;
 export class Agent {
   readonly #transport: Transport;
   readonly #engine: TaskEngine;
-  readonly #networks: TaskNetworks;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #address: string;
-  readonly #describe: () => Promise<NodeDescription>;
+  readonly #news: DescriptionNews;
   readonly #log: (message: string, details: object) => void;
   readonly #workers = new Map<string, TaskWorker>();
   /** The last status of each task, until it is removed: told again in each session. */
@@ -38,11 +50,16 @@ export class Agent {
   readonly #unsent = new Set<string>();
   /** Tasks that are being removed. */
   readonly #forgetting = new Map<string, Promise<void>>();
+  /** Tasks that could not be removed: tried again. */
+  readonly #leftovers = new Set<string>();
+  readonly #fence: WriterLease | undefined;
   readonly #onSettings: (settings: { managers: readonly string[]; role: NodeRole }) => void;
   readonly #onRefused: (reason: string) => void;
-  #managers: readonly string[];
-  #leader: string | undefined;
-  #plan: NetworkPlan | undefined;
+  readonly #route: ManagerRoute;
+  #signal: AbortSignal = AbortSignal.abort();
+  readonly #plan: PlanApplier;
+  /** Of which plan the leader was told in this session that it is applied. */
+  #toldApplied = 0;
   #fencingMs = Number.POSITIVE_INFINITY;
   /** When the last heartbeat that was answered was sent. */
   #confirmedMs: number;
@@ -58,6 +75,10 @@ export class Agent {
     address: string;
     managers: readonly string[];
     describe: () => Promise<NodeDescription>;
+    /** What else ends single writers when this node hears of no leader; where it is left out, this agent alone does. */
+    fence?: WriterLease;
+    /** Calls back when the description may have changed, until `signal` aborts. */
+    watchDescription?: (onChange: () => void, signal: AbortSignal) => void;
     /** Hears where managers are now, to be kept for the next start, and what this node is to be. */
     onSettings?: (settings: { managers: readonly string[]; role: NodeRole }) => void;
     /** Hears why a manager does not take this node for one of the cluster. */
@@ -66,36 +87,43 @@ export class Agent {
   }) {
     this.#transport = o.transport;
     this.#engine = o.engine;
-    this.#networks = o.networks;
     this.#clock = o.clock;
     this.#random = o.random;
     this.#address = o.address;
-    this.#managers = o.managers;
-    this.#describe = o.describe;
+    const watch = o.watchDescription;
+    this.#news = new DescriptionNews(
+      { describe: o.describe, ...(watch === undefined ? {} : { watch }) },
+      o.clock,
+    );
+    this.#route = new ManagerRoute(o.managers, o.random.below(Math.max(1, o.managers.length)));
+    this.#fence = o.fence;
     this.#onSettings = o.onSettings ?? (() => undefined);
     this.#onRefused = o.onRefused ?? (() => undefined);
     this.#log = o.log;
+    this.#plan = new PlanApplier({ ...o, onApplied: () => this.#wake?.() });
     this.#confirmedMs = o.clock.monotonicMs();
   }
 
   /** Managers are at other addresses than this node knew: one of them said so. */
   meet(managers: readonly string[]): void {
-    this.#managers = managers;
+    this.#route.replace(managers);
   }
 
   /** Runs until `signal` aborts; containers run on then. */
   async run(signal: AbortSignal): Promise<void> {
+    this.#signal = signal;
     this.#engine.watch((taskId) => this.#workers.get(taskId)?.wake(), signal);
+    this.#news.watch(signal);
     await Promise.all([this.#keepSession(signal), this.#patrol(signal)]);
     await Promise.all([...this.#workers.values()].map((worker) => worker.settled()));
     await Promise.all(this.#forgetting.values());
+    await this.#plan.again(signal);
   }
 
   async #keepSession(signal: AbortSignal): Promise<void> {
     let failures = 0;
     while (!signal.aborted) {
-      const manager = this.#leader ?? this.#managers[this.#random.below(this.#managers.length)];
-      this.#leader = undefined;
+      const manager = this.#route.next();
       const beganMs = this.#clock.monotonicMs();
       try {
         if (manager === undefined) throw unavailable('no manager is known');
@@ -103,10 +131,12 @@ export class Agent {
       } catch (error) {
         if (signal.aborted) return;
         if (kindOf(error) === 'forbidden') this.#onRefused(messageOf(error));
+        if (manager !== undefined) this.#route.failed(manager);
         this.#log('the session with a manager ended', { manager, error: messageOf(error) });
       }
       if (this.#confirmedMs > beganMs) failures = 0;
-      if (this.#leader !== undefined && failures < this.#managers.length) {
+      // each of them at once, before it is worth waiting
+      else if (failures < this.#route.length) {
         failures++;
         continue;
       }
@@ -118,14 +148,27 @@ export class Agent {
   }
 
   async #session(manager: string, signal: AbortSignal): Promise<void> {
-    const channel = await this.#transport.open(manager, SESSION_METHOD, signal);
+    const channel = await within(this.#clock, OPEN_LIMIT_MS, signal, `a session at ${manager}`, (limited) =>
+      this.#transport.open(manager, SESSION_METHOD, limited),
+    );
     const ending = new AbortController();
     const stop = (): void => channel.close();
     signal.addEventListener('abort', stop, { once: true });
     try {
-      await say(channel, { kind: 'hello', address: this.#address, description: await this.#describe() });
+      await say(channel, { kind: 'hello', address: this.#address, description: await this.#news.current() });
+      this.#toldApplied = 0;
       for (const taskId of this.#statuses.keys()) this.#unsent.add(taskId);
-      await Promise.race([this.#listen(channel, ending), this.#tell(channel, ending.signal)]);
+      const silence = Promise.withResolvers<never>();
+      const beat = (heartbeatMs: number): void => {
+        // whoever is silent does not end the channel either
+        this.#beat(channel, heartbeatMs, ending).catch(silence.reject);
+      };
+      await Promise.race([
+        this.#listen(channel, { ending, beat }),
+        this.#tell(channel, ending.signal),
+        silence.promise,
+        this.#tellNews(channel, ending.signal),
+      ]);
     } finally {
       signal.removeEventListener('abort', stop);
       ending.abort();
@@ -134,43 +177,74 @@ export class Agent {
     }
   }
 
-  async #listen(channel: Channel, ending: AbortController): Promise<void> {
+  /** Reads on whatever is to be done, so that the answer to a heartbeat waits for nothing. */
+  async #listen(
+    channel: Channel,
+    { ending, beat }: { ending: AbortController; beat: (heartbeatMs: number) => void },
+  ): Promise<void> {
     let isBeating = false;
+    let obeyed = Promise.resolve();
     for await (const message of channel.messages) {
       // the leader is who the certificate says, and of this program: what it sends is not checked again
       const said = message as LeaderMessage;
       switch (said.kind) {
         case 'redirect':
-          this.#leader = said.address;
+          this.#route.redirect(said.address);
           return;
         case 'settings':
           this.#fencingMs = said.fencingMs;
-          this.#managers = said.managers;
+          this.#route.replace(said.managers);
+          this.#route.succeeded();
           this.#onSettings(said);
           if (isBeating) break;
           isBeating = true;
-          this.#beat(channel, said.heartbeatMs, ending).catch((error: unknown) => {
-            if (!ending.signal.aborted) this.#log('no heartbeat', { error: messageOf(error) });
-            channel.close();
-          });
+          beat(said.heartbeatMs);
           break;
         case 'heartbeat':
-          this.#confirmedMs = Math.max(this.#confirmedMs, said.sent);
+          this.#confirm(said.sent);
           break;
-        case 'tasks':
-          for (const task of said.tasks) this.#assign(task);
-          for (const taskId of said.removed) this.#forget(taskId);
-          break;
-        case 'complete':
-          await this.#keepOnly(new Set(said.taskIds));
-          break;
-        case 'networks':
-          this.#plan = said.plan;
-          await this.#networks.apply(said.plan);
-          await say(channel, { kind: 'applied', revision: said.revision });
-          break;
+        default:
+          obeyed = obeyed
+            .then(() => this.#obey(said, ending.signal))
+            .catch((error: unknown) => {
+              this.#log('what the leader said could not be done', { error: messageOf(error) });
+              channel.close();
+            });
       }
     }
+  }
+
+  /** Names and addresses come before the tasks that use them, so one after the other. */
+  async #obey(
+    said: Extract<LeaderMessage, { kind: 'tasks' | 'complete' | 'networks' }>,
+    ended: AbortSignal,
+  ): Promise<void> {
+    // what an older session said is not true any more
+    if (ended.aborted) return;
+    switch (said.kind) {
+      case 'tasks':
+        for (const task of said.tasks) this.#assign(task);
+        for (const taskId of said.removed) this.#forget(taskId);
+        return;
+      case 'complete':
+        await this.#keepOnly(new Set(said.taskIds), ended);
+        return;
+      case 'networks':
+        await this.#plan.take(said, this.#signal);
+        return;
+    }
+  }
+
+  /** A heartbeat that was sent then was answered by who leads. */
+  #confirm(sentMs: number): void {
+    if (sentMs <= this.#confirmedMs) return;
+    this.#confirmedMs = sentMs;
+    const validMs = sentMs + this.#fencingMs + FENCE_GRACE_MS - this.#clock.monotonicMs();
+    if (this.#fence === undefined || !Number.isFinite(validMs) || validMs <= 0) return;
+    this.#fence.renew(validMs).catch((error: unknown) => {
+      this.#log('nobody keeps the lease of single writers, which are ended', { error: messageOf(error) });
+      this.#endSingleWriters();
+    });
   }
 
   /** Heartbeats, and the end of a session in which none is answered. */
@@ -188,18 +262,38 @@ export class Agent {
   /** Sends what happened, what came in the meantime together. */
   async #tell(channel: Channel, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      if (this.#unsent.size > 0) {
-        const updates = [...this.#unsent].slice(0, 1000).flatMap((taskId) => {
-          this.#unsent.delete(taskId);
-          const status = this.#statuses.get(taskId);
-          return status === undefined ? [] : [{ taskId, status }];
-        });
-        await say(channel, { kind: 'status', updates });
+      const message = this.#unsaid();
+      if (message !== undefined) {
+        await say(channel, message);
         continue;
       }
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
       await promise;
+    }
+  }
+
+  /** The next thing that the leader does not know yet. */
+  #unsaid(): AgentMessage | undefined {
+    const revision = this.#plan.applied;
+    if (revision !== this.#toldApplied) {
+      this.#toldApplied = revision;
+      return { kind: 'applied', revision };
+    }
+    if (this.#unsent.size === 0) return undefined;
+    const updates = [...this.#unsent].slice(0, 1000).flatMap((taskId) => {
+      this.#unsent.delete(taskId);
+      const status = this.#statuses.get(taskId);
+      return status === undefined ? [] : [{ taskId, status }];
+    });
+    return { kind: 'status', updates };
+  }
+
+  /** Says what this node is and has when that is something else. */
+  async #tellNews(channel: Channel, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const description = await this.#news.next(signal);
+      if (description !== undefined) await say(channel, { kind: 'description', description });
     }
   }
 
@@ -212,7 +306,9 @@ export class Agent {
     const worker = new TaskWorker({
       task,
       engine: this.#engine,
-      now: () => new Date(this.#clock.nowMs()).toISOString(),
+      clock: this.#clock,
+      signal: this.#signal,
+      log: this.#log,
       report: (taskId, status) => {
         this.#statuses.set(taskId, status);
         this.#unsent.add(taskId);
@@ -231,13 +327,18 @@ export class Agent {
     this.#statuses.delete(taskId);
     const removed = (worker?.settled() ?? Promise.resolve())
       .then(() => this.#engine.remove(taskId))
-      .catch((error: unknown) => this.#log('a task was not removed', { taskId, error: messageOf(error) }))
+      .then(() => void this.#leftovers.delete(taskId))
+      .catch((error: unknown) => {
+        this.#leftovers.add(taskId);
+        this.#log('a task was not removed', { taskId, error: messageOf(error) });
+      })
       .finally(() => this.#forgetting.delete(taskId));
     this.#forgetting.set(taskId, removed);
   }
 
-  async #keepOnly(taskIds: ReadonlySet<string>): Promise<void> {
+  async #keepOnly(taskIds: ReadonlySet<string>, ended: AbortSignal): Promise<void> {
     const there = await this.#engine.list();
+    if (ended.aborted) return;
     const known = new Set([...this.#workers.keys(), ...there.map(({ taskId }) => taskId)]);
     for (const taskId of known) if (!taskIds.has(taskId)) this.#forget(taskId);
   }
@@ -247,30 +348,25 @@ export class Agent {
     let resyncMs = this.#clock.monotonicMs() + RESYNC_MS;
     while (!signal.aborted) {
       const now = this.#clock.monotonicMs();
-      if (now - this.#confirmedMs >= this.#fencingMs) this.#fence();
+      if (now - this.#confirmedMs >= this.#fencingMs) this.#endSingleWriters();
       if (now >= resyncMs) {
         resyncMs = now + RESYNC_MS;
         for (const worker of this.#workers.values()) worker.wake();
-        await this.#heal();
+        for (const taskId of this.#leftovers) this.#forget(taskId);
+        // slow as they may be, what is fenced waits for neither
+        void this.#plan.again(signal);
+        this.#news.lookAgain();
       }
       const step = Number.isFinite(this.#fencingMs) ? Math.max(50, this.#fencingMs / 10) : 1000;
       await this.#clock.sleep(step, signal).catch(() => undefined);
     }
   }
 
-  #fence(): void {
+  #endSingleWriters(): void {
     for (const worker of this.#workers.values()) {
       const status = this.#statuses.get(worker.task.id);
-      if (worker.task.singleWriter && !(status !== undefined && isTerminal(status.State))) worker.fence();
-    }
-  }
-
-  async #heal(): Promise<void> {
-    if (this.#plan === undefined) return;
-    try {
-      await this.#networks.apply(this.#plan);
-    } catch (error) {
-      this.#log('the networks are not as planned', { kind: kindOf(error), error: messageOf(error) });
+      const isOver = isTerminal(status?.State ?? worker.task.state);
+      if (worker.task.singleWriter && !isOver) worker.fence();
     }
   }
 }

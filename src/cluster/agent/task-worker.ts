@@ -1,37 +1,57 @@
-import { kindOf, messageOf } from '#model/errors.ts';
+import { backoffMs } from '#control/backoff.ts';
+import type { Clock } from '#control/clock.ts';
+import { pause } from '#control/pause.ts';
+import { kindOf, messageOf, unavailable } from '#model/errors.ts';
 import { isTerminal, stateRank, type TaskState, type TaskStatus } from '#model/task.ts';
 import type { AssignedTask } from './assigned-task.ts';
 import type { TaskContainer, TaskEngine } from './task-engine.ts';
 
 const NANOSECONDS_PER_MS = 1e6;
+const FIRST_RETRY_MS = 100;
+const LONGEST_RETRY_MS = 5000;
+/** What hinders a start may be over soon; after so many tries another node may do better. */
+const START_ATTEMPTS = 5;
 
 /**
  * Takes one task from what is to what is wanted, one step at a time, and says what became of it. Level-triggered: every change only
- * wakes it, and it looks at the container anew. It never starts a container twice: what has run is over.
+ * wakes it, and it looks at the container anew. It never starts a container twice: what has run is over. It never says that a task
+ * is over while its container may run: where the engine does not answer, it asks again.
  */
 export class TaskWorker {
   readonly #engine: TaskEngine;
-  readonly #now: () => string;
+  readonly #clock: Clock;
   readonly #report: (taskId: string, status: TaskStatus) => void;
+  readonly #log: (message: string, details: object) => void;
+  readonly #over: AbortSignal;
+  readonly #leaving = new AbortController();
   #task: AssignedTask;
   /** What is known to have happened; never goes back. */
   #state: TaskState;
   #preparing: AbortController | undefined;
+  #waiting: AbortController | undefined;
   #isDirty = false;
   #isWorking = false;
   #isFenced = false;
+  /** The engine knows that it ends with the node's lease. */
+  #isGuarded = false;
+  #failedStarts = 0;
   #idle: Promise<void> = Promise.resolve();
 
   constructor(o: {
     task: AssignedTask;
     engine: TaskEngine;
-    now: () => string;
+    clock: Clock;
     report: (taskId: string, status: TaskStatus) => void;
+    log: (message: string, details: object) => void;
+    /** Aborted when the daemon ends; containers run on. */
+    signal: AbortSignal;
   }) {
     this.#task = o.task;
     this.#engine = o.engine;
-    this.#now = o.now;
+    this.#clock = o.clock;
     this.#report = o.report;
+    this.#log = o.log;
+    this.#over = AbortSignal.any([o.signal, this.#leaving.signal]);
     this.#state = o.task.state;
   }
 
@@ -56,27 +76,46 @@ export class TaskWorker {
   /** Something may have changed. */
   wake(): void {
     this.#isDirty = true;
-    if (this.#isWorking) return;
+    this.#waiting?.abort();
+    if (this.#isWorking || this.#over.aborted) return;
     this.#isWorking = true;
     this.#idle = this.#work();
   }
 
-  /** Resolves when nothing is under way. */
+  /** Gives the task up as it is; resolves when nothing is under way any more. */
   async settled(): Promise<void> {
+    this.#leaving.abort();
     this.#preparing?.abort();
+    this.#waiting?.abort();
     await this.#idle;
   }
 
   async #work(): Promise<void> {
-    try {
-      while (this.#isDirty) {
-        this.#isDirty = false;
+    let failures = 0;
+    while (this.#isDirty && !this.#over.aborted) {
+      this.#isDirty = false;
+      try {
         await this.#step();
+        failures = 0;
+      } catch (error) {
+        if (this.#over.aborted) break;
+        this.#log('a step of a task failed', { taskId: this.#task.id, error: messageOf(error) });
+        this.#isDirty = true;
+        await this.#wait(failures++);
       }
-    } catch (error) {
-      this.#tell('failed', 'the engine failed', messageOf(error));
+    }
+    this.#isWorking = false;
+  }
+
+  /** Until it is time to try again, or something changed. */
+  async #wait(attempt: number): Promise<void> {
+    const waiting = new AbortController();
+    this.#waiting = waiting;
+    const ms = backoffMs({ attempt, firstMs: FIRST_RETRY_MS, maxMs: LONGEST_RETRY_MS });
+    try {
+      await pause(this.#clock, ms, AbortSignal.any([waiting.signal, this.#over]));
     } finally {
-      this.#isWorking = false;
+      this.#waiting = undefined;
     }
   }
 
@@ -96,22 +135,23 @@ export class TaskWorker {
 
   /** SIGTERM, and what it takes; a container that never ran is over as it is. */
   async #end(container: TaskContainer | undefined, graceMs: number): Promise<void> {
-    if (container?.state === 'running') await this.#engine.stop({ id: this.#task.id, graceMs });
-    if (isTerminal(this.#state)) return;
-    const after = await this.#engine.inspect(this.#task.id);
-    if (after?.state === 'running') {
-      this.#isDirty = true;
-      return;
-    }
+    const after = container?.state === 'running' ? await this.#stop(graceMs) : container;
     if (this.#isFenced) this.#tell('failed', 'ended', 'no manager was heard for the fencing time', after);
     else this.#tell('shutdown', 'shutdown', undefined, after);
+  }
+
+  /** The container when it does not run any more; `unavailable` while it does. */
+  async #stop(graceMs: number): Promise<TaskContainer | undefined> {
+    await this.#engine.stop({ id: this.#task.id, graceMs });
+    const after = await this.#engine.inspect(this.#task.id);
+    if (after?.state === 'running') throw unavailable('the container still runs after it was stopped');
+    return after;
   }
 
   async #advance(container: TaskContainer | undefined): Promise<void> {
     if (isTerminal(this.#state)) {
       // somebody started by hand what is over
-      if (container?.state === 'running')
-        await this.#engine.stop({ id: this.#task.id, graceMs: this.#graceMs() });
+      if (container?.state === 'running') await this.#stop(this.#graceMs());
       return;
     }
     if (container === undefined && stateRank(this.#state) >= stateRank('ready')) {
@@ -121,9 +161,9 @@ export class TaskWorker {
     if (container === undefined) return this.#prepare();
     if (container.state === 'exited') return this.#tellExit(container);
     if (container.state === 'created') return this.#start(container);
+    if (this.#task.singleWriter && !this.#isGuarded) await this.#startOrGuard();
     if (container.health === 'unhealthy') {
-      await this.#engine.stop({ id: this.#task.id, graceMs: this.#graceMs() });
-      this.#tell('failed', 'failed', 'unhealthy container', await this.#engine.inspect(this.#task.id));
+      this.#tell('failed', 'failed', 'unhealthy container', await this.#stop(this.#graceMs()));
       return;
     }
     if (container.health === 'starting') this.#tell('starting', 'starting', undefined, container);
@@ -139,7 +179,7 @@ export class TaskWorker {
       this.#isDirty = true;
     } catch (error) {
       if (preparing.signal.aborted || kindOf(error) === 'cancelled') this.#isDirty = true;
-      else this.#tell('rejected', 'preparing', messageOf(error));
+      else if (!this.#over.aborted) this.#tell('rejected', 'preparing', messageOf(error));
     } finally {
       this.#preparing = undefined;
     }
@@ -150,11 +190,22 @@ export class TaskWorker {
     if (this.#task.desiredState === 'ready') return;
     this.#tell('starting', 'starting', undefined, container);
     try {
-      await this.#engine.start(this.#task);
+      await this.#startOrGuard();
       this.#isDirty = true;
     } catch (error) {
-      this.#tell('failed', 'starting', messageOf(error), container);
+      // whether it runs all the same is seen, and not concluded
+      const after = await this.#engine.inspect(this.#task.id);
+      this.#failedStarts += 1;
+      if (after?.state === 'running') this.#isDirty = true;
+      else if (kindOf(error) === 'unavailable' && this.#failedStarts < START_ATTEMPTS) throw error;
+      else this.#tell('failed', 'starting', messageOf(error), after ?? container);
     }
+  }
+
+  async #startOrGuard(): Promise<void> {
+    const { singleWriter } = this.#task;
+    await this.#engine.start(this.#task);
+    this.#isGuarded = singleWriter;
   }
 
   #tellExit(container: TaskContainer): void {
@@ -164,14 +215,15 @@ export class TaskWorker {
   }
 
   #tell(State: TaskState, Message: string, Err?: string, container?: TaskContainer): void {
-    if (stateRank(State) <= stateRank(this.#state)) return;
+    if (isTerminal(this.#state) || stateRank(State) <= stateRank(this.#state)) return;
     this.#state = State;
     this.#report(this.#task.id, {
-      Timestamp: this.#now(),
+      Timestamp: new Date(this.#clock.nowMs()).toISOString(),
       State,
       Message,
       ...(Err === undefined ? {} : { Err }),
       ...(container === undefined ? {} : { ContainerStatus: container.status }),
+      ...(container?.ports === undefined ? {} : { PortStatus: { Ports: [...container.ports] } }),
     });
   }
 

@@ -125,8 +125,6 @@ export interface ClusterOperator {
   backup(): Promise<BackupContent>;
   /** What backups and locked managers are opened with. */
   managerKey(): string;
-  /** Makes this node, which is in no cluster, the one manager of the backup's. `forbidden` for a key that does not fit. */
-  restore(request: RestoreRequest): Promise<RestoredCluster>;
   status(): Promise<ClusterStatus>;
   explain(serviceReference: string): ServiceExplanation;
   /** Every node's networks against its plan; `heal` makes them what they should be. */

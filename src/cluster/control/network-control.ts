@@ -94,7 +94,8 @@ function isLeaving(view: ClusterView, name: string): boolean {
   return view.named('network', name)?.removing === true;
 }
 
-function removal(view: ClusterView, network: ClusterNetworkRecord): Write {
+/** What removes a network that no service uses: at once, or with the last of the tasks that are still on it. */
+export function removal(view: ClusterView, network: ClusterNetworkRecord): Write {
   const using = user(view, network);
   if (using !== undefined) {
     throw invalid(

@@ -11,6 +11,8 @@ export interface ReferenceContext {
   readonly localNetwork: (reference: string) => string | undefined;
   /** The service whose specification it is; none yet for one that is being made. */
   readonly serviceId: string | undefined;
+  /** Services whose published ports are not looked at. */
+  readonly passesOver?: (service: ServiceRecord) => boolean;
 }
 
 /** The specification with IDs for names, after everything that it names was found to be there and free. */
@@ -73,11 +75,11 @@ function clusterNetwork(view: ClusterView, reference: string) {
 }
 
 /** A port of the routing mesh is one service's, on all nodes; one in host mode may be several's, each on nodes of its own. */
-function checkPorts(spec: ServiceSpec, { view, serviceId }: ReferenceContext): void {
+function checkPorts(spec: ServiceSpec, { view, serviceId, passesOver }: ReferenceContext): void {
   const asked = (spec.EndpointSpec?.Ports ?? []).filter(({ PublishedPort }) => (PublishedPort ?? 0) !== 0);
   if (asked.length === 0) return;
   for (const service of view.all('service')) {
-    if (service.ID === serviceId || service.removing === true) continue;
+    if (service.ID === serviceId || service.removing === true || passesOver?.(service) === true) continue;
     for (const theirs of portsOf(service)) {
       const mine = asked.find((port) => samePort(port, theirs));
       if (mine === undefined) continue;

@@ -1,14 +1,15 @@
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { ViewChange, Write } from '#cluster/state/tables.ts';
-import { type ClusterNetworkRecord, NODE_NETWORKS } from '#model/cluster-network.ts';
+import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
 import type { NodeRecord } from '#model/node.ts';
 import type { PortConfig, ServiceEndpoint, ServiceRecord } from '#model/service.ts';
-import { isTerminal, type TaskNetwork, type TaskRecord } from '#model/task.ts';
+import type { TaskNetwork, TaskRecord } from '#model/task.ts';
 import type { NetworkAttachmentConfig } from '#model/task-spec.ts';
 import { AddressPool } from './address-pool.ts';
 import type { Controller, Decision, DecisionContext } from './controller.ts';
 import { NOTHING } from './controller.ts';
-import { hasIngressPorts, isIngress, networksOf } from './service-networks.ts';
+import { isIngress, networksOf } from './service-networks.ts';
+import { isOver, isWanted } from './task-places.ts';
 
 /** Where published ports are taken from that a service leaves to us, as in Swarm. */
 const FIRST_DYNAMIC_PORT = 30_000;
@@ -38,7 +39,7 @@ export class Allocator implements Controller {
         this.#observeNetwork(change.id, change.after, view);
         break;
       case 'service':
-        this.#observeService(change.id, change.before, change.after);
+        this.#observeService(change.id, change.before, change.after, view);
         break;
       case 'task':
         this.#observeTask(change.id, change.before, change.after);
@@ -81,7 +82,7 @@ export class Allocator implements Controller {
       this.#answering.add(id);
       if (after.Ingress) this.#ingress = id;
       for (const node of view.all('node')) this.#observeNode(node.ID, node);
-      for (const service of view.all('service')) this.#observeService(service.ID, service, service);
+      for (const service of view.all('service')) this.#observeService(service.ID, service, service, view);
     }
   }
 
@@ -95,7 +96,12 @@ export class Allocator implements Controller {
     this.#pools.set(id, new AddressPool({ subnet: pool.Subnet, reserved }));
   }
 
-  #observeService(id: string, before: ServiceRecord | undefined, after: ServiceRecord | undefined): void {
+  #observeService(
+    id: string,
+    before: ServiceRecord | undefined,
+    after: ServiceRecord | undefined,
+    view: ClusterView,
+  ): void {
     const networks = new Set([...vipNetworks(before), ...vipNetworks(after)]);
     for (const network of networks) {
       const held = (after?.Endpoint.VirtualIPs ?? []).filter(({ NetworkID }) => NetworkID === network);
@@ -108,14 +114,14 @@ export class Allocator implements Controller {
       if (isIngress(port) && this.#ports.get(portKey(port)) === id) this.#ports.delete(portKey(port));
     }
     for (const port of after?.Endpoint.Ports ?? []) if (isIngress(port)) this.#ports.set(portKey(port), id);
-    if (after !== undefined && !isAllocated(after, this.#ingress)) this.#services.add(id);
+    if (after !== undefined && !isAllocated(view, after, this.#ingress)) this.#services.add(id);
     else this.#services.delete(id);
   }
 
   #observeTask(id: string, before: TaskRecord | undefined, after: TaskRecord | undefined): void {
-    if (after?.Status.State === 'new') this.#newTasks.add(id);
+    if (after?.Status.State === 'new' && isWanted(after)) this.#newTasks.add(id);
     else this.#newTasks.delete(id);
-    const held = after === undefined || isTerminal(after.Status.State) ? [] : after.networks;
+    const held = after === undefined || isOver(after) ? [] : after.networks;
     const networks = new Set([...(before?.networks ?? []), ...held].map(({ networkId }) => networkId));
     for (const network of networks) {
       const addresses = held.filter(({ networkId }) => networkId === network).map(({ address }) => address);
@@ -135,9 +141,9 @@ export class Allocator implements Controller {
   }
 
   #allocateService(round: AllocationRound, view: ClusterView, service: ServiceRecord): void {
-    const Endpoint = round.endpointOf(service, networksOf(view, service, service.revision, this.#ingress));
-    if (Endpoint === undefined) return;
-    round.write({ table: 'service', put: { ...service, Endpoint } });
+    const networks = networksOf(view, service, service.revision, this.#ingress);
+    const Endpoint = round.endpointOf(view, service, networks);
+    if (Endpoint !== undefined) round.write({ table: 'service', put: { ...service, Endpoint } });
   }
 
   #allocateNode(round: AllocationRound, node: NodeRecord): void {
@@ -153,7 +159,12 @@ export class Allocator implements Controller {
   #allocateTask(round: AllocationRound, view: ClusterView, task: TaskRecord): void {
     const service = view.get('service', task.ServiceID);
     // its virtual address comes first: nobody asks for a name before there is something behind it
-    if (service === undefined || this.#services.has(service.ID)) return;
+    if (service === undefined) return;
+    if (this.#services.has(service.ID)) {
+      const lacking = round.lacking.get(service.ID);
+      if (lacking !== undefined) round.wait(task, lacking);
+      return;
+    }
     const networks: TaskNetwork[] = [];
     for (const attachment of networksOf(view, service, task.revision, this.#ingress)) {
       const address = round.choose(attachment.Target);
@@ -170,6 +181,8 @@ export class Allocator implements Controller {
 /** What is given in one go. */
 class AllocationRound {
   readonly writes: Write[] = [];
+  /** Service → why it has no address or port of its own yet. */
+  readonly lacking: Map<string, string> = new Map();
   readonly #pools: ReadonlyMap<string, AddressPool>;
   readonly #ports: ReadonlyMap<string, string>;
   readonly #context: DecisionContext;
@@ -219,8 +232,12 @@ class AllocationRound {
     this.write({ table: 'task', put: { ...task, waiting: { reason, since } } });
   }
 
-  /** A service's addresses and ports: what it has and still asks for it keeps. Undefined when something cannot be given now. */
+  /**
+   * A service's addresses and ports: what it has and still asks for it keeps. Undefined when something cannot be given now, for the
+   * reason that is then in {@link lacking}.
+   */
   endpointOf(
+    view: ClusterView,
     service: ServiceRecord,
     networks: readonly NetworkAttachmentConfig[],
   ): ServiceEndpoint | undefined {
@@ -228,14 +245,21 @@ class AllocationRound {
     const Ports: PortConfig[] = [];
     for (const port of Spec?.Ports ?? []) {
       const given = isIngress(port) ? this.#publish(service, port) : port;
-      if (given === undefined) return undefined;
+      if (given === undefined) {
+        this.lacking.set(service.ID, waitingForPort(view, this.#ports.get(portKey(port)), port));
+        return undefined;
+      }
       Ports.push(given);
     }
     const VirtualIPs: { NetworkID: string; Addr: string }[] = [];
-    for (const { Target } of Spec?.Mode === 'dnsrr' ? [] : networks) {
+    for (const attachment of Spec?.Mode === 'dnsrr' ? [] : networks) {
+      const { Target } = attachment;
       const held = service.Endpoint.VirtualIPs?.find(({ NetworkID }) => NetworkID === Target)?.Addr;
       const Addr = held ?? this.choose(Target);
-      if (Addr === undefined) return undefined;
+      if (Addr === undefined) {
+        this.lacking.set(service.ID, waitingFor(view, attachment));
+        return undefined;
+      }
       VirtualIPs.push({ NetworkID: Target, Addr });
     }
     return {
@@ -246,14 +270,12 @@ class AllocationRound {
   }
 
   #publish(service: ServiceRecord, port: PortConfig): PortConfig | undefined {
-    const held = service.Endpoint.Ports?.find(
-      (each) =>
-        isIngress(each) && each.TargetPort === port.TargetPort && protocolOf(each) === protocolOf(port),
-    );
-    const asked = port.PublishedPort || held?.PublishedPort || 0;
-    if (asked !== 0) return this.#take(service, { ...port, PublishedPort: asked });
-    for (let number = FIRST_DYNAMIC_PORT; number <= LAST_DYNAMIC_PORT; number++) {
-      const given = this.#take(service, { ...port, PublishedPort: number });
+    if ((port.PublishedPort ?? 0) !== 0) return this.#take(service, port);
+    // numbers that the same service asks for elsewhere are not for this one
+    const asked = new Set(service.Spec.EndpointSpec?.Ports?.filter(isIngress).map(portKey));
+    for (const number of numbersFor(service, port)) {
+      const numbered = { ...port, PublishedPort: number };
+      const given = asked.has(portKey(numbered)) ? undefined : this.#take(service, numbered);
       if (given !== undefined) return given;
     }
     return undefined;
@@ -266,6 +288,15 @@ class AllocationRound {
     this.#takenPorts.add(key);
     return port;
   }
+}
+
+/** The numbers that a port may get which asks for none: first those that it may have already. */
+function* numbersFor(service: ServiceRecord, port: PortConfig): Generator<number> {
+  for (const held of service.Endpoint.Ports ?? []) {
+    const isAlike = held.TargetPort === port.TargetPort && protocolOf(held) === protocolOf(port);
+    if (isIngress(held) && isAlike && held.PublishedPort !== undefined) yield held.PublishedPort;
+  }
+  for (let number = FIRST_DYNAMIC_PORT; number <= LAST_DYNAMIC_PORT; number++) yield number;
 }
 
 function portKey(port: PortConfig): string {
@@ -281,17 +312,14 @@ function vipNetworks(service: ServiceRecord | undefined): string[] {
 }
 
 /** True when the service has all the addresses and ports that its spec asks for, and no others. */
-function isAllocated(service: ServiceRecord, ingress: string | undefined): boolean {
+function isAllocated(view: ClusterView, service: ServiceRecord, ingress: string | undefined): boolean {
   const { Spec, Endpoint } = service;
   if (service.removing === true) return true;
   if (JSON.stringify(Spec.EndpointSpec) !== JSON.stringify(Endpoint.Spec)) return false;
-  const targets = (Spec.TaskTemplate.Networks ?? Spec.Networks ?? [])
-    .map(({ Target }) => Target)
-    .filter((target) => !NODE_NETWORKS.includes(target));
-  if (hasIngressPorts(Spec.EndpointSpec) && ingress !== undefined) targets.push(ingress);
-  const wanted = Spec.EndpointSpec?.Mode === 'dnsrr' ? [] : targets;
+  const networks = networksOf(view, service, service.revision, ingress);
+  const wanted = Spec.EndpointSpec?.Mode === 'dnsrr' ? [] : networks;
   const held = vipNetworks(service);
-  return wanted.length === held.length && wanted.every((target) => held.includes(target));
+  return wanted.length === held.length && wanted.every(({ Target }) => held.includes(Target));
 }
 
 function waitingFor(view: ClusterView, { Target }: NetworkAttachmentConfig): string {
@@ -300,4 +328,12 @@ function waitingFor(view: ClusterView, { Target }: NetworkAttachmentConfig): str
     return `network ${Target} is not there: create it, or take it out of the service`;
   const subnet = network.IPAM.Config[0]?.Subnet ?? '';
   return `network ${network.Name} has no free address in ${subnet}: remove tasks, or make a network with a larger subnet`;
+}
+
+function waitingForPort(view: ClusterView, owner: string | undefined, port: PortConfig): string {
+  const { PublishedPort = 0 } = port;
+  if (PublishedPort === 0)
+    return `no port from ${FIRST_DYNAMIC_PORT} to ${LAST_DYNAMIC_PORT} is free: remove services, or say which port to publish`;
+  const name = view.get('service', owner ?? '')?.Spec.Name ?? 'another service';
+  return `port ${PublishedPort}/${protocolOf(port)} is published by ${name}: publish another one, or remove that service`;
 }

@@ -1,7 +1,7 @@
 /** The keys that a controller has to look at, now or at a time: each once, in the order in which they came. */
 export class DirtyKeys {
   readonly #now = new Set<string>();
-  /** Key → milliseconds since the epoch. */
+  /** Key → milliseconds of a clock that only goes on. */
   readonly #later = new Map<string, number>();
   #earliest = Number.POSITIVE_INFINITY;
 

@@ -28,6 +28,8 @@ export function parseLeader(text: string | undefined): Leader | undefined {
 export interface Leadership {
   readonly guard: Guard;
   readonly lost: AbortSignal;
+  /** Looks at the clock: a process that stood still may be asked something before `lost` could be aborted. */
+  readonly isHeld: () => boolean;
 }
 
 /**
@@ -89,6 +91,7 @@ async function leadWith(o: Parameters<typeof campaign>[0], lease: StoreLease): P
   await o.lead({
     guard: { key: LEADER_KEY, revision: taken.revision },
     lost: AbortSignal.any([lease.lost, o.signal]),
+    isHeld: () => lease.isHeld() && !o.signal.aborted,
   });
 }
 

@@ -37,8 +37,11 @@ export function decideGlobalJob(plan: PlacePlan): void {
   const places = ofIteration(plan, iteration);
   const there = new Set(plan.places.map(({ nodeId }) => nodeId));
   for (const place of places) {
-    if (plan.view.get('node', place.nodeId) === undefined) plan.remove(place);
-    else heal(plan, place);
+    const node = plan.view.get('node', place.nodeId);
+    const isLeaving = node === undefined || node.Spec.Availability === 'drain';
+    if (node === undefined || (isLeaving && !isCompleted(place))) plan.remove(place);
+    // what was on a node that is lost is there again when the node is
+    else if (node.Status.State !== 'down') heal(plan, place);
   }
   for (const node of plan.view.all('node')) {
     if (there.has(node.ID) || node.Status.State !== 'ready' || node.Spec.Availability !== 'active') continue;

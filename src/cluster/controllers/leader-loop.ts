@@ -5,13 +5,24 @@ import type { ViewFollower } from '#cluster/state/view-follower.ts';
 import type { Store } from '#cluster/store/store.ts';
 import { backoffMs } from '#control/backoff.ts';
 import type { Clock } from '#control/clock.ts';
+import { pause } from '#control/pause.ts';
 import type { Random } from '#control/random.ts';
 import { kindOf, messageOf } from '#model/errors.ts';
-import type { Controller } from './controller.ts';
+import type { Controller, Decision, DecisionContext } from './controller.ts';
 import { DirtyKeys } from './dirty-keys.ts';
 
 const FIRST_RETRY_MS = 20;
 const LONGEST_RETRY_MS = 2000;
+/** A decision that cannot be made or written is tried again this late: what is wrong with it is in the records. */
+const POISONED_RETRY_MS = 10_000;
+
+/**
+ * Every round puts this key, and checks that the last one that did was known to the view it was decided from. So a commit whose
+ * answer was lost, and which may still be on its way, is never followed by another one that does the same.
+ */
+const ROUND_KEY = 'control/round';
+/** Checks, and puts, that a round has besides its records: the leader's key and the round's. */
+const ROUND_OPERATIONS = 2;
 
 /** How a controller is doing: the same figures for all. */
 export interface ControllerFigures {
@@ -39,8 +50,9 @@ interface Proposal {
 
 /**
  * The leader's loop: rounds of decisions from one view, written by one commit each, which checks that the records are still as
- * they were and that who writes leads. A round begins when the view has what the last one wrote. What does not
- * fit into a round, or is about a record that the round writes already, waits for the next.
+ * they were, that who writes leads, and that the view had every round before. What does not fit into a round, or is about a record
+ * that the round writes already, waits for the next. A round that is refused is tried again by halves, so that what cannot be
+ * written is soon alone, and stops nothing else.
  */
 export class LeaderLoop {
   readonly #store: Store;
@@ -52,6 +64,12 @@ export class LeaderLoop {
   readonly #report: (message: string, details: object) => void;
   #wake: (() => void) | undefined;
   #failures = 0;
+  /** How many decisions a round takes. */
+  #most = Number.POSITIVE_INFINITY;
+  /** Which controller comes first in the next round: none takes all the room for ever. */
+  #first = 0;
+  /** The revision of the last round, which the view has; undefined while that is not known. */
+  #lastRound: number | undefined;
 
   constructor(o: {
     store: Store;
@@ -96,36 +114,68 @@ export class LeaderLoop {
     this.#follower.listen((changes) => this.#mark(changes, view), signal);
     for (const change of everythingMade(view)) this.#mark([change], view);
     while (!signal.aborted) {
+      if (this.#lastRound === undefined && !(await this.#catchUp(signal))) continue;
       const round = this.#decide(view);
       if (round.length === 0) await this.#idle(signal);
       else await this.#write(round, signal);
     }
   }
 
+  /** Until the view has the last round that was written by anybody; false when that could not be found out. */
+  async #catchUp(signal: AbortSignal): Promise<boolean> {
+    try {
+      const revision = (await this.#store.get(ROUND_KEY))?.revision ?? 0;
+      await this.#follower.untilRevision(revision, signal);
+      this.#lastRound = revision;
+      return true;
+    } catch (error) {
+      if (kindOf(error) !== 'cancelled') await this.#pause(signal);
+      return false;
+    }
+  }
+
   #mark(changes: readonly ViewChange[], view: ClusterView): void {
     for (const { controller, dirty } of this.#seats) {
-      for (const change of changes) for (const key of controller.keysOf(change, view)) dirty.add(key);
+      for (const change of changes) {
+        try {
+          for (const key of controller.keysOf(change, view)) dirty.add(key);
+        } catch (error) {
+          const { table, id } = change;
+          this.#report('a controller cannot follow a change', {
+            controller: controller.name,
+            change: `${table}/${id}`,
+            error: messageOf(error),
+          });
+        }
+      }
     }
     this.#wake?.();
   }
 
   #decide(view: ClusterView): Proposal[] {
     const nowMs = this.#clock.nowMs();
-    // a record may take its name's key as well, and the guard is a check more
-    let room = Math.floor((this.#store.maxOperations - 1) / 2);
-    // after a failure one at a time, so that what cannot be written stops nothing else
-    const most = this.#failures > 0 ? 1 : Number.POSITIVE_INFINITY;
+    const monotonicMs = this.#clock.monotonicMs();
+    // a record may take its name's key as well
+    const allRoom = Math.floor((this.#store.maxOperations - ROUND_OPERATIONS) / 2);
+    let room = allRoom;
     const written = new Set<string>();
     const round: Proposal[] = [];
-    for (const seat of this.#seats) {
+    const from = this.#first++ % this.#seats.length;
+    for (const seat of [...this.#seats.slice(from), ...this.#seats.slice(0, from)]) {
       // what becomes dirty again in this round is for the next
-      for (let left = seat.dirty.wake(nowMs); left > 0 && room > 0 && round.length < most; left--) {
+      for (let left = seat.dirty.wake(monotonicMs); left > 0; left--) {
+        if (room === 0 || round.length >= this.#most) break;
         const key = seat.dirty.take() ?? '';
-        const context = { nowMs, random: this.#random, limit: room };
-        const { writes, againAtMs } = seat.controller.reconcile(view, key, context);
-        if (againAtMs !== undefined) seat.dirty.addAt(key, againAtMs);
+        const decision = this.#ask(seat, key, view, { nowMs, random: this.#random, limit: room });
+        if (decision === undefined) continue;
+        const { writes, againAtMs } = decision;
+        if (againAtMs !== undefined) seat.dirty.addAt(key, monotonicMs + againAtMs - nowMs);
         if (writes.length === 0) continue;
         const records = writes.map(recordOf);
+        if (writes.length > allRoom) {
+          this.#poisoned(seat, key, `it has ${writes.length} writes, and was asked for ${room} at most`);
+          continue;
+        }
         if (writes.length > room || records.some((record) => written.has(record))) {
           seat.dirty.add(key);
           continue;
@@ -138,52 +188,92 @@ export class LeaderLoop {
     return round;
   }
 
-  async #write(round: readonly Proposal[], signal: AbortSignal): Promise<void> {
-    const { view } = this.#follower;
-    for (const { seat } of round) seat.rounds++;
+  #ask(seat: Seat, key: string, view: ClusterView, context: DecisionContext): Decision | undefined {
     try {
-      const writes = round.flatMap((proposal) => proposal.writes);
-      const result = await this.#store.commit(transactionOf(view, writes, [this.#guard]));
-      if (result.committed) {
-        this.#failures = 0;
-        for (const { seat, writes } of round) seat.writes += writes.length;
-        await this.#follower.untilRevision(result.revision, signal);
-        return;
-      }
-      await this.#again(round, 'somebody else wrote one of the records first', signal);
+      return seat.controller.reconcile(view, key, context);
     } catch (error) {
-      if (kindOf(error) === 'cancelled') return;
-      for (const { seat } of round) seat.lastError = messageOf(error);
-      this.#report('a round was not written', { error: messageOf(error) });
-      await this.#again(round, messageOf(error), signal);
+      this.#poisoned(seat, key, messageOf(error));
+      return undefined;
     }
   }
 
-  /** The view is behind, or the store away: the same keys once more. One that failed alone waits longer than the others. */
+  #poisoned(seat: Seat, key: string, error: string): void {
+    seat.lastError = error;
+    seat.dirty.addAt(key, this.#clock.monotonicMs() + POISONED_RETRY_MS);
+    this.#report('a decision could not be made', { controller: seat.controller.name, key, error });
+  }
+
+  async #write(round: readonly Proposal[], signal: AbortSignal): Promise<void> {
+    const { view } = this.#follower;
+    for (const { seat } of round) seat.rounds++;
+    const last = this.#lastRound ?? 0;
+    this.#lastRound = undefined;
+    try {
+      const writes = round.flatMap((proposal) => proposal.writes);
+      const guards = [this.#guard, { key: ROUND_KEY, revision: last }];
+      const { checks, puts, deletes } = transactionOf(view, writes, guards);
+      const result = await this.#store.commit({
+        checks,
+        puts: [...puts, { key: ROUND_KEY, value: '' }],
+        deletes,
+      });
+      if (!result.committed) {
+        await this.#again(round, 'somebody else wrote one of the records first', signal);
+        return;
+      }
+      this.#failures = 0;
+      this.#most *= 2;
+      for (const { seat, writes } of round) {
+        seat.writes += writes.length;
+        seat.lastError = undefined;
+      }
+      await this.#follower.untilRevision(result.revision, signal);
+      this.#lastRound = result.revision;
+    } catch (error) {
+      const kind = kindOf(error);
+      if (kind === 'cancelled') return;
+      this.#report('a round was not written', { error: messageOf(error) });
+      if (kind === 'unavailable') await this.#retry(round, messageOf(error), signal);
+      else await this.#again(round, messageOf(error), signal);
+    }
+  }
+
+  /** The store did not take it: the view is behind, or something in it is wrong. One that fails alone waits longer than the others. */
   async #again(round: readonly Proposal[], reason: string, signal: AbortSignal): Promise<void> {
+    this.#most = Math.max(1, Math.floor(round.length / 2));
+    const [only, ...others] = round;
+    if (only === undefined || others.length > 0) return this.#retry(round, reason, signal);
+    only.seat.lastError = reason;
+    only.seat.dirty.addAt(only.key, this.#clock.monotonicMs() + LONGEST_RETRY_MS);
+    await this.#pause(signal);
+  }
+
+  /** The same keys once more. */
+  async #retry(round: readonly Proposal[], reason: string, signal: AbortSignal): Promise<void> {
     for (const { seat, key } of round) {
       seat.lastError = reason;
-      if (round.length > 1) seat.dirty.add(key);
-      else seat.dirty.addAt(key, this.#clock.nowMs() + LONGEST_RETRY_MS);
+      seat.dirty.add(key);
     }
+    await this.#pause(signal);
+  }
+
+  async #pause(signal: AbortSignal): Promise<void> {
     const wait = backoffMs({ attempt: this.#failures++, firstMs: FIRST_RETRY_MS, maxMs: LONGEST_RETRY_MS });
-    await this.#clock.sleep(wait, signal).catch(() => undefined);
+    await pause(this.#clock, wait, signal);
   }
 
   /** Until a key is dirty. */
   async #idle(signal: AbortSignal): Promise<void> {
     const next = Math.min(...this.#seats.map(({ dirty }) => dirty.nextAtMs()));
-    const now = this.#clock.nowMs();
+    const now = this.#clock.monotonicMs();
     if (next <= now) return;
     const waking = new AbortController();
     const stop = (): void => waking.abort();
     signal.addEventListener('abort', stop, { once: true });
     this.#wake = stop;
     try {
-      await this.#clock.sleep(Math.min(next - now, LONGEST_SLEEP_MS), waking.signal);
-    } catch (error) {
-      // woken: by a change or by the end
-      if (!waking.signal.aborted) throw error;
+      // woken by a change or by the end
+      await pause(this.#clock, Math.min(next - now, LONGEST_SLEEP_MS), waking.signal);
     } finally {
       this.#wake = undefined;
       signal.removeEventListener('abort', stop);
@@ -205,6 +295,7 @@ function* everythingMade(view: ClusterView): Generator<ViewChange> {
     'node',
     'secret',
     'config',
+    'release',
     'revision',
     'service',
     'task',

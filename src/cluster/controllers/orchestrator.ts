@@ -122,6 +122,10 @@ function looksAlike(a: NodeRecord, b: NodeRecord): boolean {
   return (
     a.Status.State === b.Status.State &&
     JSON.stringify(a.Spec) === JSON.stringify(b.Spec) &&
-    JSON.stringify(a.Description?.Engine) === JSON.stringify(b.Description?.Engine)
+    JSON.stringify(whatConstraintsName(a)) === JSON.stringify(whatConstraintsName(b))
   );
+}
+
+function whatConstraintsName({ Description }: NodeRecord): unknown[] {
+  return [Description?.Hostname, Description?.Platform, Description?.Engine, Description?.Engine.Labels];
 }

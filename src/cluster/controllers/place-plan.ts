@@ -4,6 +4,7 @@ import type { ServiceRecord } from '#model/service.ts';
 import { isTerminal, stateRank, type TaskRecord } from '#model/task.ts';
 import type { TaskSpec } from '#model/task-spec.ts';
 import type { Decision, DecisionContext } from './controller.ts';
+import { isAhead } from './moment.ts';
 import type { OrchestratorRules } from './orchestrator.ts';
 import { restartRulesOf } from './service-defaults.ts';
 import {
@@ -15,6 +16,7 @@ import {
   newestOf,
   type Place,
   placesOf,
+  templateOf,
 } from './task-places.ts';
 
 /**
@@ -69,9 +71,11 @@ export class PlacePlan {
     };
   }
 
-  writeService(change: Partial<ServiceRecord>): void {
+  /** The service's new record. Where there is no room any more, the tasks that were written bring the service up again. */
+  writeService(service: ServiceRecord): void {
+    if (this.#writes.length >= this.context.limit) return;
     const UpdatedAt = new Date(this.context.nowMs).toISOString();
-    this.#writes.push({ table: 'service', put: { ...this.service, ...change, UpdatedAt } });
+    this.#writes.push({ table: 'service', put: { ...service, UpdatedAt } });
   }
 
   /** Wishes one task something; what was decided about it in this round already stays. */
@@ -136,7 +140,8 @@ export class PlacePlan {
   /** What every place needs whatever its service is: those that wait are let run, those that were replaced are ended, those that ended or lost their node are replaced. */
   heal(place: Place): void {
     if (this.full) return;
-    const newest = newestOf(place);
+    // a newer one that failed and was given up is of no account
+    const newest = place.wanted.at(-1);
     for (const task of place.wanted) if (task.DesiredState === 'ready') this.#release(place, task);
     for (const task of place.wanted) {
       if (task !== newest && newest !== undefined && this.#hasTakenOver(newest))
@@ -186,7 +191,8 @@ export class PlacePlan {
   #release(place: Place, task: TaskRecord): void {
     const { nowMs } = this.context;
     const startAtMs = task.startAfter === undefined ? 0 : Date.parse(task.startAfter);
-    if (startAtMs > nowMs) {
+    const { delayMs: periodMs } = restartRulesOf(this.template.RestartPolicy);
+    if (isAhead(startAtMs, { nowMs, periodMs })) {
       this.again(startAtMs);
       return;
     }
@@ -207,7 +213,8 @@ export class PlacePlan {
     // where both have to be on one node, it tells when it is back
     if (node !== undefined && (node.Status.State !== 'down' || task.Slot === 0))
       return Number.POSITIVE_INFINITY;
-    if (!this.rules.isSingleWriter(this.service, this.template)) return 0;
+    const templates = [this.template, this.#templateOf(task)];
+    if (!templates.some((template) => this.rules.isSingleWriter(this.service, template))) return 0;
     const leftMs = this.rules.fencedInMs(task.NodeID);
     return leftMs === 0 ? 0 : this.context.nowMs + leftMs;
   }
@@ -216,7 +223,12 @@ export class PlacePlan {
   #isDisplaced(task: TaskRecord): boolean {
     if (task.NodeID === '') return false;
     const node = this.view.get('node', task.NodeID);
-    return node === undefined || node.Status.State === 'down' || node.Spec.Availability === 'drain';
+    if (node === undefined || node.Status.State === 'down' || node.Spec.Availability === 'drain') return true;
+    return !this.rules.fits(node, this.#templateOf(task));
+  }
+
+  #templateOf(task: TaskRecord): TaskSpec {
+    return templateOf(this.view, task.ServiceID, task.revision) ?? this.template;
   }
 
   #hasTakenOver(task: TaskRecord): boolean {

@@ -79,7 +79,7 @@ export class Reaper implements Controller {
   #orphanTimeOf(view: ClusterView, task: TaskRecord, nowMs: number): number | undefined {
     if (isTerminal(task.Status.State) || isWanted(task) || task.NodeID === '') return undefined;
     const node = view.get('node', task.NodeID);
-    // a node that was removed has no certificate any more: it is not heard of again, and ends what it runs
+    // a node that was removed is not heard of again: its single writers end with their lease, the rest nobody sends anything to
     if (node === undefined) return nowMs + this.#fencedInMs(task.NodeID);
     return node.Status.State === 'down' ? Date.parse(node.Status.since) + ORPHAN_AFTER_MS : undefined;
   }

@@ -23,7 +23,7 @@ export function networksOf(
   const named = made?.template.Networks ?? service.Spec.Networks ?? [];
   const asked = named.filter(({ Target }) => !NODE_NETWORKS.includes(Target));
   const published = hasIngressPorts(made?.endpoint ?? service.Spec.EndpointSpec);
-  return published && ingressId !== undefined ? [...asked, { Target: ingressId }] : [...asked];
+  return published && ingressId !== undefined ? [...asked, { Target: ingressId }] : asked;
 }
 
 /** False for tasks that wait for nothing from the allocator. */

@@ -45,7 +45,7 @@ export function isOccupied(place: Place): boolean {
 }
 
 /** Which places to give up: those where nothing runs, then those on nodes that have most of the service, then the last ones. */
-function leastMissed(places: readonly Place[], count: number): Place[] {
+export function leastMissed(places: readonly Place[], count: number): Place[] {
   const onNode = new Map<string, number>();
   const nodeOf = (place: Place): string => newestOf(place)?.NodeID ?? '';
   for (const place of places) onNode.set(nodeOf(place), (onNode.get(nodeOf(place)) ?? 0) + 1);
@@ -53,6 +53,7 @@ function leastMissed(places: readonly Place[], count: number): Place[] {
   const chosen: Place[] = [];
   const idle = left.filter((place) => !runs(place));
   chosen.push(...idle.slice(0, count));
+  for (const place of chosen) onNode.set(nodeOf(place), (onNode.get(nodeOf(place)) ?? 0) - 1);
   const running = left.filter(runs);
   while (chosen.length < count) {
     let worst: Place | undefined;

@@ -1,9 +1,10 @@
 import type { AssignedTask } from '#cluster/agent/assigned-task.ts';
 import type { LeaderMessage } from '#cluster/agent/session-messages.ts';
-import { isWanted } from '#cluster/controllers/task-places.ts';
+import { isWanted, templateOf } from '#cluster/controllers/task-places.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { Channel } from '#cluster/transport/transport.ts';
 import type { Clock } from '#control/clock.ts';
+import { messageOf } from '#model/errors.ts';
 import { type DesiredTaskState, isTerminal, stateRank, type TaskRecord } from '#model/task.ts';
 import { type AssignmentSources, assignmentOf } from './assignments.ts';
 import type { NetworkMembers } from './network-members.ts';
@@ -11,6 +12,12 @@ import { isOnNetworks, planOfNode } from './plan-of-node.ts';
 
 /** A message of tasks is sent when it has about so many bytes, half of what a channel takes. */
 const MESSAGE_BYTES = 8 * 1024 * 1024;
+
+/** What an agent knows of a task. */
+interface Told {
+  readonly desired: DesiredTaskState;
+  readonly singleWriter: boolean;
+}
 
 /** What holds the end of a task back: others may still send connections to it. */
 interface Held {
@@ -32,9 +39,9 @@ export class AgentSession {
   readonly #clock: Clock;
   readonly #drainMs: number;
   readonly #mayEnd: (networkIds: readonly string[], revision: number) => boolean;
+  readonly #reject: (taskId: string, reason: string) => void;
   readonly #ending = new AbortController();
-  /** Task → the wish that was told last. */
-  readonly #told = new Map<string, DesiredTaskState>();
+  readonly #told = new Map<string, Told>();
   readonly #dirty = new Set<string>();
   readonly #held = new Map<string, Held>();
   #isPlanDirty = true;
@@ -43,6 +50,8 @@ export class AgentSession {
   #outstanding: number | undefined;
   #applied = 0;
   #wake: (() => void) | undefined;
+  /** Something came while nobody slept. */
+  #isWoken = false;
 
   constructor(o: {
     nodeId: string;
@@ -54,6 +63,8 @@ export class AgentSession {
     drainMs: number;
     /** True when no other node sends to an endpoint any more that was taken out of the networks at `revision`. */
     mayEnd: (networkIds: readonly string[], revision: number) => boolean;
+    /** Hears of a task that cannot be told, since something that it needs is not there. */
+    reject: (taskId: string, reason: string) => void;
   }) {
     this.nodeId = o.nodeId;
     this.channel = o.channel;
@@ -63,6 +74,7 @@ export class AgentSession {
     this.#clock = o.clock;
     this.#drainMs = o.drainMs;
     this.#mayEnd = o.mayEnd;
+    this.#reject = o.reject;
   }
 
   send(message: LeaderMessage): Promise<void> {
@@ -72,21 +84,21 @@ export class AgentSession {
   end(): void {
     this.#ending.abort();
     this.channel.close();
-    this.#wake?.();
+    this.#rouse();
   }
 
   wake(): void {
-    if (this.#held.size > 0) this.#wake?.();
+    if (this.#held.size > 0) this.#rouse();
   }
 
   taskChanged(taskId: string): void {
     this.#dirty.add(taskId);
-    this.#wake?.();
+    this.#rouse();
   }
 
   planChanged(): void {
     this.#isPlanDirty = true;
-    this.#wake?.();
+    this.#rouse();
   }
 
   /** The agent has made its networks what they were at a revision. */
@@ -154,7 +166,8 @@ export class AgentSession {
       }
       const assigned = this.#assignment(task);
       if (assigned === undefined) continue;
-      this.#told.set(taskId, assigned.desiredState);
+      const { desiredState: desired, singleWriter } = assigned;
+      this.#told.set(taskId, { desired, singleWriter });
       tasks.push(assigned);
       bytes += sizeOf(assigned);
     }
@@ -167,11 +180,25 @@ export class AgentSession {
   #assignment(task: TaskRecord): AssignedTask | undefined {
     if (stateRank(task.Status.State) < stateRank('assigned')) return undefined;
     const told = this.#told.get(task.ID);
-    const { DesiredState } = task;
-    if (told === DesiredState) return undefined;
-    if (told !== undefined && this.#mustWait(task)) return undefined;
+    const isNews = told?.desired !== task.DesiredState;
+    if (!isNews && (isTerminal(task.Status.State) || told.singleWriter === this.#isSingleWriter(task)))
+      return undefined;
+    if (isNews && told !== undefined && this.#mustWait(task)) return undefined;
     this.#held.delete(task.ID);
-    return assignmentOf(this.#view, task, DesiredState, this.#sources);
+    try {
+      return assignmentOf(this.#view, task, task.DesiredState, this.#sources);
+    } catch (error) {
+      // one that cannot be told keeps none of the others waiting
+      this.#reject(task.ID, messageOf(error));
+      return undefined;
+    }
+  }
+
+  /** A service may become one of which never two tasks may run, or cease to be. */
+  #isSingleWriter(task: TaskRecord): boolean {
+    const service = this.#view.get('service', task.ServiceID);
+    const template = templateOf(this.#view, task.ServiceID, task.revision);
+    return service !== undefined && template !== undefined && this.#sources.isSingleWriter(service, template);
   }
 
   #mustWait(task: TaskRecord): boolean {
@@ -182,7 +209,7 @@ export class AgentSession {
     if (this.#isFree(task.ID, made)) return false;
     this.#held.set(task.ID, made);
     this.#clock.sleep(this.#drainMs, this.#ending.signal).then(
-      () => this.#wake?.(),
+      () => this.#rouse(),
       () => undefined,
     );
     return true;
@@ -196,13 +223,19 @@ export class AgentSession {
     return this.#mayEnd(networks, held.revision);
   }
 
-  #sleep(signal: AbortSignal): Promise<void> {
-    if (signal.aborted || this.#isPlanDirty || this.#dirty.size > 0) return Promise.resolve();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#wake = resolve;
-    return promise.finally(() => {
+  #rouse(): void {
+    this.#isWoken = true;
+    this.#wake?.();
+  }
+
+  async #sleep(signal: AbortSignal): Promise<void> {
+    if (!signal.aborted && !this.#isWoken) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      await promise;
       this.#wake = undefined;
-    });
+    }
+    this.#isWoken = false;
   }
 }
 

@@ -1,8 +1,9 @@
 import type { AssignedTask, TaskFile } from '#cluster/agent/assigned-task.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
+import { notFound } from '#model/errors.ts';
 import type { SecretRecord } from '#model/secret.ts';
 import type { ServiceRecord } from '#model/service.ts';
-import type { DesiredTaskState, TaskRecord } from '#model/task.ts';
+import { type DesiredTaskState, isTerminal, stateRank, type TaskRecord } from '#model/task.ts';
 import type { FileTarget, TaskSpec } from '#model/task-spec.ts';
 
 /** What it takes to make an assignment of a record. */
@@ -17,7 +18,10 @@ export interface AssignmentSources {
 /** Docker's, for files that say nothing of it. */
 const DEFAULT_MODE = 0o444;
 
-/** A task as its node gets it; undefined when its revision is gone, with which nobody can run it. */
+/**
+ * A task as its node gets it; undefined when its revision is gone, with which nobody can run it. Throws for one that is still to be
+ * prepared and of which something is missing, such as a secret: it must not run without.
+ */
 export function assignmentOf(
   view: ClusterView,
   task: TaskRecord,
@@ -28,8 +32,9 @@ export function assignmentOf(
   const revision = view.get('revision', `${task.ServiceID}.${task.revision}`);
   if (revision === undefined) return undefined;
   const node = view.get('node', task.NodeID);
-  // what is about to end needs no secrets any more
-  const isEnding = desiredState === 'shutdown' || desiredState === 'remove';
+  // what has ended, or is about to, needs no secrets any more
+  const isEnding = desiredState === 'shutdown' || desiredState === 'remove' || isTerminal(task.Status.State);
+  const isMade = stateRank(task.Status.State) >= stateRank('ready');
   return {
     id: task.ID,
     serviceId: task.ServiceID,
@@ -43,8 +48,8 @@ export function assignmentOf(
     spec: revision.template,
     networks: task.networks,
     hostPorts: (revision.endpoint?.Ports ?? []).filter(({ PublishMode }) => PublishMode === 'host'),
-    secrets: isEnding ? [] : secretsOf(view, revision.template, sources),
-    configs: isEnding ? [] : configsOf(view, revision.template),
+    secrets: isEnding ? [] : secretsOf(view, revision.template, { ...sources, isMade }),
+    configs: isEnding ? [] : configsOf(view, revision.template, isMade),
     ...(task.AssignedGenericResources === undefined
       ? {}
       : { genericResources: task.AssignedGenericResources }),
@@ -64,22 +69,31 @@ function registryAuthOf(
   return sealed === undefined ? {} : { registryAuth: sources.openRegistryAuth(sealed, task.ServiceID) };
 }
 
-function secretsOf(view: ClusterView, template: TaskSpec, sources: AssignmentSources): TaskFile[] {
+function secretsOf(
+  view: ClusterView,
+  template: TaskSpec,
+  o: Pick<AssignmentSources, 'openSecret'> & { isMade: boolean },
+): TaskFile[] {
   return (template.ContainerSpec.Secrets ?? []).flatMap(({ SecretID, SecretName, File }) => {
     const secret = view.get('secret', SecretID);
-    return secret === undefined
-      ? []
-      : [{ id: SecretID, target: targetOf(File, SecretName), data: sources.openSecret(secret) }];
+    if (secret === undefined) return missing('secret', SecretName, o.isMade);
+    return [{ id: SecretID, target: targetOf(File, SecretName), data: o.openSecret(secret) }];
   });
 }
 
-function configsOf(view: ClusterView, template: TaskSpec): TaskFile[] {
+function configsOf(view: ClusterView, template: TaskSpec, isMade: boolean): TaskFile[] {
   return (template.ContainerSpec.Configs ?? []).flatMap(({ ConfigID, ConfigName, File, Runtime }) => {
+    if (Runtime !== undefined) return [];
     const config = view.get('config', ConfigID);
-    return config === undefined || Runtime !== undefined
-      ? []
-      : [{ id: ConfigID, target: targetOf(File, ConfigName), data: config.Spec.Data }];
+    if (config === undefined) return missing('config', ConfigName, isMade);
+    return [{ id: ConfigID, target: targetOf(File, ConfigName), data: config.Spec.Data }];
   });
+}
+
+/** A container that is there already has what it was made with. */
+function missing(kind: 'secret' | 'config', name: string, isMade: boolean): [] {
+  if (isMade) return [];
+  throw notFound(`${kind} ${name} is not there any more: create it, or take it out of the service`);
 }
 
 function targetOf(file: FileTarget | undefined, name: string): FileTarget {

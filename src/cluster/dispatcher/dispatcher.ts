@@ -7,6 +7,7 @@ import type { Channel, Peer } from '#cluster/transport/transport.ts';
 import type { Clock } from '#control/clock.ts';
 import { forbidden, unavailable } from '#model/errors.ts';
 import type { NodeDescription, NodeRecord } from '#model/node.ts';
+import type { ServiceRecord } from '#model/service.ts';
 import { isTerminal, stateRank, type TaskStatus } from '#model/task.ts';
 import { AgentSession } from './agent-session.ts';
 import type { AssignmentSources } from './assignments.ts';
@@ -30,6 +31,8 @@ export interface LivenessTimes {
 interface Presence {
   session: AgentSession | undefined;
   lastHeardMs: number;
+  /** When the record was last written because the node described itself otherwise. */
+  describedMs: number;
   description: NodeDescription | undefined;
   address: string | undefined;
 }
@@ -47,6 +50,7 @@ export class Dispatcher implements Controller {
   readonly #sources: AssignmentSources;
   readonly #managers: () => readonly string[];
   readonly #leads: AbortSignal;
+  readonly #isHeld: () => boolean;
   readonly #startedMs: number;
   readonly #presences = new Map<string, Presence>();
   readonly #members = new NetworkMembers();
@@ -63,6 +67,8 @@ export class Dispatcher implements Controller {
     managers: () => readonly string[];
     /** Aborted before anybody else can lead: from then on no heartbeat is answered. */
     leads: AbortSignal;
+    /** False from when somebody else may lead, by the clock. */
+    isHeld: () => boolean;
   }) {
     this.#view = o.view;
     this.#clock = o.clock;
@@ -70,6 +76,7 @@ export class Dispatcher implements Controller {
     this.#sources = o.sources;
     this.#managers = o.managers;
     this.#leads = o.leads;
+    this.#isHeld = o.isHeld;
     this.#startedMs = o.clock.monotonicMs();
   }
 
@@ -77,7 +84,7 @@ export class Dispatcher implements Controller {
     this.#dirty = dirty;
   }
 
-  *keysOf(change: ViewChange): Iterable<string> {
+  *keysOf(change: ViewChange, view: ClusterView): Iterable<string> {
     const affected = this.#members.observe(change);
     if (affected === 'all') for (const { session } of this.#presences.values()) session?.planChanged();
     else for (const nodeId of affected) this.#presences.get(nodeId)?.session?.planChanged();
@@ -88,10 +95,21 @@ export class Dispatcher implements Controller {
         if (this.#told.has(change.id)) yield `task/${change.id}`;
         return;
       }
+      case 'service':
+        if (change.after !== undefined && mayFenceOtherwise(change.before, change.after))
+          for (const { ID, NodeID } of view.tasksOfService(change.id))
+            this.#presences.get(NodeID)?.session?.taskChanged(ID);
+        return;
       case 'node':
         if (change.before?.ManagerStatus?.Addr !== change.after?.ManagerStatus?.Addr) this.#tellManagers();
         if (change.after === undefined) this.#presences.get(change.id)?.session?.end();
         else if (change.before?.Spec.Role !== change.after.Spec.Role) this.#tellSettings(change.after);
+        // an agent that knows only managers that are away finds none any more
+        if (change.before?.ManagerStatus?.Addr !== change.after?.ManagerStatus?.Addr)
+          for (const nodeId of this.#presences.keys()) {
+            const node = view.get('node', nodeId);
+            if (node !== undefined) this.#tellSettings(node);
+          }
         yield `node/${change.id}`;
         return;
       default:
@@ -124,6 +142,7 @@ export class Dispatcher implements Controller {
       clock: this.#clock,
       drainMs: this.#times.drainMs,
       mayEnd: (networkIds, revision) => this.#isForgotten(networkIds, revision),
+      reject: (taskId, reason) => this.#reject(peer.nodeId, taskId, reason),
     });
     presence.session = session;
     const stop = (): void => session.end();
@@ -143,8 +162,10 @@ export class Dispatcher implements Controller {
   async #hear(nodeId: string, presence: Presence, session: AgentSession): Promise<void> {
     for await (const text of session.channel.messages) {
       const message = parseAgentMessage(text);
-      if (presence.session !== session || this.#leads.aborted) break;
+      if (presence.session !== session || this.#leads.aborted || !this.#isHeld()) break;
       presence.lastHeardMs = this.#clock.monotonicMs();
+      // it was given up, and goes on talking
+      if (this.#view.get('node', nodeId)?.Status.State !== 'ready') this.#dirty(`node/${nodeId}`);
       switch (message.kind) {
         case 'heartbeat':
           await session.send({ kind: 'heartbeat', sent: message.sent } satisfies LeaderMessage);
@@ -191,13 +212,20 @@ export class Dispatcher implements Controller {
 
   /** A node says what became of its own tasks; about others it is not heard. */
   #hearStatus(nodeId: string, taskId: string, status: TaskStatus): void {
-    if (this.#view.get('task', taskId)?.NodeID !== nodeId) return;
+    const task = this.#view.get('task', taskId);
+    // of one that is not assigned yet, nobody told it
+    if (task?.NodeID !== nodeId || stateRank(task.Status.State) < stateRank('assigned')) return;
     const rank = stateRank(status.State);
     if (rank < stateRank('accepted') || rank > stateRank('rejected')) return;
     const known = this.#told.get(taskId);
     if (known !== undefined && stateRank(known.State) > rank) return;
     this.#told.set(taskId, status);
     this.#dirty(`task/${taskId}`);
+  }
+
+  /** What a node would say of a task that it could not prepare. */
+  #reject(nodeId: string, taskId: string, Err: string): void {
+    this.#hearStatus(nodeId, taskId, { Timestamp: '', State: 'rejected', Message: 'preparing', Err });
   }
 
   #writeStatus(view: ClusterView, id: string, { nowMs }: DecisionContext): Decision {
@@ -239,6 +267,10 @@ export class Dispatcher implements Controller {
     const isOther =
       address !== node.Status.Addr || JSON.stringify(description) !== JSON.stringify(node.Description);
     if (!isBack && !isOther) return { writes: [], ...again };
+    // however often a node says something else, it is not written more often than it has to be heard
+    const nextMs = presence.describedMs + this.#times.heartbeatMs - this.#clock.monotonicMs();
+    if (!isBack && nextMs > 0) return { writes: [], againAtMs: nowMs + Math.min(nextMs, leftMs) };
+    presence.describedMs = this.#clock.monotonicMs();
     const state = isBack ? ({ State: 'ready', since: now } as const) : {};
     const { Message: _, ...status } = node.Status;
     const put = {
@@ -276,8 +308,17 @@ export class Dispatcher implements Controller {
     if (known !== undefined) return known;
     // who is heard of for the first time, by a new leader above all, has the time to come
     const lastHeardMs = this.#clock.monotonicMs();
-    const made = { session: undefined, lastHeardMs, description: undefined, address: undefined };
+    const made = {
+      ...{ session: undefined, lastHeardMs, describedMs: Number.NEGATIVE_INFINITY },
+      ...{ description: undefined, address: undefined },
+    };
     this.#presences.set(nodeId, made);
     return made;
   }
+}
+
+/** By its mode and labels a service is one of which never two tasks may run. */
+function mayFenceOtherwise(before: ServiceRecord | undefined, after: ServiceRecord): boolean {
+  const said = ({ Spec }: ServiceRecord): string => JSON.stringify([Spec.Mode, Spec.Labels]);
+  return before !== undefined && said(before) !== said(after);
 }

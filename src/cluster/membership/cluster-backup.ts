@@ -1,6 +1,7 @@
-import { createReadStream, statSync } from 'node:fs';
+import { createReadStream, createWriteStream, statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { createRequest } from '#cluster/ca/certificate-request.ts';
 import { writeKeyFile } from '#cluster/ca/key-file.ts';
 import { createAuthority, DEFAULT_LIFE_MS } from '#cluster/ca/root-authority.ts';
@@ -33,6 +34,21 @@ export async function readBackup(store: Store, directory: string, id: string): P
 async function* contentOf(file: string): AsyncGenerator<Buffer> {
   try {
     for await (const chunk of createReadStream(file)) if (Buffer.isBuffer(chunk)) yield chunk;
+  } finally {
+    await rm(file, { force: true });
+  }
+}
+
+/** Keeps a backup in a file of `directory` (0600) while `work` reads it. */
+export async function withReceived<T>(
+  content: AsyncIterable<Uint8Array>,
+  o: { directory: string; id: string },
+  work: (file: string) => Promise<T>,
+): Promise<T> {
+  const file = join(o.directory, `restore-${o.id}.partial`);
+  try {
+    await pipeline(content, createWriteStream(file, { mode: 0o600, flags: 'wx' }));
+    return await work(file);
   } finally {
     await rm(file, { force: true });
   }

@@ -18,6 +18,7 @@ import { transactionOf } from '#cluster/state/record-transaction.ts';
 import type { Write } from '#cluster/state/tables.ts';
 import type { ViewListener } from '#cluster/state/view-follower.ts';
 import type { EtcdClient } from '#cluster/store/etcd-client.ts';
+import { hasEtcd, noEtcd } from '#cluster/store/etcd-program.ts';
 import type { Store } from '#cluster/store/store.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import { JOIN_METHOD, type Transport } from '#cluster/transport/transport.ts';
@@ -54,6 +55,8 @@ export interface ManagerRoleOptions {
   readonly random: Random;
   /** The name of a network of this host, by its name or ID. */
   readonly localNetwork: (reference: string) => string | undefined;
+  /** Pins an image for clients that leave that to the manager. */
+  readonly resolveImage: (image: string, registryAuth: string | undefined) => Promise<string>;
   /** Hears of every change of the cluster, from the first listing on. */
   readonly onChange: ViewListener;
   readonly report: (message: string, details: object) => void;
@@ -95,6 +98,7 @@ export class ManagerRole implements AsyncDisposable {
       joinTokens: { create: createJoinToken, rebind: rebindJoinToken },
       leader: () => this.leader?.nodeId,
       localNetwork: o.localNetwork,
+      resolveImage: o.resolveImage,
     });
     const authority: CertificateAuthority = {
       issue: (csr, nodeId, role, hosts) => this.#authority().issue(csr, nodeId, role, hosts),
@@ -240,6 +244,7 @@ export class ManagerRole implements AsyncDisposable {
     address: string | undefined;
     remote: string | undefined;
     hostname: string;
+    canManage: boolean;
   }): Promise<Membership> {
     const role = roleOfToken(applicant.token, this.#knownSwarm().joinTokens);
     if (role === undefined) {
@@ -247,6 +252,8 @@ export class ManagerRole implements AsyncDisposable {
         hint: 'get one that is with `docker swarm join-token worker`',
       });
     }
+    if (role === 'manager' && !applicant.canManage) throw noEtcd(`the machine ${applicant.hostname}`);
+    if (role === 'manager' && !(await hasEtcd())) throw noEtcd('the manager that was asked');
     const ID = this.#o.random.id();
     const now = this.#now();
     const address = applicant.address ?? `${applicant.remote ?? ''}:2377`;

@@ -62,14 +62,17 @@ export class ManagerStore implements AsyncDisposable {
   readonly kind: 'sqlite' | 'etcd';
   readonly #parts: AsyncDisposableStack;
   readonly #member: EtcdMember | undefined;
+  readonly #isAlone: boolean;
 
   private constructor(o: {
     store: Store;
     kind: 'sqlite' | 'etcd';
     member: EtcdMember | undefined;
+    isAlone?: boolean;
     parts: AsyncDisposableStack;
   }) {
     this.store = o.store;
+    this.#isAlone = o.isAlone ?? false;
     this.kind = o.kind;
     this.#member = o.member;
     this.#parts = o.parts;
@@ -126,7 +129,21 @@ export class ManagerStore implements AsyncDisposable {
   /** This manager goes on alone with what it has, when the others are lost for good. */
   static async recoverEtcd(o: ManagerStoreOptions, signal: AbortSignal): Promise<ManagerStore> {
     await certify(o);
-    return ManagerStore.#onEtcd(o, await EtcdMember.recover(memberOptions(o), { ...supervision(o), signal }));
+    const member = await EtcdMember.recover(memberOptions(o), { ...supervision(o), signal });
+    return ManagerStore.#onEtcd(o, member, { isAlone: true });
+  }
+
+  /**
+   * Where managers are now, `host:port` each: their etcds are asked while the own one does not answer. One that goes on alone asks nobody
+   * else until it is started again: the others may still be what they were.
+   */
+  reach(managers: readonly string[]): void {
+    if (!(this.store instanceof EtcdStore) || this.#member === undefined || this.#isAlone) return;
+    const urls = managers.map((address) => etcdUrlsOf(address).clientUrl);
+    const endpoints = [...new Set([this.#member.options.clientUrl, ...urls])];
+    const { client } = this.store;
+    // the same again would make it turn back to one that does not answer
+    if (endpoints.join() !== client.endpoints.join()) client.endpoints = endpoints;
   }
 
   /** Asks this manager's etcd about its members; undefined where there is none. */
@@ -152,14 +169,14 @@ export class ManagerStore implements AsyncDisposable {
     await this.#parts.disposeAsync();
   }
 
-  static #onEtcd(o: ManagerStoreOptions, member: EtcdMember): ManagerStore {
+  static #onEtcd(o: ManagerStoreOptions, member: EtcdMember, how: { isAlone?: boolean } = {}): ManagerStore {
     const parts = new AsyncDisposableStack();
     parts.use(member);
     const { clientUrl } = etcdUrlsOf(o.advertiseAddress);
     const store = parts.use(
       new EtcdStore({ endpoints: [clientUrl], tls: tlsOf(tlsFiles(o)), clock: o.clock, ...ETCD_LIMITS }),
     );
-    return new ManagerStore({ store, kind: 'etcd', member, parts });
+    return new ManagerStore({ store, kind: 'etcd', member, parts, ...how });
   }
 }
 

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { firstMessage, parseMessage } from '#cluster/ca/join-protocol.ts';
 import type { NetworkReasons, NodeNetworkCheck } from '#cluster/control/cluster-operator.ts';
 import { noSuch } from '#cluster/control/control-errors.ts';
+import { isWanted } from '#cluster/controllers/task-places.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { Transport } from '#cluster/transport/transport.ts';
 import { whyUnreachable } from '#engine/networks/reachability.ts';
@@ -76,9 +77,17 @@ export async function askWhy(o: Asking & { from: string; to: string }): Promise<
   const { view } = o;
   const [from, to] = [resolve(view, o.from), resolve(view, o.to)];
   if (from.nodeIds.size === 0) throw noSuch('running task or service', o.from);
+  const apart = reasonWithoutPath(o, from, to);
+  if (apart !== undefined) return [{ nodeId: '', name: 'cluster', reasons: [apart], problem: undefined }];
   const downNodes = [...view.all('node')].flatMap(({ ID, Status }) => (Status.State === 'down' ? [ID] : []));
   const why = { kind: 'why', from: from.reference, to: to.reference, downNodes } as const;
-  const sources = [...from.nodeIds].map((id) => askNode(o, id, why));
+  // a node knows what it is asked about by its ID
+  const inWords = (text: string): string =>
+    text.replaceAll(from.reference, o.from).replaceAll(to.reference, o.to);
+  const sources = [...from.nodeIds].map(async (id) => {
+    const answer = await askNode(o, id, why);
+    return { ...answer, reasons: answer.reasons.map(inWords) };
+  });
   const targets = [...to.nodeIds.difference(from.nodeIds)]
     .filter((id) => !downNodes.includes(id))
     .map((id) => askNode(o, id, { kind: 'check', heal: false }));
@@ -88,6 +97,20 @@ export async function askWhy(o: Asking & { from: string; to: string }): Promise<
       ({ reasons, problem }) => reasons.length > 0 || problem !== undefined,
     ),
   ];
+}
+
+/** Why there can be no path, whatever the nodes' networks are; undefined where there could be one, or `to` is only an address. */
+function reasonWithoutPath(
+  o: { readonly view: ClusterView; readonly from: string; readonly to: string },
+  from: Resolved,
+  to: Resolved,
+): string | undefined {
+  if (to.networkIds === undefined) return undefined;
+  if (to.nodeIds.size === 0) return `${o.to} has no task that runs: drover service explain tells why`;
+  if (from.networkIds === undefined || !from.networkIds.isDisjointFrom(to.networkIds)) return undefined;
+  const names = (ids: ReadonlySet<string>): string =>
+    [...ids].map((id) => o.view.get('network', id)?.Name ?? id).join(', ') || 'no network';
+  return `${o.from} is on ${names(from.networkIds)} and ${o.to} on ${names(to.networkIds)}: they share no network (docker service update --network-add)`;
 }
 
 async function askNode(o: Asking, nodeId: string, request: Request): Promise<NetworkReasons> {
@@ -131,18 +154,20 @@ interface Resolved {
   readonly reference: string;
   /** Where it runs. */
   readonly nodeIds: ReadonlySet<string>;
+  /** Networks that its tasks can be reached on; undefined where it is no task or service. */
+  readonly networkIds?: ReadonlySet<string>;
 }
 
 /** A service by name or ID; a task or its container by ID, their beginnings, or `service.slot`; else as it is: a name or an address. */
 export function resolve(view: ClusterView, reference: string): Resolved {
   const service = view.named('service', reference) ?? view.get('service', reference);
   if (service !== undefined)
-    return { reference: service.ID, nodeIds: nodesOf(view.tasksOfService(service.ID)) };
+    return { reference: service.ID, ...placesOf(view, [...view.tasksOfService(service.ID)]) };
   const running = [...view.all('task')].filter(
     (task) => task.NodeID !== '' && !isTerminal(task.Status.State),
   );
   const task = running.find((each) => isNamed(view, each, reference));
-  if (task !== undefined) return { reference: task.ID, nodeIds: nodesOf([task]) };
+  if (task !== undefined) return { reference: task.ID, ...placesOf(view, [task]) };
   const atAddress = running.filter(({ networks }) =>
     networks.some(
       ({ address, aliases }) => address.split('/')[0] === reference || aliases.includes(reference),
@@ -163,6 +188,15 @@ function isNamed(
   if (reference === name || reference === `${name}.${ID}`) return true;
   const container = Status.ContainerStatus?.ContainerID ?? '';
   return reference.length >= SHORTEST_ID && (ID.startsWith(reference) || container.startsWith(reference));
+}
+
+function placesOf(view: ClusterView, tasks: readonly TaskRecord[]): Omit<Resolved, 'reference'> {
+  const networkIds = new Set(
+    tasks.filter(isWanted).flatMap(({ networks }) => networks.map((each) => each.networkId)),
+  );
+  // the routing mesh is no way from task to task
+  for (const id of networkIds) if (view.get('network', id)?.Ingress === true) networkIds.delete(id);
+  return { nodeIds: nodesOf(tasks), networkIds };
 }
 
 function nodesOf(tasks: Iterable<TaskRecord>): Set<string> {

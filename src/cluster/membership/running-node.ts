@@ -1,4 +1,4 @@
-import { Agent } from '#cluster/agent/agent.ts';
+import { Agent, type WriterLease } from '#cluster/agent/agent.ts';
 import type { TaskEngine, TaskNetworks } from '#cluster/agent/task-engine.ts';
 import {
   type CertificateFiles,
@@ -10,7 +10,11 @@ import { credentialsOf, RENEW_METHOD, requestRenewal } from '#cluster/ca/join-pr
 import { readKeyFile, removeKeyFile, writeKeyFile } from '#cluster/ca/key-file.ts';
 import { renewalReason, renewalTimeMs } from '#cluster/ca/renewal.ts';
 import { parseUnlockKey, type SealingKey } from '#cluster/ca/sealing.ts';
+import type { ImageExchange } from '#cluster/images/image-exchange.ts';
+import { HOLDERS_METHOD, holdersHandler } from '#cluster/images/image-holders.ts';
+import { NodeStanding, STANDING_METHOD, standingHandler } from '#cluster/images/node-standing.ts';
 import type { ViewListener } from '#cluster/state/view-follower.ts';
+import { hasEtcd, noEtcd } from '#cluster/store/etcd-program.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import { TlsTransport } from '#cluster/transport/tls-transport.ts';
 import type { Clock } from '#control/clock.ts';
@@ -39,12 +43,22 @@ const RETRY_MS = 2000;
 const LEAVE_LIMIT_MS = 15_000;
 /** How long the others may take to say that this manager is none any more, before it starts its store all the same. */
 const DISOWN_LIMIT_MS = 3000;
+/** How long a first etcd may take to serve. */
+const ETCD_START_LIMIT_MS = 30_000;
 
 /** What a node in a cluster needs of its machine. */
 export interface NodeMachine {
   readonly engine: TaskEngine;
   readonly networks: TaskNetworks;
+  /** What ends single writers though this process hangs or is dead. */
+  readonly fence?: WriterLease;
   describe(): Promise<NodeDescription>;
+  /** Calls back when the description may have changed, until `signal` aborts. */
+  watchDescription(onChange: () => void, signal: AbortSignal): void;
+  /** Serves this machine's images to the other nodes, and fetches theirs. */
+  readonly images: Pick<ImageExchange, 'join'>;
+  /** `NAME:TAG@DIGEST` of an image, as its registry says it, or this machine where none does. */
+  resolveImage(image: string, registryAuth: string | undefined): Promise<string>;
   /** The name of a network of this host, by its name or ID. */
   localNetwork(reference: string): string | undefined;
   /** True for the interfaces of containers' networks. */
@@ -82,6 +96,7 @@ export class RunningNode implements AsyncDisposable {
   #roleAsked: NodeRole | undefined;
   #hasHeardLeader = false;
   #refusal = '';
+  #exchange: Disposable | undefined;
 
   private constructor(o: {
     machine: NodeMachine;
@@ -185,6 +200,7 @@ export class RunningNode implements AsyncDisposable {
   /** Containers, etcd and what is in the kernel go on. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ending.abort();
+    this.#exchange?.[Symbol.dispose]();
     await this.#running;
     const managing = this.#managing;
     this.#managing = undefined;
@@ -211,6 +227,7 @@ export class RunningNode implements AsyncDisposable {
       this.#machine.report('the managers went on without this one: its store is not started', {});
     } else if (state.store !== 'none') await this.#resumeManaging(forceNew);
     else if (this.#roleAsked === 'manager') void this.#follow('manager');
+    this.#shareImages();
     const { signal } = this.#ending;
     const agent = new Agent({
       transport: this.#transport,
@@ -228,6 +245,28 @@ export class RunningNode implements AsyncDisposable {
       agent.meet(this.#managersKnown());
     });
     this.#running = Promise.all([agent.run(signal), this.#keepCertificate(signal)]);
+  }
+
+  /** What the nodes of the cluster ask each other about images, and managers about nodes. */
+  #shareImages(): void {
+    const { clock, random, images } = this.#machine;
+    const transport = this.#transport;
+    const isMember = (nodeId: string): boolean | undefined =>
+      this.#managing?.role.isAllowed(nodeId, 'worker');
+    transport.serve(
+      HOLDERS_METHOD,
+      holdersHandler(() => this.#managing?.role.view.all('node'), random),
+    );
+    transport.serve(STANDING_METHOD, standingHandler(isMember));
+    const access = { transport, managers: () => this.#managersKnown() };
+    const standing = new NodeStanding(access, clock);
+    this.#exchange = images.join({
+      ...access,
+      // a manager's transport has asked already
+      checkNode: async (nodeId, signal) => {
+        if (this.#managing === undefined) await standing.check(nodeId, signal);
+      },
+    });
   }
 
   #managersKnown(): string[] {
@@ -317,11 +356,9 @@ export class RunningNode implements AsyncDisposable {
       const managing = this.#managing;
       if (managing === undefined) throw unavailable('this node is no manager');
       if (managing.store.kind === 'sqlite') {
+        if (!(await hasEtcd())) throw noEtcd('the manager that was asked');
         this.#machine.report('the store moves to etcd, for there will be several managers', {});
-        await managing.role[Symbol.asyncDispose]();
-        await managing.store[Symbol.asyncDispose]();
-        this.#managing = undefined;
-        await this.#manage(await this.#moved(AbortSignal.timeout(ROLE_CHANGE_LIMIT_MS)));
+        await this.#moveToEtcd(managing);
       }
       const managers = this.#managing?.role.managers() ?? [];
       const addresses = [...new Set([this.#state.advertiseAddress, ...managers])];
@@ -330,6 +367,21 @@ export class RunningNode implements AsyncDisposable {
         root: await storeRootOf(this.#storeOptions()),
       };
     });
+  }
+
+  /** Nobody manages meanwhile. Where etcd does not come up, the old store goes on: it is sealed only when the new one serves. */
+  async #moveToEtcd(managing: { store: ManagerStore; role: ManagerRole }): Promise<void> {
+    await managing.role[Symbol.asyncDispose]();
+    await managing.store[Symbol.asyncDispose]();
+    this.#managing = undefined;
+    try {
+      await this.#manage(await this.#moved(AbortSignal.timeout(ETCD_START_LIMIT_MS)));
+    } catch (error) {
+      const old = ManagerStore.openSqlite(this.#storeOptions());
+      if (!old.isMoving) await this.#manage(old);
+      else await old[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   async #moved(signal: AbortSignal): Promise<ManagerStore> {
@@ -345,10 +397,14 @@ export class RunningNode implements AsyncDisposable {
       ...{ store: store.store, transport: this.#transport, key: this.#key() },
       ...this.#machine,
       localNetwork: (reference) => this.#machine.localNetwork(reference),
+      resolveImage: (image, registryAuth) => this.#machine.resolveImage(image, registryAuth),
       onChange: this.#onChange,
     });
     this.#managing = { store, role };
     if (store.etcd !== undefined) role.keepStoreMembers(store.etcd);
+    role.listen((changes) => {
+      if (changes.some(({ table }) => table === 'node')) store.reach(role.managers());
+    }, this.#ending.signal);
     this.#announce(role).catch((error: unknown) =>
       this.#machine.report('the manager is not announced', { error: messageOf(error) }),
     );

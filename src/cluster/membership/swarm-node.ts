@@ -10,7 +10,7 @@ import { createRoot } from '#cluster/ca/root-certificate.ts';
 import { createSealingKey, parseUnlockKey, seal } from '#cluster/ca/sealing.ts';
 import type { ClusterControl } from '#cluster/control/cluster-control.ts';
 import { type ClusterEvent, clusterEventsOf } from '#cluster/control/cluster-events.ts';
-import type { ClusterOperator, RestoredCluster } from '#cluster/control/cluster-operator.ts';
+import type { ClusterOperator, RestoredCluster, RestoreRequest } from '#cluster/control/cluster-operator.ts';
 import {
   alreadyInASwarm,
   lockedSwarm,
@@ -30,6 +30,7 @@ import type {
 import { firstSwarm } from '#cluster/control/swarm-spec.ts';
 import { ClusterView } from '#cluster/state/cluster-view.ts';
 import { transactionOf } from '#cluster/state/record-transaction.ts';
+import { hasEtcd } from '#cluster/store/etcd-program.ts';
 import { SqliteStore } from '#cluster/store/sqlite-store.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import { openJoinChannel } from '#cluster/transport/join-connection.ts';
@@ -37,13 +38,13 @@ import { KeyedMutex } from '#control/keyed-mutex.ts';
 import { messageOf, unavailable } from '#model/errors.ts';
 import type { NodeRecord } from '#model/node.ts';
 import { type AskedAddresses, remoteAddress, resolveAddresses } from './advertised-address.ts';
-import { restoreCluster, withoutOtherManagers } from './cluster-backup.ts';
+import { restoreCluster, withoutOtherManagers, withReceived } from './cluster-backup.ts';
 import { serveFigures } from './cluster-status.ts';
 import { type ManagerRole, ROOT_KEY_PURPOSE } from './manager-role.ts';
 import { type NetworkInspection, serveInspection } from './network-inspection.ts';
 import { type NodeState, NodeStateFile } from './node-state.ts';
 import { type NodeFiles, type NodeMachine, RunningNode } from './running-node.ts';
-import { type RestoreFile, SwarmOperator } from './swarm-operator.ts';
+import { SwarmOperator } from './swarm-operator.ts';
 import { readTaskLogs, serveTaskLogs, type TaskLogSource } from './task-log-protocol.ts';
 
 /** How long init, join and leave may take. */
@@ -71,7 +72,8 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
   readonly #inspection: NetworkInspection;
   readonly #files: NodeFiles;
   readonly #mutex = new KeyedMutex();
-  readonly operator: ClusterOperator;
+  readonly #operator: ClusterOperator;
+  readonly #dataRoot: string;
   readonly #listeners = new Set<(event: ClusterEvent) => void>();
   #state: SwarmState = 'inactive';
   #error = '';
@@ -89,13 +91,13 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
       certificates: new CertificateFiles(join(state.directory, 'certificates')),
       keyPath: join(state.directory, 'manager.key'),
     };
-    this.operator = new SwarmOperator({
+    this.#dataRoot = o.dataRoot;
+    this.#operator = new SwarmOperator({
       ...{ dataRoot: o.dataRoot, ...o.machine },
       isInSwarm: () => this.#state !== 'inactive',
       node: () => this.#node,
       checkControl: () => void this.control(),
       recover: () => this.init({ ...NOTHING_ASKED, forceNewCluster: true }),
-      restore: (request) => this.#restore(request),
     });
   }
 
@@ -159,6 +161,26 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
       await this.#run(state);
       await this.#node?.manager?.ready(AbortSignal.timeout(CHANGE_LIMIT_MS));
       return state.nodeId;
+    });
+  }
+
+  operator(): ClusterOperator {
+    return this.#operator;
+  }
+
+  async restore({ content, ...request }: RestoreRequest): Promise<RestoredCluster> {
+    return await this.#mutex.run('membership', async () => {
+      if (this.#state !== 'inactive') throw alreadyInASwarm();
+      const { clock, random } = this.#machine;
+      const isOwn = (name: string): boolean => this.#machine.isOwnInterface(name);
+      const addresses = await resolveAddresses(request, { isOwn });
+      const place = { directory: this.#dataRoot, id: random.id() };
+      const { state, count } = await withReceived(content, place, (file) =>
+        restoreCluster({ ...{ files: this.#files, clock, random, file, addresses }, key: request.key }),
+      );
+      await this.#run(state);
+      await this.#node?.manager?.ready(AbortSignal.timeout(CHANGE_LIMIT_MS));
+      return { nodeId: state.nodeId, clusterId: state.clusterId, count };
     });
   }
 
@@ -298,26 +320,6 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     return this.#keep({ nodeId, clusterId, ...addresses, managers: [], store: 'sqlite' });
   }
 
-  /** Goes on with the cluster of a backup. `request.file` is it. */
-  async #restore(request: RestoreFile): Promise<RestoredCluster> {
-    return await this.#mutex.run('membership', async () => {
-      if (this.#state !== 'inactive') throw alreadyInASwarm();
-      const { clock, random } = this.#machine;
-      const isOwn = (name: string): boolean => this.#machine.isOwnInterface(name);
-      const addresses = await resolveAddresses(request, { isOwn });
-      const { state, count } = await restoreCluster({
-        ...request,
-        files: this.#files,
-        clock,
-        random,
-        addresses,
-      });
-      await this.#run(state);
-      await this.#node?.manager?.ready(AbortSignal.timeout(CHANGE_LIMIT_MS));
-      return { nodeId: state.nodeId, clusterId: state.clusterId, count };
-    });
-  }
-
   /** Shows the token to a manager, and keeps the certificate that it gives. */
   async #letIn(request: SwarmJoinRequest): Promise<NodeState> {
     const { caDigest } = parseJoinToken(request.joinToken);
@@ -347,6 +349,7 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     const channel = await openJoinChannel({ address: o.address, caDigest: o.caDigest, clock, signal });
     const answer = await requestJoin(channel, {
       ...{ token: request.joinToken, csr, hostname: hostname(), address: o.own },
+      canManage: await hasEtcd(),
     });
     const credentials = credentialsOf(answer, key, clock.nowMs());
     this.#files.state.remove();

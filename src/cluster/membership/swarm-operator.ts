@@ -1,7 +1,3 @@
-import { createWriteStream } from 'node:fs';
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { formatUnlockKey } from '#cluster/ca/sealing.ts';
 import type {
   BackupContent,
@@ -9,8 +5,6 @@ import type {
   ClusterStatus,
   NetworkReasons,
   NodeNetworkCheck,
-  RestoredCluster,
-  RestoreRequest,
   ServiceExplanation,
 } from '#cluster/control/cluster-operator.ts';
 import { notAManager, notInASwarm } from '#cluster/control/control-errors.ts';
@@ -30,11 +24,6 @@ import { explainService } from './service-explanation.ts';
 /** How long the store may take to answer that counts as one with a quorum. */
 const QUORUM_LIMIT_MS = 4000;
 
-/** A restore whose backup has come whole. */
-export interface RestoreFile extends Omit<RestoreRequest, 'content'> {
-  readonly file: string;
-}
-
 export interface SwarmOperatorOptions {
   readonly dataRoot: string;
   readonly clock: Clock;
@@ -45,7 +34,6 @@ export interface SwarmOperatorOptions {
   /** Throws where this is no manager that can be asked. */
   readonly checkControl: () => void;
   readonly recover: () => Promise<string>;
-  readonly restore: (request: RestoreFile) => Promise<RestoredCluster>;
 }
 
 /** What an operator asks of the cluster that this node manages. */
@@ -73,16 +61,6 @@ export class SwarmOperator implements ClusterOperator {
 
   managerKey(): string {
     return formatUnlockKey(this.#managing().node.key);
-  }
-
-  async restore({ content, ...request }: RestoreRequest): Promise<RestoredCluster> {
-    const file = join(this.#o.dataRoot, `restore-${this.#o.random.id()}.partial`);
-    try {
-      await pipeline(content, createWriteStream(file, { mode: 0o600, flags: 'wx' }));
-      return await this.#o.restore({ ...request, file });
-    } finally {
-      await rm(file, { force: true });
-    }
   }
 
   async status(): Promise<ClusterStatus> {

@@ -87,7 +87,7 @@ export class ClusterView {
     return changes;
   }
 
-  /** Becomes what a listing of the whole store says; gives what changed against what was known. */
+  /** Becomes what a listing of the whole store says, which may have been put back to an older state; gives what changed. */
   replace(listing: { revision: number; entries: readonly Entry[] }): ViewChange[] {
     const there = new Set(listing.entries.map(({ key }) => key));
     const gone = [...this.#keys()].filter((key) => !there.has(key));
@@ -95,7 +95,9 @@ export class ClusterView {
     const { revision } = listing;
     const deletes = gone.map((key): Change => ({ kind: 'delete', key, revision }));
     const puts = changed.map((entry): Change => ({ kind: 'put', entry }));
-    return this.apply({ revision, changes: [...deletes, ...puts] });
+    const seen = this.apply({ revision, changes: [...deletes, ...puts] });
+    this.#revision = revision;
+    return seen;
   }
 
   *#keys(): Generator<string> {

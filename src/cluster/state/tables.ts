@@ -1,5 +1,6 @@
 import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
 import type { NodeRecord } from '#model/node.ts';
+import type { ReleaseRecord } from '#model/release.ts';
 import type { ConfigRecord, SecretRecord } from '#model/secret.ts';
 import type { ServiceRecord, ServiceRevision } from '#model/service.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
@@ -15,6 +16,7 @@ export interface Tables {
   network: ClusterNetworkRecord;
   secret: SecretRecord;
   config: ConfigRecord;
+  release: ReleaseRecord;
 }
 
 export type TableName = keyof Tables;
@@ -28,6 +30,7 @@ export const TABLE_NAMES: readonly TableName[] = [
   'network',
   'secret',
   'config',
+  'release',
 ];
 
 /** A record and the revision of the commit that wrote it, which Docker's API shows as `Version.Index`. */
@@ -71,6 +74,7 @@ export function nameOf(write: Exclude<Write, { delete: string }>): string | unde
     case 'node':
     case 'revision':
     case 'task':
+    case 'release':
       return undefined;
   }
 }

@@ -41,6 +41,7 @@ export class ViewFollower {
   /** Resolves when the view has this revision; rejects with `cancelled` when `signal` aborts. */
   untilRevision(revision: number, signal: AbortSignal): Promise<void> {
     if (this.view.revision >= revision) return Promise.resolve();
+    if (signal.aborted) return Promise.reject(cancelled('the cluster is being left'));
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const waiting = { revision, resolve };
     const stop = (): void => {

@@ -42,28 +42,39 @@ export function keepLease(terms: LeaseTerms): StoreLease {
   over.signal.addEventListener('abort', () => terms.signal.removeEventListener('abort', giveBack), {
     once: true,
   });
-  void renewUntilOver(terms, over).finally(() => over.abort());
-  return { id: terms.id, lost: over.signal, revoke };
+  const held: Held = { endsMs: terms.grantedMs + terms.ttlMs * TRUSTED };
+  void renewUntilOver(terms, held, over).finally(() => over.abort());
+  const isHeld = (): boolean => {
+    if (terms.clock.monotonicMs() >= held.endsMs) over.abort();
+    return !over.signal.aborted;
+  };
+  return { id: terms.id, lost: over.signal, isHeld, revoke };
 }
 
-async function renewUntilOver(terms: LeaseTerms, over: AbortController): Promise<void> {
+interface Held {
+  /** Until when the lease may be relied on. */
+  endsMs: number;
+}
+
+async function renewUntilOver(terms: LeaseTerms, held: Held, over: AbortController): Promise<void> {
   const { clock } = terms;
   const ttlMs = terms.ttlMs * TRUSTED;
-  let endsMs = terms.grantedMs + ttlMs;
   let pauseMs = ttlMs / RENEWALS;
   while (!over.signal.aborted) {
     const now = clock.monotonicMs();
-    if (now >= endsMs) return;
-    if (!(await pause(clock, Math.min(pauseMs, endsMs - now), over.signal))) return;
+    if (now >= held.endsMs) return;
+    if (!(await pause(clock, Math.min(pauseMs, held.endsMs - now), over.signal))) return;
     const askedMs = clock.monotonicMs();
-    const answer = await renewedBefore(terms, endsMs - askedMs, over.signal);
+    // one that hangs leaves time for another: etcd may be changing its leader
+    const limitMs = Math.min(held.endsMs - askedMs, ttlMs / RENEWALS);
+    const answer = await renewedBefore(terms, limitMs, over.signal);
     if (answer === 'gone') return;
-    if (answer === 'renewed') endsMs = askedMs + ttlMs;
+    if (answer === 'renewed') held.endsMs = askedMs + ttlMs;
     pauseMs = ttlMs / (answer === 'renewed' ? RENEWALS : REPETITIONS);
   }
 }
 
-/** One renewal, given up when the lease's time is over. */
+/** One renewal, given up after its time. */
 async function renewedBefore(
   terms: LeaseTerms,
   limitMs: number,

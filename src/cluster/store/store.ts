@@ -35,6 +35,8 @@ export interface StoreLease {
   readonly id: string;
   /** Aborted when the lease is known to be over, or may be: its time has passed since the last answer of the store. */
   readonly lost: AbortSignal;
+  /** False as soon as its time has passed, also before a process that stood still came to abort `lost`. */
+  isHeld(): boolean;
   /** Ends it now. */
   revoke(): Promise<void>;
 }

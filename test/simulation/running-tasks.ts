@@ -1,0 +1,103 @@
+import type { AssignedTask } from '#cluster/agent/assigned-task.ts';
+import { updateRulesOf } from '#cluster/controllers/service-defaults.ts';
+import type { ClusterView } from '#cluster/state/cluster-view.ts';
+import type { ViewChange } from '#cluster/state/tables.ts';
+import type { Clock } from '#control/clock.ts';
+import type { SimulatedNode } from './simulated-node.ts';
+
+/** How long a node that is back may take to end what was given to others. */
+const RETURN_MS = 10_000;
+
+/** What runs on all machines, whatever their daemons and the store say of it. */
+export class RunningTasks {
+  readonly #truth: ClusterView;
+  readonly #clock: Clock;
+  readonly #nodes: readonly SimulatedNode[];
+  /** Until when each node was lost; infinity for those that are. */
+  readonly #lostMs = new Map<string, number>();
+  /** Services of which two tasks of a place may have overlapped, by any of their specs. */
+  readonly #overlapping = new Set<string>();
+
+  constructor(truth: ClusterView, clock: Clock, nodes: readonly SimulatedNode[]) {
+    this.#truth = truth;
+    this.#clock = clock;
+    this.#nodes = nodes;
+  }
+
+  observe({ table, id, after }: ViewChange): void {
+    if (table === 'node') {
+      if (after === undefined || after.Status.State === 'down')
+        this.#lostMs.set(id, Number.POSITIVE_INFINITY);
+      else if (this.#lostMs.get(id) === Number.POSITIVE_INFINITY) this.#lostMs.set(id, this.#clock.nowMs());
+    }
+    if (table === 'service' && after !== undefined) {
+      const configs = [after.Spec.UpdateConfig, after.Spec.RollbackConfig];
+      if (configs.some((config) => updateRulesOf(config).startFirst)) this.#overlapping.add(id);
+    }
+  }
+
+  /** How many healthy containers of a service run, and how many of its present revision. */
+  count(serviceId: string): { all: number; current: number } {
+    const revision = this.#truth.get('service', serviceId)?.revision;
+    let all = 0;
+    let current = 0;
+    for (const node of this.#nodes) {
+      for (const { task, state, health } of node.engine.containers.values()) {
+        if (task.serviceId !== serviceId || state !== 'running' || health !== 'healthy') continue;
+        all += 1;
+        if (this.#truth.get('task', task.id)?.revision === revision) current += 1;
+      }
+    }
+    return { all, current };
+  }
+
+  /** A container has begun to run: what must not be at once is seen here. */
+  *started(nodeId: string, task: AssignedTask): Generator<string> {
+    const record = this.#truth.get('task', task.id);
+    if (record !== undefined && record.NodeID !== nodeId)
+      yield `task ${task.id} of ${record.NodeID} runs on ${nodeId}`;
+    for (const node of this.#nodes) {
+      for (const { task: other, state } of node.engine.containers.values()) {
+        if (state !== 'running') continue;
+        if (other.id !== task.id) yield* this.#compare(node, nodeId, other, task);
+        else if (node.id !== nodeId) yield `task ${task.id} runs on ${node.id} and ${nodeId}`;
+      }
+    }
+  }
+
+  *#compare(node: SimulatedNode, nodeId: string, other: AssignedTask, task: AssignedTask): Generator<string> {
+    // what runs on a machine that was removed nobody sends anything to
+    if ([node.id, nodeId].every((id) => this.#truth.get('node', id) !== undefined))
+      yield* sharedAddresses(node.id, other, task);
+    if (node.id === nodeId) yield* sharedPorts(nodeId, other, task);
+    if (other.serviceId !== task.serviceId || placeOf(other) !== placeOf(task)) return;
+    if (task.singleWriter && other.singleWriter) {
+      yield `single writer ${task.serviceName} runs twice: ${task.id} and ${other.id} on ${node.id}`;
+      return;
+    }
+    // a node that was given up and is back ends what was given to others as soon as it hears of it
+    const wasLost = [node.id, nodeId].some(
+      (id) => (this.#lostMs.get(id) ?? Number.NEGATIVE_INFINITY) + RETURN_MS > this.#clock.nowMs(),
+    );
+    if (wasLost || this.#overlapping.has(task.serviceId)) return;
+    yield `${task.serviceName}.${task.slot} runs twice: ${task.id} and ${other.id} on ${node.id}`;
+  }
+}
+
+function* sharedAddresses(nodeId: string, other: AssignedTask, task: AssignedTask): Generator<string> {
+  for (const { networkId, address } of task.networks) {
+    if (other.networks.some((each) => each.networkId === networkId && each.address === address))
+      yield `address ${address} is of ${task.id} and of ${other.id} on ${nodeId}`;
+  }
+}
+
+function* sharedPorts(nodeId: string, other: AssignedTask, task: AssignedTask): Generator<string> {
+  for (const { PublishedPort = 0 } of task.hostPorts) {
+    if (PublishedPort !== 0 && other.hostPorts.some((port) => port.PublishedPort === PublishedPort))
+      yield `port ${PublishedPort} of ${nodeId} is of ${task.id} and of ${other.id}`;
+  }
+}
+
+function placeOf(task: AssignedTask): string {
+  return task.slot === 0 ? task.nodeId : String(task.slot);
+}
