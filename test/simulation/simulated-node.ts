@@ -2,7 +2,6 @@ import { Agent } from '#cluster/agent/agent.ts';
 import { ClusterControl } from '#cluster/control/cluster-control.ts';
 import { ControlPlane } from '#cluster/control-plane.ts';
 import { parseLeader } from '#cluster/controllers/election.ts';
-import { parseConstraints } from '#cluster/scheduler/constraint.ts';
 import { nodeFit } from '#cluster/scheduler/node-fit.ts';
 import { Scheduler } from '#cluster/scheduler/scheduler.ts';
 import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
@@ -215,9 +214,8 @@ export class SimulatedNode {
       ...{ follower, store, random, signal, nodeId: this.id },
       clock: { nowMs, monotonicMs: nowMs, sleep: (ms, cut) => this.#world.clock.sleep(ms, cut) },
       sealer: { seal: (data) => data.toString('base64'), unseal: (text) => Buffer.from(text, 'base64') },
-      joinTokens: { create: () => ({ Worker: 'worker', Manager: 'manager' }) },
+      joinTokens: { create: () => 'token', rebind: (token) => token },
       leader: () => parseLeader(follower.view.leader)?.nodeId,
-      checkConstraints: (texts) => void parseConstraints(texts),
       localNetwork: (reference) => ['bridge', 'host', 'none'].find((name) => name === reference),
     });
   }
