@@ -4,7 +4,7 @@ import { backoffMs } from '#control/backoff.ts';
 import type { Clock } from '#control/clock.ts';
 import type { Random } from '#control/random.ts';
 import { kindOf, messageOf, unavailable } from '#model/errors.ts';
-import type { NodeDescription, NodeRole } from '#model/node.ts';
+import type { NodeDescription } from '#model/node.ts';
 import { isTerminal, type TaskStatus } from '#model/task.ts';
 import type { AssignedTask } from './assigned-task.ts';
 import { DescriptionNews } from './description-news.ts';
@@ -31,6 +31,9 @@ export interface WriterLease {
   renew(validMs: number): Promise<void>;
 }
 
+/** What the leader says of a node itself. */
+export type NodeSettings = Pick<Extract<LeaderMessage, { kind: 'settings' }>, 'managers' | 'role' | 'roots'>;
+
 /**
  * One node of the cluster: keeps a session with the leader, runs what is assigned to it, says what became of it. It keeps nothing
  * itself: what there is, the engine tells; what is wanted, the leader. Without a leader everything runs on, but for
@@ -53,7 +56,7 @@ export class Agent {
   /** Tasks that could not be removed: tried again. */
   readonly #leftovers = new Set<string>();
   readonly #fence: WriterLease | undefined;
-  readonly #onSettings: (settings: { managers: readonly string[]; role: NodeRole }) => void;
+  readonly #onSettings: (settings: NodeSettings) => void;
   readonly #onRefused: (reason: string) => void;
   readonly #route: ManagerRoute;
   #signal: AbortSignal = AbortSignal.abort();
@@ -80,7 +83,7 @@ export class Agent {
     /** Calls back when the description may have changed, until `signal` aborts. */
     watchDescription?: (onChange: () => void, signal: AbortSignal) => void;
     /** Hears where managers are now, to be kept for the next start, and what this node is to be. */
-    onSettings?: (settings: { managers: readonly string[]; role: NodeRole }) => void;
+    onSettings?: (settings: NodeSettings) => void;
     /** Hears why a manager does not take this node for one of the cluster. */
     onRefused?: (reason: string) => void;
     log: (message: string, details: object) => void;

@@ -20,8 +20,8 @@ import { conflict, forbidden, invalid, kindOf } from '#model/errors.ts';
 import type { NodeRecord } from '#model/node.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
 import type { Addresses } from './advertised-address.ts';
-import { ROOT_KEY_PURPOSE } from './manager-role.ts';
 import type { NodeState } from './node-state.ts';
+import { ROOT_KEY_PURPOSE } from './root-replacement.ts';
 import type { NodeFiles } from './running-node.ts';
 
 /** Saves a store into a file of `directory` (0600), which goes when its content was read. */

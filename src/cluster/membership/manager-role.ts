@@ -28,6 +28,7 @@ import { cancelled, forbidden, unavailable } from '#model/errors.ts';
 import type { NodeRecord } from '#model/node.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
 import { callNodes } from './node-calls.ts';
+import { ROOT_KEY_PURPOSE, rootReplacement } from './root-replacement.ts';
 import { keepStoreMembers } from './store-members.ts';
 
 const NANOSECONDS_PER_MS = 1e6;
@@ -39,9 +40,6 @@ const BEATS = 5;
 const KILL_MS = 2000;
 const DRAIN_MS = 3000;
 const WRITE_ATTEMPTS = 20;
-
-/** What a sealed text is for, so that none can stand in for another. */
-export const ROOT_KEY_PURPOSE = 'swarm/root-key';
 
 export interface ManagerRoleOptions {
   readonly nodeId: string;
@@ -99,6 +97,7 @@ export class ManagerRole implements AsyncDisposable {
       leader: () => this.leader?.nodeId,
       localNetwork: o.localNetwork,
       resolveImage: o.resolveImage,
+      rootRotation: rootReplacement(o),
     });
     const authority: CertificateAuthority = {
       issue: (csr, nodeId, role, hosts) => this.#authority().issue(csr, nodeId, role, hosts),
@@ -148,6 +147,11 @@ export class ManagerRole implements AsyncDisposable {
   /** Hears of changes from now on. */
   listen(listener: ViewListener, signal: AbortSignal): void {
     this.#plane.follower.listen(listener, signal);
+  }
+
+  /** Whether managers keep their key in memory alone. */
+  get isLocked(): boolean {
+    return this.#swarm()?.Spec.EncryptionConfig?.AutoLockManagers === true;
   }
 
   /** Why what is known of the cluster may be old; undefined while the store is there. */

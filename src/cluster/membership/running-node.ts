@@ -5,10 +5,7 @@ import {
   type CheckedCredentials,
   checkCredentials,
 } from '#cluster/ca/certificate-files.ts';
-import { createRequest } from '#cluster/ca/certificate-request.ts';
-import { credentialsOf, RENEW_METHOD, requestRenewal } from '#cluster/ca/join-protocol.ts';
 import { readKeyFile, removeKeyFile, writeKeyFile } from '#cluster/ca/key-file.ts';
-import { renewalReason, renewalTimeMs } from '#cluster/ca/renewal.ts';
 import { parseUnlockKey, type SealingKey } from '#cluster/ca/sealing.ts';
 import type { ImageExchange } from '#cluster/images/image-exchange.ts';
 import { HOLDERS_METHOD, holdersHandler } from '#cluster/images/image-holders.ts';
@@ -32,10 +29,9 @@ import {
   storeRootOf,
 } from './manager-store.ts';
 import { serveCalls } from './node-calls.ts';
+import { NodeCertificate } from './node-certificate.ts';
 import type { NodeState, NodeStateFile } from './node-state.ts';
 
-/** How often the certificate is looked at. */
-const CERTIFICATE_LOOK_MS = 60_000;
 /** What a change of role may take: etcd takes a member in, or lets one go. */
 const ROLE_CHANGE_LIMIT_MS = 120_000;
 const RETRY_MS = 2000;
@@ -88,8 +84,8 @@ export class RunningNode implements AsyncDisposable {
   readonly #mutex = new KeyedMutex();
   readonly #transport: TlsTransport;
   #state: NodeState;
-  #credentials: CheckedCredentials;
-  #renewAtMs: number;
+  readonly #certificate: NodeCertificate;
+  #managerKey: SealingKey | undefined;
   #managing: { readonly store: ManagerStore; readonly role: ManagerRole } | undefined;
   #running: Promise<unknown> = Promise.resolve();
   /** Undefined until the leader has said what this node is to be. */
@@ -103,20 +99,32 @@ export class RunningNode implements AsyncDisposable {
     files: NodeFiles;
     state: NodeState;
     credentials: CheckedCredentials;
+    managerKey?: SealingKey;
     onChange: ViewListener;
   }) {
     this.#machine = o.machine;
     this.#files = o.files;
     this.#state = o.state;
-    this.#credentials = o.credentials;
+    this.#managerKey = o.managerKey ?? readKeyFile(o.files.keyPath);
     this.#onChange = o.onChange;
-    this.#renewAtMs = renewalTimeMs(o.credentials.leaf, o.machine.random);
     this.#roleAsked = o.credentials.identity.role;
     this.#transport = new TlsTransport({
       credentials: o.credentials,
       isAllowed: (nodeId, role) => this.#managing?.role.isAllowed(nodeId, role) ?? true,
       clock: o.machine.clock,
       report: (error, where) => o.machine.report(`${where} failed`, { error: messageOf(error) }),
+    });
+    this.#certificate = new NodeCertificate({
+      ...{
+        ...o.machine,
+        files: o.files.certificates,
+        credentials: o.credentials,
+        transport: this.#transport,
+      },
+      // itself last: who is no manager any more may not know it
+      managers: () => this.#managersKnown().reverse(),
+      onManagerKey: (key) => this.#keepKey(parseUnlockKey(key)),
+      inTurn: (work) => this.#mutex.run('role', work),
     });
   }
 
@@ -129,6 +137,8 @@ export class RunningNode implements AsyncDisposable {
     files: NodeFiles;
     state: NodeState;
     onChange: ViewListener;
+    /** The managers', where the swarm was locked and its key is not on disk. */
+    managerKey?: SealingKey;
     /** This manager goes on alone: the others are lost. */
     forceNew?: boolean;
   }): Promise<RunningNode> {
@@ -234,7 +244,15 @@ export class RunningNode implements AsyncDisposable {
       ...this.#machine,
       address: this.#state.dataPathAddress,
       managers: this.#managersKnown(),
-      onSettings: ({ managers, role }) => this.#told(managers, role),
+      describe: async () => this.#certificate.described(await this.#machine.describe()),
+      watchDescription: (onChange, until) => {
+        this.#machine.watchDescription(onChange, until);
+        this.#certificate.watch(onChange, until);
+      },
+      onSettings: ({ managers, role, roots }) => {
+        if (roots !== undefined) this.#certificate.rootsAre(roots);
+        this.#told(managers, role);
+      },
       onRefused: (reason) => {
         this.#refusal = reason;
       },
@@ -244,7 +262,7 @@ export class RunningNode implements AsyncDisposable {
       this.#save({ managers });
       agent.meet(this.#managersKnown());
     });
-    this.#running = Promise.all([agent.run(signal), this.#keepCertificate(signal)]);
+    this.#running = Promise.all([agent.run(signal), this.#certificate.keep(signal)]);
   }
 
   /** What the nodes of the cluster ask each other about images, and managers about nodes. */
@@ -301,7 +319,7 @@ export class RunningNode implements AsyncDisposable {
 
   async #become(role: NodeRole): Promise<void> {
     if (this.#roleAsked !== role) return;
-    if (this.#credentials.identity.role !== role) await this.#renew(role);
+    if (this.#certificate.role !== role) await this.#certificate.renew(role, this.#ending.signal);
     if (role === 'manager' && this.#managing === undefined) await this.#startManaging();
     if (role === 'worker' && this.#state.store !== 'none') await this.#stopManaging();
   }
@@ -404,6 +422,7 @@ export class RunningNode implements AsyncDisposable {
     if (store.etcd !== undefined) role.keepStoreMembers(store.etcd);
     role.listen((changes) => {
       if (changes.some(({ table }) => table === 'node')) store.reach(role.managers());
+      if (changes.some(({ table }) => table === 'swarm')) this.#keepKey(this.#key(), role.isLocked);
     }, this.#ending.signal);
     this.#announce(role).catch((error: unknown) =>
       this.#machine.report('the manager is not announced', { error: messageOf(error) }),
@@ -439,6 +458,7 @@ export class RunningNode implements AsyncDisposable {
     await managing?.store[Symbol.asyncDispose]();
     await ManagerStore.discard(options);
     removeKeyFile(this.#files.keyPath);
+    this.#managerKey = undefined;
     this.#save({ store: 'none' });
   }
 
@@ -446,55 +466,16 @@ export class RunningNode implements AsyncDisposable {
     this.#machine.report('the other managers did not let this one go in order', { error: messageOf(error) });
   }
 
-  async #keepCertificate(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      await this.#machine.clock.sleep(CERTIFICATE_LOOK_MS, signal).catch(() => undefined);
-      if (signal.aborted) return;
-      const reason = renewalReason({
-        certificate: this.#credentials.leaf,
-        renewAtMs: this.#renewAtMs,
-        nowMs: this.#machine.clock.nowMs(),
-      });
-      if (reason === undefined) continue;
-      try {
-        await this.#mutex.run('role', () => this.#renew());
-      } catch (error) {
-        this.#machine.report('the certificate was not renewed yet', { error: messageOf(error) });
-      }
-    }
-  }
-
-  /**
-   * The next certificate, of whichever manager answers; with the role that the cluster has the node in. With `role` only one that has it: a
-   * manager that does not know of a change yet is no help.
-   */
-  async #renew(role?: NodeRole): Promise<void> {
-    const { key, csr } = await createRequest();
-    let failure: unknown = unavailable('no manager is known');
-    // itself last: who is no manager any more may not know it
-    for (const address of this.#managersKnown().reverse()) {
-      try {
-        const channel = await this.#transport.open(address, RENEW_METHOD, this.#ending.signal);
-        const answer = await requestRenewal(channel, { csr });
-        if (role !== undefined && answer.role !== role)
-          throw unavailable(`the manager at ${address} does not know yet that this node is a ${role}`);
-        const credentials = credentialsOf(answer, key, this.#machine.clock.nowMs(), this.#state);
-        this.#files.certificates.write(credentials);
-        if (answer.managerKey !== undefined)
-          writeKeyFile(this.#files.keyPath, parseUnlockKey(answer.managerKey));
-        this.#credentials = credentials;
-        this.#renewAtMs = renewalTimeMs(credentials.leaf, this.#machine.random);
-        this.#transport.replaceCredentials(credentials);
-        return;
-      } catch (error) {
-        failure = error;
-      }
-    }
-    throw failure;
+  /** On disk too, unless the swarm is locked: then the next start asks for it. */
+  #keepKey(key: SealingKey, isLocked?: boolean): void {
+    this.#managerKey = key;
+    const lock = isLocked ?? this.#managing?.role.isLocked ?? false;
+    if (lock) removeKeyFile(this.#files.keyPath);
+    else if (readKeyFile(this.#files.keyPath)?.id !== key.id) writeKeyFile(this.#files.keyPath, key);
   }
 
   #key(): SealingKey {
-    const key = readKeyFile(this.#files.keyPath);
+    const key = this.#managerKey;
     if (key === undefined) throw unavailable('the swarm is locked: its key is not here');
     return key;
   }

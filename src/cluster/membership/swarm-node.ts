@@ -7,7 +7,13 @@ import { createJoinToken, parseJoinToken } from '#cluster/ca/join-token.ts';
 import { readKeyFile, writeKeyFile } from '#cluster/ca/key-file.ts';
 import { createAuthority, DEFAULT_LIFE_MS } from '#cluster/ca/root-authority.ts';
 import { createRoot } from '#cluster/ca/root-certificate.ts';
-import { createSealingKey, parseUnlockKey, seal } from '#cluster/ca/sealing.ts';
+import {
+  createSealingKey,
+  formatUnlockKey,
+  parseUnlockKey,
+  type SealingKey,
+  seal,
+} from '#cluster/ca/sealing.ts';
 import type { ClusterControl } from '#cluster/control/cluster-control.ts';
 import { type ClusterEvent, clusterEventsOf } from '#cluster/control/cluster-events.ts';
 import type { ClusterOperator, RestoredCluster, RestoreRequest } from '#cluster/control/cluster-operator.ts';
@@ -35,14 +41,16 @@ import { SqliteStore } from '#cluster/store/sqlite-store.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import { openJoinChannel } from '#cluster/transport/join-connection.ts';
 import { KeyedMutex } from '#control/keyed-mutex.ts';
-import { messageOf, unavailable } from '#model/errors.ts';
+import { conflict, DroverError, kindOf, messageOf, unavailable } from '#model/errors.ts';
 import type { NodeRecord } from '#model/node.ts';
 import { type AskedAddresses, remoteAddress, resolveAddresses } from './advertised-address.ts';
 import { restoreCluster, withoutOtherManagers, withReceived } from './cluster-backup.ts';
 import { serveFigures } from './cluster-status.ts';
-import { type ManagerRole, ROOT_KEY_PURPOSE } from './manager-role.ts';
+import { opensStore } from './locked-store.ts';
+import type { ManagerRole } from './manager-role.ts';
 import { type NetworkInspection, serveInspection } from './network-inspection.ts';
 import { type NodeState, NodeStateFile } from './node-state.ts';
+import { ROOT_KEY_PURPOSE } from './root-replacement.ts';
 import { type NodeFiles, type NodeMachine, RunningNode } from './running-node.ts';
 import { SwarmOperator } from './swarm-operator.ts';
 import { readTaskLogs, serveTaskLogs, type TaskLogSource } from './task-log-protocol.ts';
@@ -207,17 +215,19 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
   }
 
   async unlock(key: string): Promise<void> {
-    const parsed = parseUnlockKey(key);
     await this.#mutex.run('membership', async () => {
-      if (this.#state !== 'locked' || this.#known === undefined) throw unavailable('swarm is not locked');
-      writeKeyFile(this.#files.keyPath, parsed);
-      await this.#resume(this.#known);
+      const state = this.#known;
+      if (this.#state !== 'locked' || state === undefined) throw conflict('swarm is not locked');
+      const parsed = parsedKey(key);
+      if (!(await opensStore(this.#files.state.directory, state.store, parsed))) throw wrongKey();
+      await this.#resume(state, parsed);
     });
   }
 
   async unlockKey(): Promise<string> {
     this.control();
-    return '';
+    const node = this.#node;
+    return node?.manager?.isLocked === true ? formatUnlockKey(node.key) : '';
   }
 
   logs(request: TaskLogRequest): AsyncIterable<TaskLogRecord> {
@@ -246,28 +256,29 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     this.#error = error;
   }
 
-  async #resume(state: NodeState): Promise<void> {
+  /** `key` is the managers', where the swarm was locked. */
+  async #resume(state: NodeState, key?: SealingKey): Promise<void> {
     this.#known = state;
-    if (state.store !== 'none' && readKeyFile(this.#files.keyPath) === undefined) {
+    if (state.store !== 'none' && key === undefined && readKeyFile(this.#files.keyPath) === undefined) {
       this.#set('locked');
       return;
     }
     try {
-      await this.#run(state);
+      await this.#run(state, key === undefined ? {} : { managerKey: key });
     } catch (error) {
       this.#set('error', messageOf(error));
       this.#machine.report('this node does not take part in its swarm', { error: messageOf(error) });
     }
   }
 
-  async #run(state: NodeState, forceNew = false): Promise<void> {
+  async #run(state: NodeState, o: { forceNew?: boolean; managerKey?: SealingKey } = {}): Promise<void> {
     this.#known = state;
     this.#set('pending');
     const node = await RunningNode.start({
       machine: this.#machine,
       files: this.#files,
       state,
-      forceNew,
+      ...o,
       onChange: (changes) => this.#announce(changes),
     });
     serveTaskLogs(node.transport, this.#logs);
@@ -389,16 +400,31 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
   async #goOnAlone(state: NodeState): Promise<string> {
     if (this.#state === 'locked') throw lockedSwarm();
     if (state.store === 'none') throw onAWorker();
+    const key = this.#node?.store === undefined ? undefined : this.#node.key;
     await this.#node?.[Symbol.asyncDispose]();
     this.#node = undefined;
     const alone = this.#keep({ ...state, managers: [state.advertiseAddress] });
-    await this.#run(alone, true);
+    await this.#run(alone, { forceNew: true, ...(key === undefined ? {} : { managerKey: key }) });
     const manager = this.#manager();
     if (manager === undefined) throw notAManager();
     await manager.ready(AbortSignal.timeout(CHANGE_LIMIT_MS));
     await manager.write(() => withoutOtherManagers(manager.view, state.nodeId));
     return state.nodeId;
   }
+}
+
+function parsedKey(key: string): SealingKey {
+  try {
+    return parseUnlockKey(key);
+  } catch (cause) {
+    if (kindOf(cause) !== 'invalid') throw cause;
+    throw wrongKey(cause);
+  }
+}
+
+/** Docker's words. */
+function wrongKey(cause?: unknown): Error {
+  return new DroverError('unauthorized', 'swarm could not be unlocked: invalid key provided', { cause });
 }
 
 function managerLeaves(managers: number): Error {
