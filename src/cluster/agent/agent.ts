@@ -157,34 +157,45 @@ export class Agent {
     const ending = new AbortController();
     const stop = (): void => channel.close();
     signal.addEventListener('abort', stop, { once: true });
-    try {
-      await say(channel, { kind: 'hello', address: this.#address, description: await this.#news.current() });
-      this.#toldApplied = 0;
-      for (const taskId of this.#statuses.keys()) this.#unsent.add(taskId);
-      const silence = Promise.withResolvers<never>();
-      const beat = (heartbeatMs: number): void => {
-        // whoever is silent does not end the channel either
-        this.#beat(channel, heartbeatMs, ending).catch(silence.reject);
-      };
-      await Promise.race([
-        this.#listen(channel, { ending, beat }),
-        this.#tell(channel, ending.signal),
-        silence.promise,
-        this.#tellNews(channel, ending.signal),
-      ]);
-    } finally {
-      signal.removeEventListener('abort', stop);
+    const over = (): void => {
       ending.abort();
       channel.close();
       this.#wake?.();
+    };
+    const silence = Promise.withResolvers<never>();
+    const beat = (heartbeatMs: number): void => {
+      // whoever is silent does not end the channel either
+      this.#beat(channel, heartbeatMs, ending).catch(silence.reject);
+    };
+    const listening = this.#listen(channel, { ending, beat }).finally(over);
+    const telling = this.#tellAll(channel, ending.signal).catch((error: unknown) => {
+      // what came before the other side ended it, such as where the leader is, is still read
+      if (!channel.closed.aborted) over();
+      throw error;
+    });
+    try {
+      const [heard, told] = await Promise.race([Promise.allSettled([listening, telling]), silence.promise]);
+      if (heard.status === 'rejected') throw heard.reason;
+      if (told.status === 'rejected' && heard.value !== 'redirected') throw told.reason;
+    } finally {
+      signal.removeEventListener('abort', stop);
+      over();
     }
+  }
+
+  /** Says who it is, and from then on what happened and what changed. */
+  async #tellAll(channel: Channel, signal: AbortSignal): Promise<void> {
+    await say(channel, { kind: 'hello', address: this.#address, description: await this.#news.current() });
+    this.#toldApplied = 0;
+    for (const taskId of this.#statuses.keys()) this.#unsent.add(taskId);
+    await Promise.all([this.#tell(channel, signal), this.#tellNews(channel, signal)]);
   }
 
   /** Reads on whatever is to be done, so that the answer to a heartbeat waits for nothing. */
   async #listen(
     channel: Channel,
     { ending, beat }: { ending: AbortController; beat: (heartbeatMs: number) => void },
-  ): Promise<void> {
+  ): Promise<'redirected' | 'ended'> {
     let isBeating = false;
     let obeyed = Promise.resolve();
     for await (const message of channel.messages) {
@@ -193,7 +204,7 @@ export class Agent {
       switch (said.kind) {
         case 'redirect':
           this.#route.redirect(said.address);
-          return;
+          return 'redirected';
         case 'settings':
           this.#fencingMs = said.fencingMs;
           this.#route.replace(said.managers);
@@ -215,6 +226,7 @@ export class Agent {
             });
       }
     }
+    return 'ended';
   }
 
   /** Names and addresses come before the tasks that use them, so one after the other. */

@@ -34,12 +34,12 @@ export function newService(id: string, spec: ServiceSpec, o: Omit<Change, 'view'
 
 /**
  * The service with another specification. A template or an endpoint that differs is a new revision; what it was before is kept for a
- * rollback either way. A job whose revision changes runs again.
+ * rollback either way. A job runs again with every change, whatever it is: that is what Swarm's users run one again with.
  */
 export function changedService(service: ServiceRecord, spec: ServiceSpec, o: Change): Write[] {
   checkUnchangeable(service, spec);
   const {
-    UpdateStatus: _over,
+    UpdateStatus: running,
     sealedRegistryAuth: _auth,
     previousSealedRegistryAuth: _old,
     ...kept
@@ -52,9 +52,13 @@ export function changedService(service: ServiceRecord, spec: ServiceSpec, o: Cha
     previousRevision: service.revision,
     ...auths(o.sealedRegistryAuth, service.sealedRegistryAuth),
   };
-  if (isSameRevision(service.Spec, spec)) return [{ table: 'service', put }];
-  put.revision = nextRevision(o.view, service);
   runAgain(put, o.now);
+  if (isSameRevision(service.Spec, spec)) {
+    // what is on its way goes on: it would not be watched for failing any more
+    const isRunning = running?.State === 'updating' || running?.State === 'rollback_started';
+    return [{ table: 'service', put: isRunning ? { ...put, UpdateStatus: running } : put }];
+  }
+  put.revision = nextRevision(o.view, service);
   return [
     { table: 'service', put },
     { table: 'revision', put: revisionOf(put, o.now) },
@@ -81,7 +85,7 @@ export function rolledBackService(service: ServiceRecord, o: Omit<Change, 'seale
       revision: previousRevision,
     },
   };
-  if (put.revision !== service.revision) runAgain(put, o.now);
+  runAgain(put, o.now);
   const revision = revisionOf(put, o.now);
   // kept as long as PreviousSpec names it; made again where it is gone all the same
   return o.view.get('revision', revision.ID) === undefined
