@@ -1,4 +1,3 @@
-import { X509Certificate } from 'node:crypto';
 import type { ClusterControl } from '#cluster/control/cluster-control.ts';
 import type { SwarmInfo } from '#cluster/control/swarm-membership.ts';
 import type { NodeDescription } from '#model/node.ts';
@@ -25,15 +24,13 @@ export function swarmView(control: ClusterControl): object {
   return { ...clusterView(control), JoinTokens: control.swarm.inspect().record.joinTokens };
 }
 
-/** The root that signs; how its subject is written, a node with a certificate of it says. */
+/** The root that signs. A node that trusts it before others got its certificate of it, and says what that is. */
 function tlsInfo(control: ClusterControl, TrustRoot: string): NonNullable<NodeDescription['TLSInfo']> {
-  const key = new X509Certificate(TrustRoot).publicKey.export({ type: 'spki', format: 'der' });
-  const CertIssuerPublicKey = key.toString('base64');
   for (const { record } of control.nodes.list({})) {
     const info = record.Description?.TLSInfo;
-    if (info?.CertIssuerPublicKey === CertIssuerPublicKey) return { ...info, TrustRoot };
+    if (info?.TrustRoot.startsWith(TrustRoot) === true) return { ...info, TrustRoot };
   }
-  return { TrustRoot, CertIssuerSubject: '', CertIssuerPublicKey };
+  return { TrustRoot, CertIssuerSubject: '', CertIssuerPublicKey: '' };
 }
 
 /** The Swarm part of `docker info`. */

@@ -29,7 +29,7 @@ test('info, nodes and tokens tell of the swarm', async () => {
   await served.ok('swarm', 'update', '--task-history-limit', '2');
   const limit = '{{.Swarm.Cluster.Spec.Orchestration.TaskHistoryRetentionLimit}}';
   assert.equal(await served.ok('info', '--format', limit), '2');
-  assert.match(await served.fails('swarm', 'update', '--autolock'), /autolock.* is not there yet/);
+  assert.match(await served.fails('swarm', 'unlock-key', '--rotate'), /rotating the unlock key/);
   assert.match(await served.fails('swarm', 'init'), /This node is already part of a swarm/);
 });
 

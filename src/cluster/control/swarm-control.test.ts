@@ -41,21 +41,19 @@ test('another CA goes on with the same tokens, and the old certificate is truste
 test('without a way to make the unlock key anew, or to replace the CA, both are refused', async () => {
   const { swarm } = controlOver(await oneNodeSwarm());
   const version = swarm.inspect().revision;
-  const spec = { Name: 'default' };
-  await assert.rejects(swarm.update({ version, spec, rotateManagerUnlockKey: true }), {
-    kind: 'not-implemented',
-  });
+  const same = { version, spec: { Name: 'default' }, rotateManagerUnlockKey: true };
+  await assert.rejects(swarm.update(same), { kind: 'not-implemented' });
   const rotate = { Name: 'default', CAConfig: { ForceRotate: 1 } };
   await assert.rejects(swarm.update({ version, spec: rotate }), { kind: 'not-implemented' });
   const keys: string[] = [];
   const locking = controlOver(await oneNodeSwarm(), {
     rotateUnlockKey: async () => void keys.push('made'),
   });
-  await locking.swarm.update({ version, spec, rotateManagerUnlockKey: true });
+  await locking.swarm.update(same);
   assert.deepEqual(keys, ['made']);
 });
 
-test('managers are locked with the key that there is', async () => {
+test('locking managers is a setting, and makes no key', async () => {
   const { swarm } = controlOver(await oneNodeSwarm());
   const lock = { Name: 'default', EncryptionConfig: { AutoLockManagers: true } };
   await swarm.update({ version: swarm.inspect().revision, spec: lock });
