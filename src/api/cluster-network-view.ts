@@ -1,8 +1,11 @@
 import { VNI_OPTION } from '#cluster/control/new-network.ts';
 import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
 
-/** A network of the cluster as `docker network inspect` prints it. */
-export function clusterNetworkView(network: ClusterNetworkRecord): object {
+/** A network of the cluster as `docker network inspect` prints it; of the containers on it those of one host. */
+export function clusterNetworkView(
+  network: ClusterNetworkRecord,
+  containers: Record<string, object>,
+): object {
   return {
     Name: network.Name,
     Id: network.ID,
@@ -17,7 +20,7 @@ export function clusterNetworkView(network: ClusterNetworkRecord): object {
     Ingress: network.Ingress,
     ConfigFrom: { Network: '' },
     ConfigOnly: false,
-    Containers: {},
+    Containers: containers,
     Options: optionsOf(network),
     Labels: network.Labels,
   };

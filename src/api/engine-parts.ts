@@ -9,6 +9,7 @@ import type { ImageStore } from '#engine/images/image-store.ts';
 import type { ContainerFilesystems } from '#engine/layers/container-filesystem.ts';
 import type { LayerStore } from '#engine/layers/layer-store.ts';
 import type { NetworkStore } from '#engine/networks/network-store.ts';
+import type { OverlayNetworks } from '#engine/networks/overlay-networks.ts';
 import type { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
 import type { VolumeStore } from '#engine/volumes/volume-store.ts';
 import type { GenericResource } from '#model/task-spec.ts';
@@ -45,6 +46,7 @@ export interface EngineParts {
   readonly pusher: ImagePusher;
   readonly filesystems: ContainerFilesystems;
   readonly networks: NetworkStore;
+  readonly overlays: OverlayNetworks;
   readonly volumes: VolumeStore;
   readonly runtime: ContainerRuntime;
   readonly events: EventBus;

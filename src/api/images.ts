@@ -1,4 +1,5 @@
 import { pipeline } from 'node:stream/promises';
+import { describeImage } from '#cluster/images/image-descriptor.ts';
 import { parseReference } from '#engine/images/reference.ts';
 import { invalid, notImplemented } from '#model/errors.ts';
 import { matchesLabels } from '#model/filters.ts';
@@ -169,11 +170,11 @@ async function search(call: Call): Promise<void> {
 async function distribution(call: Call): Promise<void> {
   const reference = parseReference(call.param('name'));
   const request = { reference, credentials: registryAuth(call), signal: call.signal };
-  const manifest = await call.parts.puller.manifest(request);
-  call.json(200, {
-    Descriptor: { mediaType: manifest.mediaType, digest: manifest.digest, size: manifest.data.length },
-    Platforms: await call.parts.puller.platforms(request, manifest),
-  });
+  const { puller, images, cluster } = call.parts;
+  // clients pin a service's image by this answer
+  const sources = { puller, ...(cluster.state === 'active' ? { images } : {}) };
+  const { platforms, ...descriptor } = await describeImage(sources, request);
+  call.json(200, { Descriptor: descriptor, Platforms: platforms });
 }
 
 async function auth(call: Call): Promise<void> {

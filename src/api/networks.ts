@@ -53,6 +53,12 @@ function clusterNetworks(call: Call): NetworkControl | undefined {
   return cluster.info().controlAvailable ? cluster.control().networks : undefined;
 }
 
+/** The networks of this host; of the cluster's it has a part, which is shown where nobody knows the whole. */
+function localNetworks(call: Call): NetworkRecord[] {
+  const isWorker = clusterNetworks(call) === undefined;
+  return call.parts.networks.list().filter(({ Driver }) => Driver !== 'overlay' || isWorker);
+}
+
 /** What filters ask of a network, whichever scope it has. */
 interface NetworkTraits {
   readonly id: string;
@@ -70,14 +76,14 @@ function localTraits(call: Call, network: NetworkRecord): NetworkTraits {
     id: network.Id,
     name: network.Name,
     driver: network.Driver,
-    scope: 'local',
+    scope: network.Driver === 'overlay' ? 'swarm' : 'local',
     labels: network.Labels,
     builtIn,
     isUnused: () => !builtIn && call.parts.networks.endpointsOf(network.Id).length === 0,
   };
 }
 
-function clusterTraits(networks: NetworkControl, network: ClusterNetworkRecord): NetworkTraits {
+function clusterTraits(call: Call, networks: NetworkControl, network: ClusterNetworkRecord): NetworkTraits {
   return {
     id: network.ID,
     name: network.Name,
@@ -85,7 +91,7 @@ function clusterTraits(networks: NetworkControl, network: ClusterNetworkRecord):
     scope: 'swarm',
     labels: network.Labels,
     builtIn: false,
-    isUnused: () => networks.isUnused(network),
+    isUnused: () => networks.isUnused(network) && call.parts.networks.endpointsOf(network.ID).length === 0,
   };
 }
 
@@ -103,11 +109,11 @@ function list(call: Call): void {
     includes('type', (type) => typeMatches(type, network.builtIn)) &&
     matchesLabels(filters, network.labels);
   const cluster = clusterNetworks(call);
-  const local = call.parts.networks.list().filter((network) => accepts(localTraits(call, network)));
-  const shared = cluster?.list().filter((network) => accepts(clusterTraits(cluster, network))) ?? [];
+  const local = localNetworks(call).filter((network) => accepts(localTraits(call, network)));
+  const shared = cluster?.list().filter((network) => accepts(clusterTraits(call, cluster, network))) ?? [];
   call.json(200, [
     ...local.map((network) => networkView(network, {})),
-    ...shared.map((network) => clusterNetworkView(network)),
+    ...shared.map((network) => clusterNetworkView(network, {})),
   ]);
 }
 
@@ -117,17 +123,20 @@ function typeMatches(type: string, builtIn: boolean): boolean {
 }
 
 function inspect(call: Call): void {
-  const { networks } = call.parts;
   const scope = call.query.get('scope') ?? '';
   if (!['', 'local', 'swarm', 'global'].includes(scope)) throw invalid(`invalid network scope ${scope}`);
-  const found = findNetwork(call, scope);
-  if ('shared' in found) {
-    call.json(200, clusterNetworkView(found.shared));
-    return;
-  }
-  const network = found.local;
+  const network = findNetwork(call, scope);
+  const view =
+    'local' in network
+      ? networkView(network.local, containersOn(call, network.local.Id))
+      : clusterNetworkView(network.shared, containersOn(call, network.shared.ID));
+  call.json(200, view);
+}
+
+/** This host's containers on a network. */
+function containersOn(call: Call, networkId: string): Record<string, object> {
   const containers: Record<string, object> = {};
-  for (const { containerId, name, endpoint } of networks.endpointsOf(network.Id)) {
+  for (const { containerId, name, endpoint } of call.parts.networks.endpointsOf(networkId)) {
     containers[containerId] = {
       Name: name,
       EndpointID: endpoint.EndpointID,
@@ -139,7 +148,7 @@ function inspect(call: Call): void {
           : `${endpoint.GlobalIPv6Address}/${endpoint.GlobalIPv6PrefixLen}`,
     };
   }
-  call.json(200, networkView(network, containers));
+  return containers;
 }
 
 /**
@@ -149,7 +158,8 @@ function inspect(call: Call): void {
 function findNetwork(call: Call, scope = ''): { local: NetworkRecord } | { shared: ClusterNetworkRecord } {
   const reference = call.param('id');
   const cluster = scope === 'local' ? undefined : clusterNetworks(call);
-  const local = found(() => call.parts.networks.resolve(reference));
+  const part = found(() => call.parts.networks.resolve(reference));
+  const local = part?.Driver === 'overlay' && cluster !== undefined ? undefined : part;
   const isMeant =
     local !== undefined &&
     (scope === '' || scope === 'local' || (cluster !== undefined && BUILT_IN.includes(local.Name)));
@@ -262,7 +272,8 @@ async function prune(call: Call): Promise<void> {
   const deleted = call.parts.networks.prune(({ Created, Labels }) => accepts(Created, Labels));
   const cluster = clusterNetworks(call);
   for (const network of cluster?.list() ?? []) {
-    if (cluster?.isUnused(network) !== true || !accepts(network.CreatedAt, network.Labels)) continue;
+    if (cluster === undefined || !clusterTraits(call, cluster, network).isUnused()) continue;
+    if (!accepts(network.CreatedAt, network.Labels)) continue;
     await cluster.remove(network.ID);
     deleted.push(network.Name);
   }

@@ -3,7 +3,8 @@ import type { NodeDescription } from '#model/node.ts';
 
 /** A node as `docker node inspect` prints it. */
 export function nodeView({ record, revision, isLeader }: NodeEntry): object {
-  const { Spec, Status, Description, ManagerStatus } = record;
+  const { Spec, Description, ManagerStatus } = record;
+  const { since: _since, ...Status } = record.Status;
   return {
     ID: record.ID,
     Version: { Index: revision },

@@ -1,4 +1,5 @@
 import { buildRoutes } from './build.ts';
+import { clusterOperationRoutes } from './cluster-operation.ts';
 import { configRoutes } from './configs.ts';
 import { containerLifecycleRoutes } from './container-lifecycle.ts';
 import { containerStreamRoutes } from './container-streams.ts';
@@ -12,6 +13,7 @@ import { notImplementedRoutes } from './not-implemented.ts';
 import type { Route } from './route.ts';
 import { secretRoutes } from './secrets.ts';
 import { serviceRoutes } from './services.ts';
+import { stackRoutes } from './stacks.ts';
 import { swarmRoutes } from './swarm.ts';
 import { systemRoutes } from './system.ts';
 import { taskLogRoutes } from './task-logs.ts';
@@ -32,10 +34,12 @@ export const routes: readonly Route[] = [
   ...networkRoutes,
   ...swarmRoutes,
   ...nodeRoutes,
+  ...clusterOperationRoutes,
   ...serviceRoutes,
   ...taskRoutes,
   ...taskLogRoutes,
   ...secretRoutes,
   ...configRoutes,
+  ...stackRoutes,
   ...notImplementedRoutes,
 ];

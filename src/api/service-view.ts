@@ -1,6 +1,6 @@
 import type { ServiceStatus } from '#cluster/control/service-status.ts';
 import type { Versioned } from '#cluster/state/tables.ts';
-import type { ServiceRecord, ServiceSpec, UpdateConfig } from '#model/service.ts';
+import type { ServiceRecord, ServiceSpec, UpdateConfig, UpdateStatus } from '#model/service.ts';
 import type { TaskSpec } from '#model/task-spec.ts';
 
 const SECOND_NS = 1_000_000_000;
@@ -30,7 +30,7 @@ export function serviceView(
     Spec: specView(spec),
     ...(PreviousSpec === undefined ? {} : { PreviousSpec: specView(PreviousSpec) }),
     Endpoint: { ...Endpoint, Spec: Endpoint.Spec ?? {} },
-    ...(UpdateStatus === undefined ? {} : { UpdateStatus }),
+    ...(UpdateStatus === undefined ? {} : { UpdateStatus: updateView(UpdateStatus) }),
     ...(o.status === undefined ? {} : { ServiceStatus: o.status }),
     ...(JobStatus === undefined
       ? {}
@@ -43,9 +43,19 @@ export function serviceView(
   };
 }
 
-/** A task's template as it is shown, which always says its runtime and how often it was forced. */
+/** A task's template as it is shown, which always says its runtime, its isolation and how often it was forced. */
 export function taskSpecView(template: TaskSpec): object {
-  return { ...template, ForceUpdate: template.ForceUpdate ?? 0, Runtime: template.Runtime ?? 'container' };
+  const { ContainerSpec, ForceUpdate = 0, Runtime = 'container' } = template;
+  return {
+    ...template,
+    ContainerSpec: { ...ContainerSpec, Isolation: ContainerSpec.Isolation ?? 'default' },
+    ForceUpdate,
+    Runtime,
+  };
+}
+
+function updateView({ revision: _revision, ...shown }: UpdateStatus): object {
+  return shown;
 }
 
 function specView(spec: ServiceSpec): object {

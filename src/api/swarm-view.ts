@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import type { ClusterControl } from '#cluster/control/cluster-control.ts';
 import type { SwarmInfo } from '#cluster/control/swarm-membership.ts';
 import type { NodeDescription } from '#model/node.ts';
@@ -24,13 +25,15 @@ export function swarmView(control: ClusterControl): object {
   return { ...clusterView(control), JoinTokens: control.swarm.inspect().record.joinTokens };
 }
 
-/** A node with a certificate of this root says whose it is. */
+/** The root that signs; how its subject is written, a node with a certificate of it says. */
 function tlsInfo(control: ClusterControl, TrustRoot: string): NonNullable<NodeDescription['TLSInfo']> {
+  const key = new X509Certificate(TrustRoot).publicKey.export({ type: 'spki', format: 'der' });
+  const CertIssuerPublicKey = key.toString('base64');
   for (const { record } of control.nodes.list({})) {
     const info = record.Description?.TLSInfo;
-    if (info !== undefined && info.TrustRoot === TrustRoot) return info;
+    if (info?.CertIssuerPublicKey === CertIssuerPublicKey) return { ...info, TrustRoot };
   }
-  return { TrustRoot, CertIssuerSubject: '', CertIssuerPublicKey: '' };
+  return { TrustRoot, CertIssuerSubject: '', CertIssuerPublicKey };
 }
 
 /** The Swarm part of `docker info`. */

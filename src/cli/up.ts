@@ -1,7 +1,8 @@
-import { containerRequest, LABEL } from '#compose/container-request.ts';
+import { containerRequest, LABEL, networkRequest } from '#compose/container-request.ts';
 import { type ContainerStep, type Plan, type PlanOptions, planUp } from '#compose/plan.ts';
-import type { DependencyCondition, Project, Service } from '#compose/project.ts';
+import type { Project, Service } from '#compose/project.ts';
 import { DroverError, internal, notFound } from '#model/errors.ts';
+import type { DependencyCondition } from '#model/stack.ts';
 import type { ApiClient } from './api-client.ts';
 import type { Progress } from './progress.ts';
 import { actualOf, listContainers, networkNames, volumeNames } from './project-state.ts';
@@ -84,7 +85,7 @@ async function makeShared(
   for (const key of plan.networks) {
     const network = project.networks.get(key);
     if (network === undefined) continue;
-    await client.call('POST', '/networks/create', network.body);
+    await client.call('POST', '/networks/create', networkRequest(network));
     progress.done('Network', network.name, 'Created');
   }
   for (const key of plan.volumes) {

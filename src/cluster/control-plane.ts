@@ -1,10 +1,13 @@
 import { type LeaderMessage, SESSION_METHOD } from '#cluster/agent/session-messages.ts';
 import { Allocator } from '#cluster/controllers/allocator.ts';
 import type { Controller } from '#cluster/controllers/controller.ts';
+import { Deployments } from '#cluster/controllers/deployments.ts';
 import { campaign, type Leader, type Leadership, parseLeader } from '#cluster/controllers/election.ts';
 import { type ControllerFigures, LeaderLoop } from '#cluster/controllers/leader-loop.ts';
+import { NetworkReaper } from '#cluster/controllers/network-reaper.ts';
 import { Orchestrator, type OrchestratorRules } from '#cluster/controllers/orchestrator.ts';
 import { Reaper } from '#cluster/controllers/reaper.ts';
+import { RootRotationEnd } from '#cluster/controllers/root-rotation.ts';
 import type { AssignmentSources } from '#cluster/dispatcher/assignments.ts';
 import { Dispatcher, type LivenessTimes } from '#cluster/dispatcher/dispatcher.ts';
 import { ViewFollower } from '#cluster/state/view-follower.ts';
@@ -13,6 +16,10 @@ import type { Channel, Peer, Transport } from '#cluster/transport/transport.ts';
 import type { Clock } from '#control/clock.ts';
 import type { Random } from '#control/random.ts';
 import { unavailable } from '#model/errors.ts';
+
+/** How long an agent is kept waiting for a leader; less than agents wait for an answer. */
+const ELECTION_WAIT_MS = 2000;
+const ELECTION_LOOK_MS = 50;
 
 /**
  * A manager's part of the cluster: it follows the store, stands for leader, and while it leads runs the controllers and serves the
@@ -98,10 +105,13 @@ export class ControlPlane {
       follower: this.follower,
       controllers: [
         dispatcher,
+        new RootRotationEnd(),
+        new Deployments({ fits: (node, template) => this.#rules.fits(node, template) }),
         new Orchestrator({ ...this.#rules, fencedInMs }),
         new Allocator(),
         this.#makeScheduler(),
         new Reaper({ fencedInMs }),
+        new NetworkReaper(),
       ],
       clock: this.#clock,
       random: this.#random,
@@ -127,10 +137,17 @@ export class ControlPlane {
   }
 
   async #serve(channel: Channel, peer: Peer | undefined): Promise<void> {
-    if (this.#leading !== undefined) return this.#leading.dispatcher.serve(channel, peer);
-    const leader = parseLeader(this.follower.view.leader);
-    if (leader === undefined || leader.nodeId === this.#self.nodeId)
-      throw unavailable('nobody leads the cluster at the moment');
-    await channel.send({ kind: 'redirect', address: leader.address } satisfies LeaderMessage);
+    const untilMs = this.#clock.monotonicMs() + ELECTION_WAIT_MS;
+    // who comes while nobody leads waits here rather than elsewhere: it goes on as soon as somebody does
+    do {
+      if (this.#leading !== undefined) return this.#leading.dispatcher.serve(channel, peer);
+      const leader = parseLeader(this.follower.view.leader);
+      if (leader !== undefined && leader.nodeId !== this.#self.nodeId) {
+        await channel.send({ kind: 'redirect', address: leader.address } satisfies LeaderMessage);
+        return;
+      }
+      await this.#clock.sleep(ELECTION_LOOK_MS, channel.closed).catch(() => undefined);
+    } while (!channel.closed.aborted && this.#clock.monotonicMs() < untilMs);
+    throw unavailable('nobody leads the cluster at the moment');
   }
 }

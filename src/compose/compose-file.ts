@@ -50,7 +50,10 @@ export function parseComposeFile(source: ComposeSource): ComposeValue {
     if (isSeq<Node>(node))
       return { kind: 'list', place: here, items: node.items.map((item) => convert(item, here)), replaces };
     if (!isScalar(node)) throw invalid(`${here}: unexpected value`);
-    return { kind: 'scalar', place: here, value: scalar(node.value, here) };
+    // octal as in YAML 1.1, which files with `mode: 0440` were written for
+    const octal = typeof node.value === 'number' && /^0[0-7]+$/.test(node.source ?? '');
+    const value = octal ? Number.parseInt(node.source ?? '', 8) : node.value;
+    return { kind: 'scalar', place: here, value: scalar(value, here) };
   };
   const scalar = (value: unknown, at: Place): string | number | boolean | null => {
     if (typeof value === 'string') {

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
-import type { Project, Service } from './project.ts';
+import type { MountSpec } from '#model/container.ts';
+import { contentMounts } from './content-mounts.ts';
+import type { Project, ProjectNetwork, Service } from './project.ts';
 
 /** Labels of Compose, by which its own tools and ours find what belongs to a project. */
 export const LABEL = {
@@ -25,10 +27,22 @@ export function containerName(project: Project, service: Service, number: number
 
 /** Changes when anything about the service's containers does, the image's ID included. */
 export function configHash(project: Project, service: Service, imageId: string): string {
-  const { replicas: _replicas, dependsOn: _dependsOn, profiles: _profiles, ...rest } = service;
+  const {
+    replicas: _replicas,
+    dependsOn: _dependsOn,
+    profiles: _profiles,
+    place: _place,
+    build: _build,
+    deploy: _deploy,
+    pullPolicy: _pullPolicy,
+    secrets: _secrets,
+    configs: _configs,
+    ...rest
+  } = service;
+  const contents = contentMounts(project, service);
   const networks = [...service.networks].map(([key, each]) => [project.networks.get(key)?.name, each]);
   return createHash('sha256')
-    .update(JSON.stringify({ ...rest, networks, imageId }))
+    .update(JSON.stringify({ ...rest, networks, imageId, ...(contents.length > 0 ? { contents } : {}) }))
     .digest('hex');
 }
 
@@ -63,6 +77,7 @@ export function containerRequest(
     },
   ]);
   const [[mainNetwork] = [undefined]] = endpoints;
+  const mounts: MountSpec[] = [...service.mounts, ...contentMounts(project, service)];
   const exposed = Object.fromEntries(service.ports.map(({ target }) => [target, {}]));
   return {
     ...service.config,
@@ -75,11 +90,18 @@ export function containerRequest(
     HostConfig: {
       ...service.hostConfig,
       NetworkMode: service.networkMode ?? mainNetwork ?? 'default',
-      Mounts: service.mounts,
+      Mounts: mounts,
       PortBindings: portBindings(service),
     },
     NetworkingConfig: { EndpointsConfig: Object.fromEntries(endpoints) },
   };
+}
+
+/** The body of `POST /networks/create`: what spans the nodes of a cluster is a bridge on one machine. */
+export function networkRequest({ body }: ProjectNetwork): ProjectNetwork['body'] {
+  if (body.Driver !== 'overlay') return body;
+  const { Options: _ofOverlays, ...rest } = body;
+  return { ...rest, Driver: 'bridge' };
 }
 
 function portBindings(service: Service): Record<string, unknown[]> {

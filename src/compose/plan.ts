@@ -1,4 +1,5 @@
 import { configHash, containerName, LABEL } from './container-request.ts';
+import { contentMounts } from './content-mounts.ts';
 import type { Project, Service } from './project.ts';
 
 /** A container of the project as the daemon lists it. */
@@ -47,6 +48,8 @@ export interface PlanOptions {
 /** What has to happen so that the project is as its files say. */
 export function planUp(project: Project, actual: ActualState, options: PlanOptions): Plan {
   const order = dependencyOrder(project, options.only);
+  // what cannot be mounted is refused before anything is made
+  for (const service of order) contentMounts(project, service);
   const usedNetworks = new Set(order.flatMap((service) => [...service.networks.keys()]));
   const own = actual.containers.filter(({ labels }) => labels[LABEL.oneoff] !== 'True');
   return {
@@ -107,7 +110,7 @@ function serviceSteps(
 }
 
 /** Every service after those it depends on; the file's order otherwise. */
-function dependencyOrder(project: Project, only: readonly string[] = []): Service[] {
+export function dependencyOrder(project: Project, only: readonly string[] = []): Service[] {
   const ordered = new Map<string, Service>();
   const visit = (name: string): void => {
     const service = project.services.get(name);

@@ -2,12 +2,15 @@ import type { PortBinding } from '#model/container.ts';
 import { invalid } from '#model/errors.ts';
 import type { ComposeValue } from './compose-file.ts';
 import { checkKeys } from './supported-keys.ts';
-import { map, text } from './value-reader.ts';
+import { map, oneOf, text } from './value-reader.ts';
 
 export interface PublishedPorts {
   /** `80/tcp`. */
   target: string;
   bindings: PortBinding[];
+  /** Where it says so: on a cluster, through the routing mesh or on the task's node alone. */
+  mode?: 'ingress' | 'host';
+  name?: string;
 }
 
 /**
@@ -44,9 +47,13 @@ function longPort(value: ComposeValue): PublishedPorts {
     return found === undefined ? other : text(found);
   };
   if (!entries.has('target')) throw invalid(`${value.place}: target is missing`);
+  const mode = entries.get('mode');
+  const name = entries.get('name');
   return {
     target: `${read('target', '')}/${read('protocol', 'tcp')}`,
     bindings: [{ HostIp: read('host_ip', ''), HostPort: read('published', '') }],
+    ...(mode === undefined ? {} : { mode: oneOf(mode, ['ingress', 'host']) }),
+    ...(name === undefined ? {} : { name: text(name) }),
   };
 }
 

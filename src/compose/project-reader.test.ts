@@ -57,14 +57,17 @@ test('every key that is not taken is named with its place', () => {
       'services:\n  web:\n    image: x\n    imgae: y\n',
       'compose.yaml:4:5: services.web: imgae is unknown; did you mean image?',
     ],
-    ['services:\n  web:\n    build: .\n', 'compose.yaml:3:5: services.web: build is not supported yet'],
     [
-      'services:\n  web:\n    image: x\nsecrets: {}\n',
-      'compose.yaml:4:1: Compose file: secrets is not supported yet',
+      'services:\n  web:\n    build: .\n',
+      'compose.yaml:2:3: services.web: image is missing: give what build makes a name',
     ],
     [
-      'services:\n  web:\n    image: x\n    deploy: { mode: global }\n',
-      'compose.yaml:4:15: services.web.deploy: mode is',
+      'services:\n  web:\n    image: x\n    secrets: [key]\n',
+      'compose.yaml:4:15: secret key is not declared under secrets',
+    ],
+    [
+      'services:\n  web:\n    image: x\n    deploy: { mode: everywhere }\n',
+      'compose.yaml:4:15: must be one of replicated, global,',
     ],
     ['services:\n  web:\n    image: [x]\n', 'compose.yaml:3:5: must be a string'],
     [

@@ -2,9 +2,10 @@ import { invalid } from '#model/errors.ts';
 import { type ComposeValue, mergeCompose, parseComposeFile } from './compose-file.ts';
 import { type Environment, parseEnvFile } from './interpolation.ts';
 import type { Project, ProjectNetwork, ProjectVolume } from './project.ts';
+import { readContents } from './project-content.ts';
 import { readService } from './service-reader.ts';
 import { checkKeys } from './supported-keys.ts';
-import { boolean, list, map, pairs, text } from './value-reader.ts';
+import { boolean, given, list, map, reader, table, text } from './value-reader.ts';
 
 export interface ProjectInput {
   files: { name: string; text: string }[];
@@ -39,6 +40,8 @@ export function readProject(o: ProjectInput): Project {
   );
   const networks = readNetworks(top.get('networks'), name);
   const volumes = readVolumes(top.get('volumes'), name);
+  const secrets = readContents(top.get('secrets'), 'secret', o);
+  const configs = readContents(top.get('configs'), 'config', o);
   const services: Project['services'] = new Map();
   for (const [key, value] of section(top.get('services'))) {
     const service = readService(key, value, {
@@ -50,6 +53,8 @@ export function readProject(o: ProjectInput): Project {
         return parseEnvFile(content);
       },
       hasNetwork: (network) => networks.has(network),
+      hasSecret: (secret) => secrets.has(secret),
+      hasConfig: (config) => configs.has(config),
       volumeName: (volume, place) => {
         const found = volumes.get(volume);
         if (found === undefined) throw invalid(`${place}: volume ${volume} is not declared under volumes`);
@@ -70,6 +75,8 @@ export function readProject(o: ProjectInput): Project {
     services,
     networks,
     volumes,
+    secrets,
+    configs,
   };
 }
 
@@ -99,10 +106,7 @@ function readNetworks(value: ComposeValue | undefined, project: string): Map<str
       'com.docker.compose.network': key,
       'com.docker.compose.project': project,
     };
-    const driver = keys.get('driver');
-    const internal = keys.get('internal');
-    const attachable = keys.get('attachable');
-    const options = keys.get('driver_opts');
+    const get = reader(each);
     networks.set(key, {
       key,
       name,
@@ -110,11 +114,13 @@ function readNetworks(value: ComposeValue | undefined, project: string): Map<str
       body: {
         Name: name,
         Labels: labels,
-        ...(driver === undefined ? {} : { Driver: text(driver) }),
-        ...(internal === undefined ? {} : { Internal: boolean(internal) }),
-        ...(attachable === undefined ? {} : { Attachable: boolean(attachable) }),
-        ...(options === undefined ? {} : { Options: Object.fromEntries(pairs(options)) }),
-        ...ipam(keys.get('ipam')),
+        ...given({
+          Driver: get('driver', text),
+          Internal: get('internal', boolean),
+          Attachable: get('attachable', boolean),
+          Options: get('driver_opts', table),
+          IPAM: get('ipam', ipam),
+        }),
       },
     });
   }
@@ -126,22 +132,18 @@ function readNetworks(value: ComposeValue | undefined, project: string): Map<str
   return networks;
 }
 
-function ipam(value: ComposeValue | undefined): { IPAM?: object } {
-  if (value === undefined) return {};
-  const config = map(value).get('config');
-  const pools = config === undefined ? [] : list(config);
+function ipam(value: ComposeValue): NonNullable<ProjectNetwork['body']['IPAM']> {
+  const pools = reader(value)('config', list) ?? [];
   return {
-    IPAM: {
-      Driver: 'default',
-      Config: pools.map((pool) => {
-        const keys = map(pool);
-        const read = (key: string, field: string): object => {
-          const found = keys.get(key);
-          return found === undefined ? {} : { [field]: text(found) };
-        };
-        return { ...read('subnet', 'Subnet'), ...read('gateway', 'Gateway'), ...read('ip_range', 'IPRange') };
-      }),
-    },
+    Driver: 'default',
+    Config: pools.map((pool) => {
+      const get = reader(pool);
+      return given({
+        Subnet: get('subnet', text),
+        Gateway: get('gateway', text),
+        IPRange: get('ip_range', text),
+      });
+    }),
   };
 }
 
@@ -151,8 +153,7 @@ function readVolumes(value: ComposeValue | undefined, project: string): Map<stri
     checkKeys(each, 'volume', `volumes.${key}`);
     const keys = map(each);
     const { external, name } = identity(keys, key, project);
-    const driver = keys.get('driver');
-    const options = keys.get('driver_opts');
+    const get = reader(each);
     const Labels = {
       ...labelsOf(keys),
       'com.docker.compose.project': project,
@@ -165,8 +166,7 @@ function readVolumes(value: ComposeValue | undefined, project: string): Map<stri
       body: {
         Name: name,
         Labels,
-        ...(driver === undefined ? {} : { Driver: text(driver) }),
-        ...(options === undefined ? {} : { DriverOpts: Object.fromEntries(pairs(options)) }),
+        ...given({ Driver: get('driver', text), DriverOpts: get('driver_opts', table) }),
       },
     });
   }
@@ -186,9 +186,7 @@ function identity(
 
 function labelsOf(keys: Map<string, ComposeValue>): Record<string, string> {
   const labels = keys.get('labels');
-  return labels === undefined
-    ? {}
-    : Object.fromEntries([...pairs(labels)].map(([name, value]) => [name, value ?? '']));
+  return labels === undefined ? {} : table(labels);
 }
 
 /** Names have to exist, and nothing may wait for itself. */

@@ -1,11 +1,30 @@
-import type { HealthConfig } from '#model/container.ts';
+import type { DeviceMapping, HealthConfig, LogConfig, RestartPolicy, Ulimit } from '#model/container.ts';
 import { invalid } from '#model/errors.ts';
+import type { TaskRestartPolicy } from '#model/task-spec.ts';
 import type { ComposeValue } from './compose-file.ts';
+import { readDeploy } from './deploy-reader.ts';
 import { type MountContext, readMount } from './mounts.ts';
 import { readPorts } from './ports.ts';
-import type { Dependency, DependencyCondition, Service } from './project.ts';
+import type { Dependency, Service } from './project.ts';
+import { readContentReference } from './project-content.ts';
 import { checkKeys } from './supported-keys.ts';
-import { boolean, bytes, command, duration, integer, list, map, pairs, text, texts } from './value-reader.ts';
+import {
+  boolean,
+  bytes,
+  command,
+  duration,
+  given,
+  integer,
+  list,
+  map,
+  nanoCpus,
+  oneOf,
+  pairs,
+  reader,
+  table,
+  text,
+  texts,
+} from './value-reader.ts';
 
 export interface ServiceContext extends MountContext {
   /** Variables of the machine, for names without a value. */
@@ -13,19 +32,18 @@ export interface ServiceContext extends MountContext {
   /** Lines of an env_file, read by the caller. */
   envFile: (path: string, place: string) => Map<string, string>;
   hasNetwork: (key: string) => boolean;
+  hasSecret: (key: string) => boolean;
+  hasConfig: (key: string) => boolean;
 }
 
 /** Reads one service; every key is taken or refused by name. */
 export function readService(name: string, value: ComposeValue, context: ServiceContext): Service {
   checkKeys(value, 'service', `services.${name}`);
-  const keys = map(value);
-  const get = <T>(key: string, read: (value: ComposeValue) => T): T | undefined => {
-    const found = keys.get(key);
-    return found === undefined || (found.kind === 'scalar' && found.value === null) ? undefined : read(found);
-  };
+  const get = reader(value);
   const image = get('image', text);
-  if (image === undefined) throw invalid(`${value.place}: services.${name}: image is missing`);
-  const deploy = get('deploy', (found) => readDeploy(found, name));
+  const build = get('build', readBuild);
+  if (image === undefined) throw missingImage(value, name, build);
+  const deploy = get('deploy', (found) => readDeploy(found, name)) ?? {};
   const networkMode = get('network_mode', text);
   const env = new Map<string, string>();
   for (const [key, each] of get('env_file', (found) => readEnvFiles(found, context)) ?? [])
@@ -36,9 +54,14 @@ export function readService(name: string, value: ComposeValue, context: ServiceC
   }
   return {
     name,
+    place: value.place,
     image,
+    build,
+    deploy,
+    pullPolicy: get('pull_policy', text),
+    platform: get('platform', text),
     containerName: get('container_name', text),
-    replicas: get('scale', integer) ?? deploy?.replicas ?? 1,
+    replicas: get('scale', integer) ?? deploy.replicas ?? 1,
     profiles: get('profiles', texts) ?? [],
     dependsOn: get('depends_on', readDependencies) ?? new Map(),
     networks:
@@ -49,8 +72,14 @@ export function readService(name: string, value: ComposeValue, context: ServiceC
     networkMode,
     ports: (get('ports', list) ?? []).flatMap(readPorts),
     mounts: (get('volumes', list) ?? []).map((each) => readMount(each, context)),
+    secrets: (get('secrets', list) ?? []).map((each) =>
+      readContentReference(each, 'secret', context.hasSecret),
+    ),
+    configs: (get('configs', list) ?? []).map((each) =>
+      readContentReference(each, 'config', context.hasConfig),
+    ),
     healthcheck: get('healthcheck', readHealthcheck),
-    config: defined({
+    config: given({
       Image: image,
       Cmd: get('command', command),
       Entrypoint: get('entrypoint', command),
@@ -63,13 +92,13 @@ export function readService(name: string, value: ComposeValue, context: ServiceC
       OpenStdin: get('stdin_open', boolean),
       StopSignal: get('stop_signal', text),
       StopTimeout: get('stop_grace_period', (found) => Math.ceil(duration(found) / 1e9)),
-      Labels: Object.fromEntries([...(get('labels', pairs) ?? [])].map(([key, each]) => [key, each ?? ''])),
+      Labels: get('labels', table) ?? {},
       ExposedPorts: Object.fromEntries(
         (get('expose', texts) ?? []).map((port) => [port.includes('/') ? port : `${port}/tcp`, {}]),
       ),
     }),
-    hostConfig: defined({
-      RestartPolicy: get('restart', readRestart),
+    hostConfig: given({
+      RestartPolicy: get('restart', readRestart) ?? restartOf(deploy.restartPolicy),
       Init: get('init', boolean),
       Privileged: get('privileged', boolean),
       CapAdd: get('cap_add', texts),
@@ -77,7 +106,7 @@ export function readService(name: string, value: ComposeValue, context: ServiceC
       ReadonlyRootfs: get('read_only', boolean),
       Tmpfs: get('tmpfs', (found) => Object.fromEntries(texts(found).map((each) => splitOnce(each, ':')))),
       Ulimits: get('ulimits', readUlimits),
-      Sysctls: get('sysctls', (found) => Object.fromEntries(pairs(found))),
+      Sysctls: get('sysctls', table),
       SecurityOpt: get('security_opt', texts),
       Devices: get('devices', (found) => texts(found).map(readDevice)),
       Dns: get('dns', texts),
@@ -90,13 +119,13 @@ export function readService(name: string, value: ComposeValue, context: ServiceC
       ),
       GroupAdd: get('group_add', texts),
       ShmSize: get('shm_size', bytes),
-      Memory: get('mem_limit', bytes) ?? deploy?.memory,
-      MemoryReservation: get('mem_reservation', bytes) ?? deploy?.memoryReservation,
+      Memory: get('mem_limit', bytes) ?? deploy.limits?.memoryBytes,
+      MemoryReservation: get('mem_reservation', bytes) ?? deploy.reservations?.memoryBytes,
       MemorySwap: get('memswap_limit', bytes),
-      NanoCpus: get('cpus', nanoCpus) ?? deploy?.nanoCpus,
+      NanoCpus: get('cpus', nanoCpus) ?? deploy.limits?.nanoCpus,
       CpuShares: get('cpu_shares', integer),
       CpusetCpus: get('cpuset', text),
-      PidsLimit: get('pids_limit', integer) ?? deploy?.pids,
+      PidsLimit: get('pids_limit', integer) ?? deploy.limits?.pids,
       PidMode: get('pid', text),
       IpcMode: get('ipc', text),
       LogConfig: get('logging', readLogging),
@@ -104,39 +133,33 @@ export function readService(name: string, value: ComposeValue, context: ServiceC
   };
 }
 
-function readDeploy(
-  value: ComposeValue,
-  name: string,
-): {
-  replicas?: number;
-  memory?: number;
-  memoryReservation?: number;
-  nanoCpus?: number;
-  pids?: number;
-} {
-  checkKeys(value, 'deploy', `services.${name}.deploy`);
-  const keys = map(value);
-  const replicas = keys.get('replicas');
-  const resources = keys.get('resources');
-  if (resources !== undefined) checkKeys(resources, 'resources', `services.${name}.deploy.resources`);
-  const below = (key: 'limits' | 'reservations'): Map<string, ComposeValue> => {
-    const found = resources === undefined ? undefined : map(resources).get(key);
-    if (found === undefined) return new Map();
-    checkKeys(found, key, `services.${name}.deploy.resources.${key}`);
-    return map(found);
-  };
-  const limits = below('limits');
-  const memory = limits.get('memory');
-  const cpus = limits.get('cpus');
-  const pids = limits.get('pids');
-  const reserved = below('reservations').get('memory');
-  return {
-    ...(replicas === undefined ? {} : { replicas: integer(replicas) }),
-    ...(memory === undefined ? {} : { memory: bytes(memory) }),
-    ...(cpus === undefined ? {} : { nanoCpus: nanoCpus(cpus) }),
-    ...(pids === undefined ? {} : { pids: integer(pids) }),
-    ...(reserved === undefined ? {} : { memoryReservation: bytes(reserved) }),
-  };
+function readBuild(value: ComposeValue): string {
+  if (value.kind === 'scalar') return text(value);
+  const context = map(value).get('context');
+  return context === undefined ? '.' : text(context);
+}
+
+function missingImage(value: ComposeValue, name: string, build: string | undefined): Error {
+  if (build === undefined) return invalid(`${value.place}: services.${name}: image is missing`);
+  return invalid(`${value.place}: services.${name}: image is missing: give what build makes a name`, {
+    hint: `Set image, and build it first: drover build -t IMAGE ${build}`,
+  });
+}
+
+/** For one machine, where the file speaks to a cluster only. */
+function restartOf(policy: TaskRestartPolicy | undefined): RestartPolicy | undefined {
+  if (policy === undefined) return undefined;
+  const MaximumRetryCount = policy.MaxAttempts ?? 0;
+  switch (policy.Condition ?? 'any') {
+    case 'none':
+      return { Name: 'no', MaximumRetryCount: 0 };
+    case 'on-failure':
+      return { Name: 'on-failure', MaximumRetryCount };
+    case 'any':
+      return MaximumRetryCount > 0
+        ? { Name: 'on-failure', MaximumRetryCount }
+        : { Name: 'always', MaximumRetryCount: 0 };
+  }
 }
 
 function readEnvFiles(value: ComposeValue, context: ServiceContext): Map<string, string> {
@@ -151,11 +174,7 @@ function readEnvFiles(value: ComposeValue, context: ServiceContext): Map<string,
   return all;
 }
 
-const CONDITIONS: readonly string[] = [
-  'service_started',
-  'service_healthy',
-  'service_completed_successfully',
-];
+const CONDITIONS = ['service_started', 'service_healthy', 'service_completed_successfully'] as const;
 
 function readDependencies(value: ComposeValue): Map<string, Dependency> {
   if (value.kind === 'list') {
@@ -170,19 +189,12 @@ function readDependencies(value: ComposeValue): Map<string, Dependency> {
       return [
         name,
         {
-          condition: condition === undefined ? 'service_started' : readCondition(condition),
+          condition: condition === undefined ? 'service_started' : oneOf(condition, CONDITIONS),
           required: required === undefined ? true : boolean(required),
         },
       ];
     }),
   );
-}
-
-function readCondition(value: ComposeValue): DependencyCondition {
-  const word = text(value);
-  if (word === 'service_started' || word === 'service_healthy' || word === 'service_completed_successfully')
-    return word;
-  throw invalid(`${value.place}: condition must be one of ${CONDITIONS.join(', ')}`);
 }
 
 function readNetworks(value: ComposeValue, context: ServiceContext): Service['networks'] {
@@ -230,15 +242,20 @@ function readHealthcheck(value: ComposeValue): HealthConfig {
   return result;
 }
 
-function readRestart(value: ComposeValue): { Name: string; MaximumRetryCount: number } {
+const RESTART_NAMES = ['no', 'always', 'unless-stopped', 'on-failure'] as const;
+
+function readRestart(value: ComposeValue): RestartPolicy {
   const match = /^(no|false|always|unless-stopped|on-failure)(?::(\d+))?$/.exec(text(value));
   if (match === null)
     throw invalid(`${value.place}: restart must be no, always, unless-stopped or on-failure[:retries]`);
-  const [, name = 'no', retries = '0'] = match;
-  return { Name: name === 'false' ? 'no' : name, MaximumRetryCount: Number(retries) };
+  const [, word = 'no', retries = '0'] = match;
+  return {
+    Name: RESTART_NAMES.find((name) => name === word) ?? 'no',
+    MaximumRetryCount: Number(retries),
+  };
 }
 
-function readUlimits(value: ComposeValue): object[] {
+function readUlimits(value: ComposeValue): Ulimit[] {
   return [...map(value)].map(([Name, each]) => {
     if (each.kind === 'scalar') return { Name, Soft: integer(each), Hard: integer(each) };
     const soft = map(each).get('soft');
@@ -248,33 +265,18 @@ function readUlimits(value: ComposeValue): object[] {
   });
 }
 
-function readDevice(device: string): object {
+function readDevice(device: string): DeviceMapping {
   const [PathOnHost = '', PathInContainer = PathOnHost, CgroupPermissions = 'rwm'] = device.split(':');
   return { PathOnHost, PathInContainer, CgroupPermissions };
 }
 
-function readLogging(value: ComposeValue): object {
+function readLogging(value: ComposeValue): LogConfig {
   checkKeys(value, 'logging', 'logging');
-  const driver = map(value).get('driver');
-  const options = map(value).get('options');
-  return {
-    Type: driver === undefined ? '' : text(driver),
-    Config: options === undefined ? {} : Object.fromEntries(pairs(options)),
-  };
-}
-
-function nanoCpus(value: ComposeValue): number {
-  const cpus = Number(text(value));
-  if (!(cpus >= 0)) throw invalid(`${value.place}: must be a number of CPUs`);
-  return Math.round(cpus * 1e9);
+  const get = reader(value);
+  return { Type: get('driver', text) ?? '', Config: get('options', table) ?? {} };
 }
 
 function splitOnce(text: string, separator: string): [string, string] {
   const at = text.indexOf(separator);
   return at === -1 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
-}
-
-/** Without the keys that were not given. */
-function defined(value: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined));
 }

@@ -3,9 +3,10 @@ import type { ComposeValue } from './compose-file.ts';
 
 /** Keys that are taken, by where they stand. */
 const SUPPORTED = {
-  top: ['name', 'version', 'services', 'networks', 'volumes'],
+  top: ['name', 'version', 'services', 'networks', 'volumes', 'secrets', 'configs'],
   service: [
     'image',
+    'build',
     'command',
     'entrypoint',
     'environment',
@@ -15,6 +16,8 @@ const SUPPORTED = {
     'volumes',
     'networks',
     'network_mode',
+    'secrets',
+    'configs',
     'depends_on',
     'healthcheck',
     'restart',
@@ -60,14 +63,32 @@ const SUPPORTED = {
     'pull_policy',
     'platform',
   ],
-  deploy: ['replicas', 'resources'],
+  deploy: [
+    'mode',
+    'replicas',
+    'endpoint_mode',
+    'labels',
+    'placement',
+    'resources',
+    'restart_policy',
+    'update_config',
+    'rollback_config',
+  ],
+  placement: ['constraints', 'preferences', 'max_replicas_per_node'],
+  preference: ['spread'],
+  'restart policy': ['condition', 'delay', 'max_attempts', 'window'],
+  'update config': ['parallelism', 'delay', 'failure_action', 'monitor', 'max_failure_ratio', 'order'],
   resources: ['limits', 'reservations'],
   limits: ['cpus', 'memory', 'pids'],
-  reservations: ['memory'],
+  reservations: ['cpus', 'memory', 'generic_resources'],
+  'generic resource': ['discrete_resource_spec', 'named_resource_spec'],
+  'generic amount': ['kind', 'value'],
   healthcheck: ['test', 'interval', 'timeout', 'retries', 'start_period', 'start_interval', 'disable'],
   network: ['driver', 'driver_opts', 'ipam', 'internal', 'attachable', 'external', 'name', 'labels'],
   'service network': ['aliases', 'ipv4_address'],
   volume: ['driver', 'driver_opts', 'external', 'name', 'labels'],
+  file: ['file', 'environment', 'content', 'external', 'name', 'labels', 'template_driver'],
+  'file reference': ['source', 'target', 'uid', 'gid', 'mode'],
   dependency: ['condition', 'required', 'restart'],
   port: ['target', 'published', 'protocol', 'host_ip', 'mode', 'name', 'app_protocol'],
   mount: ['type', 'source', 'target', 'read_only', 'bind', 'volume', 'tmpfs', 'consistency'],
@@ -76,16 +97,10 @@ const SUPPORTED = {
 
 /** Keys of the Compose specification that Drover does not do yet, and what to do instead. */
 const NOT_YET: Record<string, string> = {
-  build: 'build the image elsewhere and import or load it, then name it with image',
-  secrets: 'mount a file with volumes',
-  configs: 'mount a file with volumes',
   include: 'give several files with -f',
   extends: 'use a YAML anchor, or several files with -f',
   develop: 'leave it out',
   models: 'leave it out',
-  placement: 'there is one host; leave it out',
-  update_config: 'a changed service is recreated; leave it out',
-  restart_policy: 'use restart',
 };
 
 /** Refuses, with file, line and column, every key that would otherwise be dropped in silence; `x-…` are the user's own. */

@@ -5,15 +5,10 @@ import { createApiServer } from '#api/api-server.ts';
 import type { EngineParts } from '#api/engine-parts.ts';
 import { PRODUCT_VERSION } from '#api/product.ts';
 import { ImageBuilder } from '#build/image-builder.ts';
-import { ContainerTaskEngine } from '#cluster/agent/container-task-engine.ts';
-import { Fence } from '#cluster/agent/fence.ts';
-import { NodeDescriber } from '#cluster/agent/node-description.ts';
 import { TaskFiles } from '#cluster/agent/task-files.ts';
 import { InactiveSwarm } from '#cluster/control/inactive-swarm.ts';
 import type { SwarmMembership } from '#cluster/control/swarm-membership.ts';
-import { SwarmNode } from '#cluster/membership/swarm-node.ts';
-import { systemClock } from '#control/clock.ts';
-import { systemRandom } from '#control/random.ts';
+import { LazySwarm } from '#cluster/membership/lazy-swarm.ts';
 import { BlobStore } from '#engine/blobs/blob-store.ts';
 import { ContainerEngine } from '#engine/containers/container-engine.ts';
 import { EventBus } from '#engine/events/event-bus.ts';
@@ -55,7 +50,7 @@ export class Daemon implements AsyncDisposable {
     this.#parts = parts;
   }
 
-  /** Resolves when every socket answers. What was started before an error is closed again. */
+  /** Resolves when every socket answers. What was started before an error is closed again; a `cluster` that is given is its owner's to close. */
   static async start(options: DaemonOptions, log: Logger, cluster?: SwarmMembership): Promise<Daemon> {
     await using starting = new AsyncDisposableStack();
     const parts = await startEngine({ options, log, cluster, stack: starting });
@@ -86,6 +81,7 @@ export async function tearDown(options: DaemonOptions, log: Logger): Promise<und
   await parts.containers.stop();
   parts.filesystems.unmountAll();
   await parts.networks.stop();
+  parts.overlays.teardown();
   parts.networks.teardown();
   const files = new TaskFiles(options);
   for (const taskId of files.tasks()) files.remove(taskId);
@@ -163,6 +159,8 @@ async function startEngine(o: {
   });
   stack.defer(() => networks.stop());
   await networks.start(records.list<ContainerRecord>('container').filter(({ state }) => state.Running));
+  const overlays = stack.use(new OverlayNetworks({ records, networks, bridge: options.bridge, log }));
+  overlays.start();
   const volumes = new VolumeStore({ dataRoot, records, events });
   const containers = new ContainerEngine({
     dataRoot,
@@ -200,32 +198,14 @@ async function startEngine(o: {
   });
   builder.recover();
   const exec = stack.use(new ExecEngine({ containers, runtime, events, log }));
-  const overlays = stack.use(new OverlayNetworks({ records, networks, bridge: options.bridge, log }));
-  overlays.start();
-  const fence = new Fence({ execRoot });
-  const tasks = stack.use(new ContainerTaskEngine({ containers, images, puller, events, execRoot, fence }));
-  const describer = stack.use(
-    new NodeDescriber({
-      ...{ images, volumes, events, engineVersion: PRODUCT_VERSION },
-      ...{ labels: options.labels, genericResources: options.genericResources },
-    }),
-  );
+  const swarm = { containers, images, layers, puller, volumes, networks, overlays, events };
   const cluster =
     o.cluster ??
     stack.use(
-      await SwarmNode.start({
+      await LazySwarm.start({
         dataRoot,
-        logs: tasks,
-        machine: {
-          engine: tasks,
-          networks: overlays,
-          fence,
-          describe: async () => describer.describe(),
-          localNetwork: (reference) => localNetworkOf(networks, reference),
-          clock: systemClock,
-          random: systemRandom,
-          report: (message, details) => log.info(details, message),
-        },
+        // Loaded where there is one: a daemon outside of any idles in less memory.
+        load: async (parts) => (await import('./swarm-part.ts')).openSwarm(swarm, options, log, parts),
       }),
     );
   stack.use(
@@ -258,6 +238,7 @@ async function startEngine(o: {
     layers,
     filesystems,
     networks,
+    overlays,
     volumes,
     runtime,
     events,
@@ -265,11 +246,4 @@ async function startEngine(o: {
     daemon,
     log,
   };
-}
-
-/** The name of a network of this host that tasks may be on as it is. */
-function localNetworkOf(networks: NetworkStore, reference: string): string | undefined {
-  return networks
-    .list()
-    .find(({ Id, Name, Driver }) => Driver !== 'overlay' && (Id === reference || Name === reference))?.Name;
 }

@@ -83,11 +83,12 @@ export function setLinkUp(name: string): void {
   linkUp(route, linkIndex(route, name));
 }
 
-/** Changes an interface that is there; what is left out stays as it is. */
-export function changeLink(o: { name: string; mtu?: number; bridge?: string }): void {
+/** Changes an interface that is there, and takes it up; what is left out stays as it is. */
+export function changeLink(o: { name: string; mac?: string; mtu?: number; bridge?: string }): void {
   using route = new NetlinkSocket();
   const payload = Buffer.concat([
     linkHeader(linkIndex(route, o.name), IFF_UP, IFF_UP),
+    ...(o.mac === undefined ? [] : [attribute(IFLA.address, macBytes(o.mac))]),
     ...(o.mtu === undefined ? [] : [attribute(IFLA.mtu, o.mtu)]),
     ...(o.bridge === undefined ? [] : [attribute(IFLA.master, linkIndex(route, o.bridge))]),
   ]);

@@ -1,6 +1,12 @@
 import type { ClusterObject } from './cluster-object.ts';
 import type { IpamPool } from './network.ts';
 
+/**
+ * Networks that every node has of its own, and that a task can be on by their names: nothing of them is the cluster's, neither addresses
+ * nor names.
+ */
+export const NODE_NETWORKS: readonly string[] = ['host', 'none', 'bridge'];
+
 /** A network that spans nodes. Docker's spelling of what a client gave. */
 export interface ClusterNetworkRecord extends ClusterObject {
   Name: string;

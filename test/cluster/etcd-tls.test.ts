@@ -4,13 +4,18 @@ import { mkdtempDisposableSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { CertificateFiles } from '#cluster/ca/certificate-files.ts';
+import { createSealingKey } from '#cluster/ca/sealing.ts';
+import { StoreRootFiles } from '#cluster/membership/store-root.ts';
 import type { EtcdTlsFiles } from '#cluster/store/etcd-arguments.ts';
 import { memberHealth } from '#cluster/store/etcd-cluster.ts';
 import { joinEtcd } from '#cluster/store/etcd-join.ts';
 import { EtcdStore } from '#cluster/store/etcd-store.ts';
 import { tlsOf } from '#cluster/store/etcd-tls.ts';
+import { systemClock } from '#control/clock.ts';
 import { kindOf } from '#model/errors.ts';
 import { changesUntil, put } from '../contract/store-contract.ts';
+import { idFor, TestAuthority } from '../support/cluster-certificates.ts';
 import { EtcdMachines, limit } from '../support/etcd-machines.ts';
 
 /** A certificate for this machine that is its own CA. */
@@ -46,6 +51,30 @@ test('members and stores talk over mutual TLS, and nobody else does', async () =
   await assert.rejects(unknown.get('a'), (error) => kindOf(error) === 'unavailable');
   using deceived = new EtcdStore({ endpoints, tls: () => ({ ...tlsOf(tls)(), ca: stranger().ca }) });
   await assert.rejects(deceived.get('a'), (error) => kindOf(error) === 'unavailable');
+});
+
+test('who has a certificate of the cluster does not get into the managers’ store', async () => {
+  using directory = mkdtempDisposableSync(join(tmpdir(), 'drover-tls-'));
+  const authority = await TestAuthority.create();
+  const pathsOf = (files: CertificateFiles): EtcdTlsFiles => {
+    const [ca, cert, key] = [files.path('roots'), files.path('certificate'), files.path('key')];
+    return { ca, cert, key };
+  };
+  const root = new StoreRootFiles(join(directory.path, 'manager'));
+  const { clusterId } = authority;
+  const own = { nodeId: idFor('manager'), clusterId, host: '127.0.0.1' };
+  await root.certify({ ...own, key: createSealingKey(), clock: systemClock });
+  const tls = pathsOf(root.certificates);
+  await using machines = new EtcdMachines({ tls });
+  await machines.found('one');
+  using store = machines.store(['one']);
+  await put(store, 'secret', '1');
+  const files = new CertificateFiles(join(directory.path, 'worker'));
+  files.write(await authority.credentials('worker', 'manager'));
+  const { ca } = tlsOf(tls)();
+  const shown = tlsOf(pathsOf(files));
+  using intruder = new EtcdStore({ endpoints: store.client.endpoints, tls: () => ({ ...shown(), ca }) });
+  await assert.rejects(intruder.get('secret'), (error) => kindOf(error) === 'unavailable');
 });
 
 test('a certificate that was renewed is used from then on', () => {

@@ -140,6 +140,51 @@ function contractOf(create: () => Promise<World>): void {
     channel.close();
   });
 
+  test('bytes arrive as bytes, in order with everything else', async () => {
+    await using world = await create();
+    world.manager.serve('echo', echo);
+    const channel = await world.worker.open(world.managerAddress, 'echo', never);
+    const large = Buffer.alloc(3 * 1024 * 1024, 'a\nb');
+    const sent = [1, Buffer.alloc(0), new Uint8Array([0, 10, 255]), 'text', large, null];
+    const sending = Promise.all(sent.map((message) => channel.send(message)));
+    const got = await take(channel, sent.length);
+    await sending;
+    assert.deepEqual(
+      got,
+      sent.map((message) => (message instanceof Uint8Array ? Buffer.from(message) : message)),
+    );
+    await rejects('invalid', channel.send(Buffer.alloc(16 * 1024 * 1024 + 1)));
+    await roundTrip(channel, 'still there');
+    channel.close();
+  });
+
+  test('a sender of bytes waits for a reader too, and what moves much goes beside the rest', async () => {
+    await using world = await create();
+    const read = Promise.withResolvers<void>();
+    const total = 400;
+    const all = Promise.withResolvers<number>();
+    world.manager.serve('echo', echo);
+    world.manager.serve('bulk/slow', async (channel) => {
+      await read.promise;
+      let bytes = 0;
+      for await (const message of channel.messages)
+        if (message instanceof Uint8Array) bytes += message.length;
+      all.resolve(bytes);
+    });
+    const slow = await world.worker.open(world.managerAddress, 'bulk/slow', never);
+    let sent = 0;
+    const sending = (async (): Promise<void> => {
+      for (; sent < total; sent++) await slow.send(Buffer.alloc(64 * 1024, sent));
+    })();
+    const other = await world.worker.open(world.managerAddress, 'echo', never);
+    for (let i = 0; i < 100; i++) await roundTrip(other, i);
+    assert.ok(sent < 100, `${sent} were sent and nobody read`);
+    read.resolve();
+    await sending;
+    slow.close();
+    assert.equal(await all.promise, total * 64 * 1024);
+  });
+
   test('a message is the receiver’s own', async () => {
     await using world = await create();
     const got = Promise.withResolvers<unknown>();

@@ -75,7 +75,6 @@ test('what is not there yet is 501, and says so', { skip: referenceSocket() !== 
     assert.equal(status, 501, path);
     assert.match(String(field(body, 'message')), /not (implemented|supported)|yet/, path);
   }
-  host.fails(1, /yet|not implemented|not supported/, 'swarm', 'init');
 });
 
 test('outside of a swarm its calls are 503, in the words that clients know', async () => {

@@ -3,21 +3,23 @@ import { test } from 'node:test';
 import { OverlayCluster } from './overlay-cluster.ts';
 import { endpoint, network, planOf, service } from './plans.ts';
 
-const VIP = '10.78.0.2';
+const VIP = '10.77.0.2';
 const INGRESS = 'ingressingressingressing1';
-const near = endpoint({ node: 1, address: '10.78.0.11', name: 'web.1' });
-const far = endpoint({ node: 2, address: '10.78.0.12', name: 'web.2' });
-const NET = network({
+const near = endpoint({ node: 1, address: '10.77.0.11', name: 'web.1' });
+const far = endpoint({ node: 2, address: '10.77.0.12', name: 'web.2' });
+const NET = network({ endpoints: [near, far], services: [service('web', VIP)] });
+const MESH = network({
   id: INGRESS,
   name: 'ingress',
   subnet: '10.78.0.0/24',
+  vni: 4096,
   nodeAddress: '10.78.0.20N/24',
-  endpoints: [near, far],
-  services: [service('web', VIP)],
+  endpoints: [near, far].map((each) => ({ ...each, address: each.address.replace('.77.', '.78.') })),
+  services: [service('web', '10.78.0.2')],
 });
 const PLANS = [1, 2].map((node) =>
   planOf(node, {
-    networks: [NET],
+    networks: [MESH, NET],
     ports: [{ protocol: 'tcp', publishedPort: 8080, targetPort: 80, serviceId: 'id-web' }],
     ingress: INGRESS,
   }),
@@ -30,7 +32,12 @@ async function start(bridge: string): Promise<OverlayCluster> {
     assert.ok(plan !== undefined);
     await node.ask({ call: 'apply', plan });
     const task = index === 0 ? near : far;
-    await node.ask({ call: 'join', id: `web${index + 1}`, networks: { ingress: task.address } });
+    await node.ask({
+      call: 'join',
+      id: `web${index + 1}`,
+      networks: { ingress: task.address.replace('.77.', '.78.'), net: task.address },
+      publish: { '80/tcp': '9090' },
+    });
     await cluster.serve(node.containerPath(`web${index + 1}`), `web${index + 1}`, 80);
   }
   return cluster;
@@ -64,6 +71,8 @@ test('a daemon that dies takes nothing with it, and the next one takes everythin
     /nameserver (\S+)/.exec(String(await one.ask({ call: 'resolvConf', id: 'web1' })))?.[1] ?? '';
   assert.deepEqual(cluster.resolve(path, server, 'web', 'a'), [VIP]);
   assert.match(cluster.connect(cluster.client.namespacePath, one.address, 8080)[0] ?? '', /^web1 /);
+  // A port of the container's own, not of the mesh, likewise.
+  assert.match(cluster.connect(cluster.client.namespacePath, one.address, 9090)[0] ?? '', /^web1 /);
   // What goes on after it is changed by the new daemon.
   await one.ask({ call: 'leave', id: 'web1' });
   assert.match(cluster.connect(cluster.client.namespacePath, one.address, 8080)[0] ?? '', /^web2 /);
@@ -75,24 +84,24 @@ test('check finds what others changed, says it, and heals it', async () => {
   const host = one.namespacePath;
   const path = one.containerPath('web1');
   assert.deepEqual(await one.ask({ call: 'check', heal: false }), []);
-  const vxlan = `vx-${INGRESS.slice(0, 12)}`;
-  const mac = '02:42:0a:4e:00:0c';
+  const vxlan = `vx-${NET.id.slice(0, 12)}`;
+  const mac = '02:42:0a:4d:00:0c';
   const damages: [string[], string, RegExp][] = [
     [
       ['bridge', 'fdb', 'del', mac, 'dev', vxlan, 'dst', '192.0.2.2', 'self'],
       host,
-      /frames to 02:42:0a:4e:00:0c do not go to node 192.0.2.2/,
+      /frames to 02:42:0a:4d:00:0c do not go to node 192.0.2.2/,
     ],
     [
       ['bridge', 'fdb', 'del', '00:00:00:00:00:00', 'dev', vxlan, 'dst', '192.0.2.2', 'self'],
       host,
       /broadcasts do not go to node 192.0.2.2/,
     ],
-    [['ip', 'neigh', 'del', far.address, 'dev', vxlan], host, /ARP for 10.78.0.12 is not answered/],
+    [['ip', 'neigh', 'del', far.address, 'dev', vxlan], host, /ARP for 10.77.0.12 is not answered/],
     [
-      ['ip', 'neigh', 'add', '10.78.0.99', 'lladdr', mac, 'dev', vxlan],
+      ['ip', 'neigh', 'add', '10.77.0.99', 'lladdr', mac, 'dev', vxlan],
       host,
-      /ARP for 10.78.0.99 is answered, but/,
+      /ARP for 10.77.0.99 is answered, but/,
     ],
     [
       ['ip', 'link', 'set', vxlan, 'mtu', '1300'],
@@ -103,7 +112,7 @@ test('check finds what others changed, says it, and heals it', async () => {
     [
       ['nft', 'delete', 'element', 'ip', 'drover_services', 'balanced', '{', VIP, '}'],
       path,
-      /container web1: virtual IP 10.78.0.2 leads to nothing, not to 10.78.0.11, 10.78.0.12/,
+      /container web1: virtual IP 10.77.0.2 leads to nothing, not to 10.77.0.11, 10.77.0.12/,
     ],
     [
       ['nft', 'flush', 'chain', 'ip', 'drover_services', 'output'],
@@ -140,6 +149,6 @@ test('an encrypted network is refused by name, and the others are made', async (
     one.ask({ call: 'apply', plan: planOf(1, { networks: [secret, NET] }) }),
     /network secret is encrypted, which this node cannot do/,
   );
-  assert.match(cluster.ok(one.namespacePath, 'ip', '-br', 'link'), /vx-ingressingre/);
+  assert.match(cluster.ok(one.namespacePath, 'ip', '-br', 'link'), /vx-netnetnetnet/);
   assert.doesNotMatch(cluster.ok(one.namespacePath, 'ip', '-br', 'link'), /secret/);
 });

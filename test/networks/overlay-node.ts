@@ -14,7 +14,7 @@ import type { NetworkPlan } from '#model/network-plan.ts';
 /** What a test asks of a node. */
 export type NodeCall =
   | { call: 'apply'; plan: NetworkPlan }
-  | { call: 'join'; id: string; networks: Record<string, string> }
+  | { call: 'join'; id: string; networks: Record<string, string>; publish?: Record<string, string> }
   | { call: 'leave'; id: string }
   | { call: 'check'; heal: boolean }
   | { call: 'resolvConf'; id: string }
@@ -46,7 +46,7 @@ async function main(directory: string): Promise<void> {
       console.log(JSON.stringify({ error: messageOf(error) }));
     }
   }
-  overlays[Symbol.dispose]();
+  await overlays[Symbol.asyncDispose]();
   await networks.stop();
 }
 
@@ -64,9 +64,10 @@ async function answer(
     case 'apply':
       return overlays.apply(call.plan);
     case 'join': {
-      const record = recordOf(call.id, call.networks);
+      const record = recordOf(call.id, call.networks, call.publish ?? {});
       const joined = networks.join(record);
       record.networks = joined.networks;
+      record.ports = joined.ports;
       records.put('container', call.id, record);
       return joined;
     }
@@ -85,12 +86,23 @@ async function answer(
   }
 }
 
-function recordOf(id: string, networks: Record<string, string>): ContainerRecord {
+function recordOf(
+  id: string,
+  networks: Record<string, string>,
+  publish: Record<string, string>,
+): ContainerRecord {
+  const bindings = Object.entries(publish).map(([port, HostPort]) => [port, [{ HostIp: '', HostPort }]]);
   const record = {
     id,
     name: id,
     config: { Hostname: id, Domainname: '', ExposedPorts: null },
-    hostConfig: { Dns: [], DnsSearch: [], DnsOptions: [], PortBindings: {}, PublishAllPorts: false },
+    hostConfig: {
+      Dns: [],
+      DnsSearch: [],
+      DnsOptions: [],
+      PortBindings: Object.fromEntries(bindings),
+      PublishAllPorts: false,
+    },
     networks: Object.fromEntries(
       Object.entries(networks).map(([name, address]) => [
         name,

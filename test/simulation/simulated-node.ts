@@ -2,7 +2,6 @@ import { Agent } from '#cluster/agent/agent.ts';
 import { ClusterControl } from '#cluster/control/cluster-control.ts';
 import { ControlPlane } from '#cluster/control-plane.ts';
 import { parseLeader } from '#cluster/controllers/election.ts';
-import { parseConstraints } from '#cluster/scheduler/constraint.ts';
 import { nodeFit } from '#cluster/scheduler/node-fit.ts';
 import { Scheduler } from '#cluster/scheduler/scheduler.ts';
 import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
@@ -177,7 +176,9 @@ export class SimulatedNode {
     const { database, diskMs } = this.#world;
     const delay = (): Promise<void> =>
       clock.sleep(random.between(0, random.chance(1) ? 300 : diskMs()), killed);
-    return new NodeStore({ clock, database, delay }, (transaction, revision) =>
+    // rounds that are full are where decisions are cut off
+    const maxOperations = random.pick([40, 10_000]);
+    return new NodeStore({ clock, database, delay, maxOperations }, (transaction, revision) =>
       this.#world.onCommit(this.id, transaction, revision),
     );
   }
@@ -215,9 +216,8 @@ export class SimulatedNode {
       ...{ follower, store, random, signal, nodeId: this.id },
       clock: { nowMs, monotonicMs: nowMs, sleep: (ms, cut) => this.#world.clock.sleep(ms, cut) },
       sealer: { seal: (data) => data.toString('base64'), unseal: (text) => Buffer.from(text, 'base64') },
-      joinTokens: { create: () => ({ Worker: 'worker', Manager: 'manager' }) },
+      joinTokens: { create: () => 'token', rebind: (token) => token },
       leader: () => parseLeader(follower.view.leader)?.nodeId,
-      checkConstraints: (texts) => void parseConstraints(texts),
       localNetwork: (reference) => ['bridge', 'host', 'none'].find((name) => name === reference),
     });
   }

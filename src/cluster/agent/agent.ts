@@ -1,18 +1,23 @@
+import { within } from '#cluster/transport/deadline.ts';
 import type { Channel, Transport } from '#cluster/transport/transport.ts';
 import { backoffMs } from '#control/backoff.ts';
 import type { Clock } from '#control/clock.ts';
 import type { Random } from '#control/random.ts';
-import { messageOf, unavailable } from '#model/errors.ts';
-import type { NodeDescription, NodeRole } from '#model/node.ts';
+import { kindOf, messageOf, unavailable } from '#model/errors.ts';
+import type { NodeDescription } from '#model/node.ts';
 import { isTerminal, type TaskStatus } from '#model/task.ts';
 import type { AssignedTask } from './assigned-task.ts';
+import { DescriptionNews } from './description-news.ts';
+import { ManagerRoute } from './manager-route.ts';
 import { PlanApplier } from './plan-applier.ts';
 import { type AgentMessage, type LeaderMessage, SESSION_METHOD } from './session-messages.ts';
 import type { TaskEngine, TaskNetworks } from './task-engine.ts';
 import { TaskWorker } from './task-worker.ts';
 
 const FIRST_RETRY_MS = 100;
-const LONGEST_RETRY_MS = 2000;
+const LONGEST_RETRY_MS = 1000;
+/** A manager that has not answered by then is on a machine that is away. */
+const OPEN_LIMIT_MS = 3000;
 /** How often a node looks whether its description is another, and everything is as it should be, though nobody said so. */
 const RESYNC_MS = 30_000;
 /** Without any word of the leader for so many heartbeats, another manager is tried. */
@@ -26,6 +31,9 @@ export interface WriterLease {
   renew(validMs: number): Promise<void>;
 }
 
+/** What the leader says of a node itself. */
+export type NodeSettings = Pick<Extract<LeaderMessage, { kind: 'settings' }>, 'managers' | 'role' | 'roots'>;
+
 /**
  * One node of the cluster: keeps a session with the leader, runs what is assigned to it, says what became of it. It keeps nothing
  * itself: what there is, the engine tells; what is wanted, the leader. Without a leader everything runs on, but for
@@ -37,7 +45,7 @@ export class Agent {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #address: string;
-  readonly #describe: () => Promise<NodeDescription>;
+  readonly #news: DescriptionNews;
   readonly #log: (message: string, details: object) => void;
   readonly #workers = new Map<string, TaskWorker>();
   /** The last status of each task, until it is removed: told again in each session. */
@@ -48,15 +56,13 @@ export class Agent {
   /** Tasks that could not be removed: tried again. */
   readonly #leftovers = new Set<string>();
   readonly #fence: WriterLease | undefined;
-  readonly #onSettings: (settings: { managers: readonly string[]; role: NodeRole }) => void;
-  #managers: readonly string[];
-  #leader: string | undefined;
+  readonly #onSettings: (settings: NodeSettings) => void;
+  readonly #onRefused: (reason: string) => void;
+  readonly #route: ManagerRoute;
   #signal: AbortSignal = AbortSignal.abort();
   readonly #plan: PlanApplier;
   /** Of which plan the leader was told in this session that it is applied. */
   #toldApplied = 0;
-  #described = '';
-  #description: NodeDescription | undefined;
   #fencingMs = Number.POSITIVE_INFINITY;
   /** When the last heartbeat that was answered was sent. */
   #confirmedMs: number;
@@ -74,8 +80,12 @@ export class Agent {
     describe: () => Promise<NodeDescription>;
     /** What else ends single writers when this node hears of no leader; where it is left out, this agent alone does. */
     fence?: WriterLease;
+    /** Calls back when the description may have changed, until `signal` aborts. */
+    watchDescription?: (onChange: () => void, signal: AbortSignal) => void;
     /** Hears where managers are now, to be kept for the next start, and what this node is to be. */
-    onSettings?: (settings: { managers: readonly string[]; role: NodeRole }) => void;
+    onSettings?: (settings: NodeSettings) => void;
+    /** Hears why a manager does not take this node for one of the cluster. */
+    onRefused?: (reason: string) => void;
     log: (message: string, details: object) => void;
   }) {
     this.#transport = o.transport;
@@ -83,19 +93,30 @@ export class Agent {
     this.#clock = o.clock;
     this.#random = o.random;
     this.#address = o.address;
-    this.#managers = o.managers;
-    this.#describe = o.describe;
+    const watch = o.watchDescription;
+    this.#news = new DescriptionNews(
+      { describe: o.describe, ...(watch === undefined ? {} : { watch }) },
+      o.clock,
+    );
+    this.#route = new ManagerRoute(o.managers, o.random.below(Math.max(1, o.managers.length)));
     this.#fence = o.fence;
     this.#onSettings = o.onSettings ?? (() => undefined);
+    this.#onRefused = o.onRefused ?? (() => undefined);
     this.#log = o.log;
     this.#plan = new PlanApplier({ ...o, onApplied: () => this.#wake?.() });
     this.#confirmedMs = o.clock.monotonicMs();
+  }
+
+  /** Managers are at other addresses than this node knew: one of them said so. */
+  meet(managers: readonly string[]): void {
+    this.#route.replace(managers);
   }
 
   /** Runs until `signal` aborts; containers run on then. */
   async run(signal: AbortSignal): Promise<void> {
     this.#signal = signal;
     this.#engine.watch((taskId) => this.#workers.get(taskId)?.wake(), signal);
+    this.#news.watch(signal);
     await Promise.all([this.#keepSession(signal), this.#patrol(signal)]);
     await Promise.all([...this.#workers.values()].map((worker) => worker.settled()));
     await Promise.all(this.#forgetting.values());
@@ -105,18 +126,20 @@ export class Agent {
   async #keepSession(signal: AbortSignal): Promise<void> {
     let failures = 0;
     while (!signal.aborted) {
-      const manager = this.#leader ?? this.#managers[this.#random.below(this.#managers.length)];
-      this.#leader = undefined;
+      const manager = this.#route.next();
       const beganMs = this.#clock.monotonicMs();
       try {
         if (manager === undefined) throw unavailable('no manager is known');
         await this.#session(manager, signal);
       } catch (error) {
         if (signal.aborted) return;
+        if (kindOf(error) === 'forbidden') this.#onRefused(messageOf(error));
+        if (manager !== undefined) this.#route.failed(manager);
         this.#log('the session with a manager ended', { manager, error: messageOf(error) });
       }
       if (this.#confirmedMs > beganMs) failures = 0;
-      if (this.#leader !== undefined && failures < this.#managers.length) {
+      // each of them at once, before it is worth waiting
+      else if (failures < this.#route.length) {
         failures++;
         continue;
       }
@@ -128,7 +151,9 @@ export class Agent {
   }
 
   async #session(manager: string, signal: AbortSignal): Promise<void> {
-    const channel = await this.#transport.open(manager, SESSION_METHOD, signal);
+    const channel = await within(this.#clock, OPEN_LIMIT_MS, signal, `a session at ${manager}`, (limited) =>
+      this.#transport.open(manager, SESSION_METHOD, limited),
+    );
     const ending = new AbortController();
     const stop = (): void => channel.close();
     signal.addEventListener('abort', stop, { once: true });
@@ -137,32 +162,40 @@ export class Agent {
       channel.close();
       this.#wake?.();
     };
-    const listening = this.#listen(channel, ending).finally(over);
-    const telling = this.#tell(channel, ending.signal).catch((error: unknown) => {
+    const silence = Promise.withResolvers<never>();
+    const beat = (heartbeatMs: number): void => {
+      // whoever is silent does not end the channel either
+      this.#beat(channel, heartbeatMs, ending).catch(silence.reject);
+    };
+    const listening = this.#listen(channel, { ending, beat }).finally(over);
+    const telling = this.#tellAll(channel, ending.signal).catch((error: unknown) => {
       // what came before the other side ended it, such as where the leader is, is still read
       if (!channel.closed.aborted) over();
       throw error;
     });
     try {
-      const [heard, told] = await Promise.allSettled([listening, telling]);
+      const [heard, told] = await Promise.race([Promise.allSettled([listening, telling]), silence.promise]);
       if (heard.status === 'rejected') throw heard.reason;
-      if (told.status === 'rejected' && this.#leader === undefined) throw told.reason;
+      if (told.status === 'rejected' && heard.value !== 'redirected') throw told.reason;
     } finally {
       signal.removeEventListener('abort', stop);
+      over();
     }
   }
 
-  async #greet(channel: Channel): Promise<void> {
-    const description = await this.#describe();
-    await say(channel, { kind: 'hello', address: this.#address, description });
-    this.#described = JSON.stringify(description);
-    this.#description = undefined;
+  /** Says who it is, and from then on what happened and what changed. */
+  async #tellAll(channel: Channel, signal: AbortSignal): Promise<void> {
+    await say(channel, { kind: 'hello', address: this.#address, description: await this.#news.current() });
     this.#toldApplied = 0;
     for (const taskId of this.#statuses.keys()) this.#unsent.add(taskId);
+    await Promise.all([this.#tell(channel, signal), this.#tellNews(channel, signal)]);
   }
 
   /** Reads on whatever is to be done, so that the answer to a heartbeat waits for nothing. */
-  async #listen(channel: Channel, ending: AbortController): Promise<void> {
+  async #listen(
+    channel: Channel,
+    { ending, beat }: { ending: AbortController; beat: (heartbeatMs: number) => void },
+  ): Promise<'redirected' | 'ended'> {
     let isBeating = false;
     let obeyed = Promise.resolve();
     for await (const message of channel.messages) {
@@ -170,18 +203,16 @@ export class Agent {
       const said = message as LeaderMessage;
       switch (said.kind) {
         case 'redirect':
-          this.#leader = said.address;
-          return;
+          this.#route.redirect(said.address);
+          return 'redirected';
         case 'settings':
           this.#fencingMs = said.fencingMs;
-          if (said.managers.length > 0) this.#managers = said.managers;
+          this.#route.replace(said.managers);
+          this.#route.succeeded();
           this.#onSettings(said);
           if (isBeating) break;
           isBeating = true;
-          this.#beat(channel, said.heartbeatMs, ending).catch((error: unknown) => {
-            if (!ending.signal.aborted) this.#log('no heartbeat', { error: messageOf(error) });
-            channel.close();
-          });
+          beat(said.heartbeatMs);
           break;
         case 'heartbeat':
           this.#confirm(said.sent);
@@ -195,6 +226,7 @@ export class Agent {
             });
       }
     }
+    return 'ended';
   }
 
   /** Names and addresses come before the tasks that use them, so one after the other. */
@@ -242,13 +274,12 @@ export class Agent {
     }
   }
 
-  /** Says who it is, and from then on what happened, what came in the meantime together. */
+  /** Sends what happened, what came in the meantime together. */
   async #tell(channel: Channel, signal: AbortSignal): Promise<void> {
-    await this.#greet(channel);
     while (!signal.aborted) {
-      const news = this.#news();
-      if (news !== undefined) {
-        await say(channel, news);
+      const message = this.#unsaid();
+      if (message !== undefined) {
+        await say(channel, message);
         continue;
       }
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -257,23 +288,28 @@ export class Agent {
     }
   }
 
-  #news(): AgentMessage | undefined {
+  /** The next thing that the leader does not know yet. */
+  #unsaid(): AgentMessage | undefined {
     const revision = this.#plan.applied;
     if (revision !== this.#toldApplied) {
       this.#toldApplied = revision;
       return { kind: 'applied', revision };
     }
-    if (this.#unsent.size > 0) {
-      const updates = [...this.#unsent].slice(0, 1000).flatMap((taskId) => {
-        this.#unsent.delete(taskId);
-        const status = this.#statuses.get(taskId);
-        return status === undefined ? [] : [{ taskId, status }];
-      });
-      return { kind: 'status', updates };
+    if (this.#unsent.size === 0) return undefined;
+    const updates = [...this.#unsent].slice(0, 1000).flatMap((taskId) => {
+      this.#unsent.delete(taskId);
+      const status = this.#statuses.get(taskId);
+      return status === undefined ? [] : [{ taskId, status }];
+    });
+    return { kind: 'status', updates };
+  }
+
+  /** Says what this node is and has when that is something else. */
+  async #tellNews(channel: Channel, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const description = await this.#news.next(signal);
+      if (description !== undefined) await say(channel, { kind: 'description', description });
     }
-    const description = this.#description;
-    this.#description = undefined;
-    return description === undefined ? undefined : { kind: 'description', description };
   }
 
   #assign(task: AssignedTask): void {
@@ -334,9 +370,7 @@ export class Agent {
         for (const taskId of this.#leftovers) this.#forget(taskId);
         // slow as they may be, what is fenced waits for neither
         void this.#plan.again(signal);
-        this.#describeAnew().catch((error: unknown) =>
-          this.#log('the node could not be described', { error: messageOf(error) }),
-        );
+        this.#news.lookAgain();
       }
       const step = Number.isFinite(this.#fencingMs) ? Math.max(50, this.#fencingMs / 10) : 1000;
       await this.#clock.sleep(step, signal).catch(() => undefined);
@@ -349,15 +383,6 @@ export class Agent {
       const isOver = isTerminal(status?.State ?? worker.task.state);
       if (worker.task.singleWriter && !isOver) worker.fence();
     }
-  }
-
-  async #describeAnew(): Promise<void> {
-    const description = await this.#describe();
-    const text = JSON.stringify(description);
-    if (text === this.#described) return;
-    this.#described = text;
-    this.#description = description;
-    this.#wake?.();
   }
 }
 

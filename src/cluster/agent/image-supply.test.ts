@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { DroverError, type ErrorKind, notFound, unavailable } from '#model/errors.ts';
 import type { Image } from '#model/image.ts';
 import type { PullRequest } from '#registry/image-puller.ts';
-import { ImageSupply } from './image-supply.ts';
+import { type FetchOutcome, ImageSupply } from './image-supply.ts';
 
 const never = new AbortController().signal;
 const IMAGE: Image = {
@@ -20,7 +20,7 @@ const IMAGE: Image = {
 function supplyOf(o: {
   there?: string[];
   pull?: (request: PullRequest) => Promise<void>;
-  fetchImage?: (reference: string) => Promise<boolean>;
+  fetchImage?: (reference: string) => Promise<FetchOutcome>;
 }) {
   const there = new Set(o.there);
   const asked: PullRequest[] = [];
@@ -40,9 +40,9 @@ function supplyOf(o: {
       },
     },
     fetchImage: async (reference) => {
-      const came = (await o.fetchImage?.(reference)) ?? false;
-      if (came) there.add(reference);
-      return came;
+      const outcome = await o.fetchImage?.(reference);
+      if (outcome?.fetched === true) there.add(reference);
+      return outcome ?? { fetched: false, because: 'no other node has it' };
     },
   });
   return { supply, asked };
@@ -69,10 +69,11 @@ test('the credentials of the assignment are the registry’s to see', async () =
 });
 
 for (const kind of ['not-found', 'unauthorized', 'forbidden'] as const) {
-  test(`a registry’s ${kind} is Docker’s “No such image”, with the reason as the hint`, async () => {
+  test(`a registry’s ${kind} is Docker’s “No such image”, with where it was looked for`, async () => {
     const { supply } = supplyOf({ pull: failing(kind, 'manifest unknown') });
     await assert.rejects(supply.ensure('web:1', { signal: never }), {
-      ...{ kind: 'not-found', message: 'No such image: web:1', hint: 'manifest unknown' },
+      kind: 'not-found',
+      message: 'No such image: web:1 (registry: manifest unknown; no other node has it)',
     });
   });
 }
@@ -83,14 +84,26 @@ test('a registry that does not answer is worth another try', async () => {
       throw unavailable('registry is down');
     },
   });
-  await assert.rejects(supply.ensure('web', { signal: never }), { kind: 'unavailable' });
+  await assert.rejects(supply.ensure('web', { signal: never }), {
+    kind: 'unavailable',
+    message: 'No such image: web (registry: registry is down; no other node has it)',
+  });
 });
 
 test('what no registry has, or an ID, may come from elsewhere', async () => {
-  const { supply, asked } = supplyOf({ pull: failing('unavailable'), fetchImage: async () => true });
+  const fetchImage = async () => ({ fetched: true }) as const;
+  const { supply, asked } = supplyOf({ pull: failing('unavailable'), fetchImage });
   await supply.ensure('web', { signal: never });
   await supply.ensure(IMAGE.id, { signal: never });
   assert.equal(asked.length, 1, 'no registry knows an ID');
+});
+
+test('an ID is asked of no registry, and its error names none', async () => {
+  const fetchImage = async () => ({ fetched: false, because: 'node b: it broke off' }) as const;
+  const { supply } = supplyOf({ fetchImage });
+  await assert.rejects(supply.ensure(IMAGE.id, { signal: never }), {
+    ...{ kind: 'not-found', message: `No such image: ${IMAGE.id} (node b: it broke off)` },
+  });
 });
 
 test('it is fetched once, as long as anybody wants it', async () => {

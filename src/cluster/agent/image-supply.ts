@@ -4,8 +4,11 @@ import { cancelled, DroverError, kindOf, messageOf, notFound } from '#model/erro
 import { parseRegistryAuth } from '#registry/credentials.ts';
 import type { ImagePuller } from '#registry/image-puller.ts';
 
-/** Brings an image from where no registry is, such as another node, into the store; false where there is none. */
-export type FetchImage = (reference: string, signal: AbortSignal) => Promise<boolean>;
+/** Of an image that was looked for elsewhere: that it is in the store now, or what was tried and why that did not help. */
+export type FetchOutcome = { readonly fetched: true } | { readonly fetched: false; readonly because: string };
+
+/** Brings an image from where no registry is, such as another node, into the store. */
+export type FetchImage = (reference: string, signal: AbortSignal) => Promise<FetchOutcome>;
 
 interface Fetching {
   readonly done: Promise<void>;
@@ -31,9 +34,9 @@ export class ImageSupply {
   }
 
   /**
-   * Resolves when the image (a name or an ID) is in the store; one that is there is not looked for elsewhere. `not-found` with
-   * Docker's text where nobody has it, `unavailable` where a registry did not answer, `cancelled` when `signal` aborts; the fetching
-   * goes on as long as anybody waits for it.
+   * Resolves when the image (a name or an ID) is in the store; one that is there is not looked for elsewhere. Where nobody has it, Docker's
+   * text and where it was looked for: `not-found`, or `unavailable` where a registry did not answer. `cancelled` when `signal` aborts; the
+   * fetching goes on as long as anybody waits for it.
    */
   async ensure(image: string, o: { registryAuth?: string | undefined; signal: AbortSignal }): Promise<void> {
     if (this.#isThere(image)) return;
@@ -69,13 +72,14 @@ export class ImageSupply {
       if (signal.aborted || kindOf(error) === 'invalid') throw error;
       failure = error;
     }
-    if ((await this.#fetchImage?.(image, signal)) === true && this.#isThere(image)) return;
-    throw missing(image, failure);
+    const outcome = await this.#fetchImage?.(image, signal);
+    if (outcome?.fetched === true && this.#isThere(image)) return;
+    throw missing(image, failure, outcome);
   }
 
   async #pull(image: string, registryAuth: string | undefined, signal: AbortSignal): Promise<void> {
     // an ID is no name that a registry knows
-    if (/^sha256:[0-9a-f]{64}$/.test(image)) throw notFound(`No such image: ${image}`);
+    if (isId(image)) throw notFound(`No such image: ${image}`);
     const reference = parseReference(image);
     const credentials = parseRegistryAuth(registryAuth);
     await this.#puller.pull({ reference, credentials, report: () => undefined, signal });
@@ -92,14 +96,20 @@ export class ImageSupply {
   }
 }
 
-/** What a registry refuses to tell from what it does not have, is said as Docker says it; the reason is the hint. */
-function missing(image: string, failure: unknown): unknown {
+/** What a registry refuses to tell from what it does not have, is said as Docker says it, and then where it was looked for. */
+function missing(image: string, failure: unknown, elsewhere: FetchOutcome | undefined): unknown {
   const kind = kindOf(failure);
-  if (kind !== 'not-found' && kind !== 'unauthorized' && kind !== 'forbidden') return failure;
-  const why = messageOf(failure);
-  const message = `No such image: ${image}`;
-  if (failure instanceof DroverError && why === message) return failure;
-  return notFound(message, { hint: why, cause: failure });
+  const isRefusal = kind === 'not-found' || kind === 'unauthorized' || kind === 'forbidden';
+  if (!isRefusal && kind !== 'unavailable') return failure;
+  const tried: string[] = [];
+  if (!isId(image)) tried.push(`registry: ${messageOf(failure)}`);
+  if (elsewhere?.fetched === false) tried.push(elsewhere.because);
+  const message = `No such image: ${image}${tried.length === 0 ? '' : ` (${tried.join('; ')})`}`;
+  return new DroverError(isRefusal ? 'not-found' : 'unavailable', message, { cause: failure });
+}
+
+function isId(image: string): boolean {
+  return /^sha256:[0-9a-f]{64}$/.test(image);
 }
 
 /** The result, or `cancelled` as soon as the signal aborts. */

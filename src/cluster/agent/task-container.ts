@@ -1,4 +1,5 @@
 import type { CreateRequest } from '#engine/containers/container-create.ts';
+import { NODE_NETWORKS } from '#model/cluster-network.ts';
 import type { ContainerConfig, EndpointSettings, HostConfig, PortBinding } from '#model/container.ts';
 import { invalid } from '#model/errors.ts';
 import type { GenericResource, Privileges } from '#model/task-spec.ts';
@@ -179,9 +180,6 @@ function portBindings({ hostPorts }: AssignedTask): Record<string, PortBinding[]
   ]);
   return Object.fromEntries(bindings);
 }
-
-/** Networks of the node itself that a service may ask for by name. */
-const NODE_NETWORKS: readonly string[] = ['host', 'none', 'bridge'];
 
 /**
  * The networks that a task joins, keyed by network ID, with the addresses that the allocator gave. The first is the one that the

@@ -62,7 +62,7 @@ test('a token and a request become a certificate, and the key stays where it was
     return membership(NODE);
   };
   await joinHandler({ authority, admit, limit: new AttemptLimit(clock) })(server, undefined);
-  assert.deepEqual(seen, [{ token, hostname: 'web', address: ':2377', remote: '10.0.0.9' }]);
+  assert.deepEqual(seen, [{ token, hostname: 'web', address: ':2377', remote: '10.0.0.9', canManage: true }]);
 
   const client = channelWith(server.sent);
   const answer = await requestJoin(client, { token, csr, hostname: 'web' });

@@ -49,6 +49,8 @@ export interface Applicant {
   readonly address: string | undefined;
   /** The IP address that its connection comes from, where the transport knows it. */
   readonly remote: string | undefined;
+  /** False where its machine lacks what a manager needs. */
+  readonly canManage: boolean;
 }
 
 export interface JoinPorts {
@@ -62,7 +64,7 @@ export interface JoinPorts {
 export function joinHandler({ authority, admit, limit }: JoinPorts): ChannelHandler {
   return async (channel) => {
     const remote = channel.remote;
-    const { token, csr, hostname, address } = parseMessage(
+    const { token, csr, hostname, address, canManage } = parseMessage(
       JoinRequest,
       await firstMessage(channel),
       'request to join',
@@ -72,7 +74,7 @@ export function joinHandler({ authority, admit, limit }: JoinPorts): ChannelHand
       parseJoinToken(token);
       // before the record is made: a request that cannot be signed leaves no node behind
       await requestedKey(csr);
-      const membership = await admit({ token, hostname, address, remote });
+      const membership = await admit({ token, hostname, address, remote, canManage: canManage !== false });
       limit.takeBack(remote ?? '');
       await channel.send(await answer(authority, csr, membership));
     } catch (error) {

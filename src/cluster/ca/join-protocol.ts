@@ -18,6 +18,8 @@ export interface JoinRequest {
   readonly hostname: string;
   /** `host:port` that other nodes are to reach it at; without it, or without a host, the manager takes the address that it sees. */
   readonly address?: string | undefined;
+  /** False where the machine lacks what a manager needs. */
+  readonly canManage?: boolean | undefined;
 }
 
 export const JoinRequest: z.ZodType<JoinRequest> = z.strictObject({
@@ -25,6 +27,7 @@ export const JoinRequest: z.ZodType<JoinRequest> = z.strictObject({
   csr: Csr,
   hostname: z.string().max(255),
   address: Address.optional(),
+  canManage: z.boolean().optional(),
 });
 
 export interface RenewRequest {

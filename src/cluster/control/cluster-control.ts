@@ -3,6 +3,7 @@ import type { ControlPorts } from './control-ports.ts';
 import { NetworkControl } from './network-control.ts';
 import { NodeControl } from './node-control.ts';
 import { RecordWriter } from './record-writer.ts';
+import { ReleaseControl } from './release-control.ts';
 import { SecretControl } from './secret-control.ts';
 import { ServiceControl } from './service-control.ts';
 import { SwarmControl } from './swarm-control.ts';
@@ -20,6 +21,7 @@ export class ClusterControl {
   readonly configs: ConfigControl;
   readonly networks: NetworkControl;
   readonly swarm: SwarmControl;
+  readonly releases: ReleaseControl;
 
   constructor(ports: ControlPorts) {
     const writer = new RecordWriter(ports);
@@ -30,5 +32,6 @@ export class ClusterControl {
     this.configs = new ConfigControl(ports, writer);
     this.networks = new NetworkControl(ports, writer);
     this.swarm = new SwarmControl(ports, writer);
+    this.releases = new ReleaseControl(ports, writer);
   }
 }

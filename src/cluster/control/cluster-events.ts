@@ -31,6 +31,7 @@ function eventOf(change: ViewChange): ClusterEvent | undefined {
     case 'swarm':
     case 'revision':
     case 'task':
+    case 'release':
       return undefined;
   }
 }

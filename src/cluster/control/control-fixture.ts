@@ -121,26 +121,20 @@ export function controlOver(store: FollowedStore, ports: Partial<ControlPorts> =
     clock: {
       nowMs: () => START_MS + 1000 * seconds++,
       monotonicMs: () => 1000 * seconds,
-      sleep: async () => undefined,
+      // nothing waits for a time here: what it waits for happens first
+      sleep: () => new Promise(() => undefined),
     },
     random: { below: () => 0, id: () => store.nextId() },
     sealer: {
-      seal: (data) => `sealed:${data.toString('base64')}`,
-      unseal: (text) => Buffer.from(text.slice('sealed:'.length), 'base64'),
+      seal: (data, purpose) => `${purpose}:${data.toString('base64')}`,
+      unseal: (text, purpose) => Buffer.from(text.slice(purpose.length + 1), 'base64'),
     },
     joinTokens: {
-      create: () => {
-        tokens += 1;
-        return { Worker: `SWMTKN-1-worker-${tokens}`, Manager: `SWMTKN-1-manager-${tokens}` };
-      },
+      create: () => `token-${++tokens}`,
+      rebind: (token, root) => `${token}@${root}`,
     },
     nodeId: FIRST_NODE.ID,
     leader: () => FIRST_NODE.ID,
-    checkConstraints: (constraints) => {
-      for (const constraint of constraints) {
-        if (!/[=!]=/.test(constraint)) throw invalid('constraint expected one operator from ==, !=');
-      }
-    },
     localNetwork: (reference) => ['bridge', 'host', 'none', 'mine'].find((name) => name === reference),
     signal: new AbortController().signal,
     ...ports,
@@ -163,7 +157,7 @@ export const FIRST_NODE: NodeRecord = {
     },
     TLSInfo: { TrustRoot: 'root', CertIssuerSubject: 'c3ViamVjdA==', CertIssuerPublicKey: 'a2V5' },
   },
-  Status: { State: 'ready', Addr: '10.0.0.1', since: '' },
+  Status: { State: 'ready', Addr: '10.0.0.1', since: '2026-01-01T00:00:00.000Z' },
   ManagerStatus: { Addr: '10.0.0.1:2377' },
   address: '10.0.0.1:2377',
 };
@@ -182,7 +176,7 @@ export async function oneNodeSwarm(): Promise<FollowedStore> {
       dataPathPort: 0,
       rootCertificate: 'root',
       sealedRootKey: 'sealed',
-      joinTokens: { Worker: 'SWMTKN-1-worker-0', Manager: 'SWMTKN-1-manager-0' },
+      joinTokens: { Worker: 'worker', Manager: 'manager' },
     }),
     { table: 'node', put: FIRST_NODE },
   );

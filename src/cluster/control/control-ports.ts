@@ -2,6 +2,7 @@ import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { Store } from '#cluster/store/store.ts';
 import type { Clock } from '#control/clock.ts';
 import type { Random } from '#control/random.ts';
+import type { SwarmRecord } from '#model/swarm.ts';
 
 /** A view that is kept equal to the store by somebody else. */
 export interface FollowedView {
@@ -12,23 +13,38 @@ export interface FollowedView {
 
 /** Encrypts what must not lie in the store as it is. */
 export interface Sealer {
-  /** Text that only managers of this cluster can open. */
-  seal(data: Buffer): string;
-  /** `invalid` for what was not sealed here. */
-  unseal(text: string): Buffer;
+  /** Text that only managers of this cluster can open, and only for the same purpose. */
+  seal(data: Buffer, purpose: string): string;
+  /** `invalid` for what was not sealed here, or for something else. */
+  unseal(text: string, purpose: string): Buffer;
+}
+
+/** What the content of a secret is sealed for. */
+export function secretPurpose(secretId: string): string {
+  return `secret/${secretId}`;
+}
+
+/** What the credentials are sealed for that the nodes of a service pull its image with. */
+export function registryAuthPurpose(serviceId: string): string {
+  return `registry-auth/${serviceId}`;
 }
 
 export interface JoinTokens {
-  /** Two new tokens; each carries the digest of the CA's certificate, so that a node knows whom it joins. */
-  create(rootCertificate: string): { readonly Worker: string; readonly Manager: string };
+  /** A new token. It carries the digest of the CA's certificate (PEM), so that a node knows whom it joins. */
+  create(rootCertificate: string): string;
+  /** The same token for another CA. */
+  rebind(token: string, rootCertificate: string): string;
 }
 
+/** What a cluster's record says of its CA. */
+export type RootFields = Pick<
+  SwarmRecord,
+  'rootCertificate' | 'sealedRootKey' | 'previousRootCertificate' | 'crossSignedRootCertificate'
+>;
+
 export interface RootRotation {
-  /** Makes the next CA, or takes the given one (PEM). */
-  rotate(o: { certificate?: string; key?: string }): Promise<{
-    readonly rootCertificate: string;
-    readonly sealedRootKey: string;
-  }>;
+  /** Makes the next CA of a cluster, or takes the given one (PEM). `invalid` for one that cannot be used. */
+  rotate(swarm: SwarmRecord, given?: { certificate: string; key: string }): Promise<RootFields>;
 }
 
 /** What {@link ClusterControl} needs of the rest of a manager. */
@@ -43,13 +59,11 @@ export interface ControlPorts {
   readonly nodeId: string;
   /** The node whose manager leads, as far as this one knows. */
   readonly leader: () => string | undefined;
-  /** Throws `invalid` for what the scheduler would not understand. */
-  readonly checkConstraints: (constraints: readonly string[]) => void;
   /** The name of a network of this host, by its name or ID. */
   readonly localNetwork: (reference: string) => string | undefined;
   /** Pins an image to the digest that its registry has now; asked for by clients of API versions before 1.30. */
   readonly resolveImage?: (image: string, registryAuth: string | undefined) => Promise<string>;
-  /** Makes the key anew that locked managers are unlocked with. Without it a swarm cannot be locked. */
+  /** Makes the key anew that locked managers are unlocked with. Without it the key stays as long as the swarm. */
   readonly rotateUnlockKey?: () => Promise<void>;
   /** Without it the CA cannot be replaced. */
   readonly rootRotation?: RootRotation;

@@ -13,7 +13,7 @@ test('a secret is sealed before the store sees it', async () => {
   const store = await oneNodeSwarm();
   const { secrets } = controlOver(store);
   const id = await secrets.create({ spec: { Name: 'key', Labels: { a: 'b' } }, data: DATA });
-  assert.equal(store.view.get('secret', id)?.sealed, `sealed:${DATA}`);
+  assert.equal(store.view.get('secret', id)?.sealed, `secret/${id}:${DATA}`);
   assert.deepEqual(secrets.inspect('key').record.Spec, { Name: 'key', Labels: { a: 'b' } });
   await assert.rejects(secrets.create({ spec: { Name: 'key' }, data: DATA }), {
     kind: 'conflict',

@@ -64,9 +64,28 @@ test('one in use stays; tasks of removed services keep it until they have ended'
   await networks.remove('back');
   assert.equal(store.view.get('network', ID)?.removing, true);
   assert.throws(() => networks.inspect('back'), { kind: 'not-found' });
-  // its subnet is not given away while it is there
-  const next = await networks.create({ Name: 'back' });
-  assert.equal(next.IPAM.Config[0]?.Subnet, '10.0.2.0/24');
+  // neither its subnet nor its name is given away while it is there
+  const other = await networks.create({ Name: 'other' });
+  assert.equal(other.IPAM.Config[0]?.Subnet, '10.0.2.0/24');
+  const next = networks.create({ Name: 'back' });
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(store.view.named('network', 'back')?.ID, ID);
+  await store.write({ table: 'network', delete: ID });
+  assert.equal((await next).IPAM.Config[0]?.Subnet, '10.0.1.0/24');
+});
+
+test('the next network of a name waits no longer than a while', async () => {
+  const store = await oneNodeSwarm();
+  const { networks } = controlOver(store, {
+    clock: { nowMs: () => (nowMs += 20_000), monotonicMs: () => 0, sleep: async () => undefined },
+  });
+  let nowMs = 0;
+  const network = await networks.create({ Name: 'back' });
+  await store.write({ table: 'network', put: { ...network, removing: true } });
+  await assert.rejects(networks.create({ Name: 'back' }), {
+    kind: 'conflict',
+    message: /still being removed/,
+  });
 });
 
 test('the ingress network goes only when no service is published in it', async () => {

@@ -8,6 +8,9 @@ import { findRecord, isGoing } from './find-record.ts';
 import { type ClusterNetworkRequest, newNetwork } from './new-network.ts';
 import type { RecordWriter } from './record-writer.ts';
 
+/** How long the next network of a name waits for the last tasks on the one before: as long as most containers are given to end. */
+const PATIENCE_MS = 30_000;
+
 /** Networks that span the nodes, as Docker's API asks for them. */
 export class NetworkControl {
   readonly #ports: ControlPorts;
@@ -19,10 +22,12 @@ export class NetworkControl {
   }
 
   /**
-   * Gives it a subnet of the swarm's pools where none is asked for, and the lowest VNI that is free. `conflict` for a name or an
-   * ingress network that is there, `forbidden` for a subnet that overlaps.
+   * Gives it a subnet of the swarm's pools where none is asked for, and the lowest VNI that is free. Waits, for a while, until a network
+   * of the same name that was removed is gone: a stack is removed and deployed again in one go. `conflict` for a name or an ingress
+   * network that is there, `forbidden` for a subnet that overlaps.
    */
   async create(request: ClusterNetworkRequest): Promise<ClusterNetworkRecord> {
+    await this.#untilGone(request.Name);
     const id = this.#ports.random.id();
     const now = new Date(this.#ports.clock.nowMs()).toISOString();
     return await this.#writer.write((view) => {
@@ -38,6 +43,20 @@ export class NetworkControl {
       const put = newNetwork(request, { id, now, swarm, networks });
       return { writes: [{ table: 'network', put }], result: put };
     });
+  }
+
+  async #untilGone(name: string): Promise<void> {
+    const { follower, clock, signal } = this.#ports;
+    const deadlineMs = clock.nowMs() + PATIENCE_MS;
+    while (isLeaving(follower.view, name)) {
+      const leftMs = deadlineMs - clock.nowMs();
+      if (leftMs <= 0)
+        throw conflict(`network ${name} is still being removed: tasks of removed services are on it`);
+      const over = new AbortController();
+      const either = AbortSignal.any([signal, over.signal]);
+      const changed = follower.untilRevision(follower.view.revision + 1, either);
+      await Promise.race([changed, clock.sleep(leftMs, either)]).finally(() => over.abort());
+    }
   }
 
   list(): ClusterNetworkRecord[] {
@@ -70,7 +89,13 @@ export class NetworkControl {
   }
 }
 
-function removal(view: ClusterView, network: ClusterNetworkRecord): Write {
+/** True for a name that belongs to a network which is on its way out. */
+function isLeaving(view: ClusterView, name: string): boolean {
+  return view.named('network', name)?.removing === true;
+}
+
+/** What removes a network that no service uses: at once, or with the last of the tasks that are still on it. */
+export function removal(view: ClusterView, network: ClusterNetworkRecord): Write {
   const using = user(view, network);
   if (using !== undefined) {
     throw invalid(

@@ -1,6 +1,6 @@
 import { completePool } from '#engine/networks/ipam.ts';
 import { parseSubnet } from '#engine/networks/ipv4.ts';
-import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
+import { type ClusterNetworkRecord, NODE_NETWORKS } from '#model/cluster-network.ts';
 import { conflict, forbidden, invalid, notImplemented, unavailable } from '#model/errors.ts';
 import type { IpamPool } from '#model/network.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
@@ -18,7 +18,6 @@ export interface ClusterNetworkRequest {
 }
 
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$/;
-const ON_EVERY_HOST: readonly string[] = ['bridge', 'host', 'none', 'default'];
 const FIRST_VNI = 4096;
 const LAST_VNI = 16_777_215;
 export const VNI_OPTION = 'com.docker.network.driver.overlay.vxlanid_list';
@@ -67,7 +66,7 @@ function check(request: ClusterNetworkRequest): void {
       `invalid network name ${JSON.stringify(request.Name)}: only [a-zA-Z0-9][a-zA-Z0-9_.-]* is allowed, up to 255 characters`,
     );
   }
-  if (ON_EVERY_HOST.includes(request.Name))
+  if (NODE_NETWORKS.includes(request.Name) || request.Name === 'default')
     throw forbidden(`operation is not permitted on predefined ${request.Name} network`);
   if (request.EnableIPv6 === true) throw notImplemented('IPv6 networks are not there yet: leave out --ipv6');
   if (request.EnableIPv4 === false) throw notImplemented('networks without IPv4 are not there yet');

@@ -4,7 +4,7 @@ import { notImplemented } from '#model/errors.ts';
 import type { Filters } from '#model/filters.ts';
 import type { SecretRecord, SecretSpec } from '#model/secret.ts';
 import { nameTaken } from './control-errors.ts';
-import type { ControlPorts } from './control-ports.ts';
+import { type ControlPorts, secretPurpose } from './control-ports.ts';
 import { checkContentName, checkLabelsOnly, decodeContent, findUnused, listContent } from './file-content.ts';
 import { findRecord } from './find-record.ts';
 import type { RecordWriter } from './record-writer.ts';
@@ -25,8 +25,9 @@ export class SecretControl {
   async create(o: { spec: SecretSpec; data: string }): Promise<string> {
     checkContentName(o.spec.Name);
     if (o.spec.Driver !== undefined) throw notImplemented('secret drivers are not there: leave out Driver');
-    const sealed = this.#ports.sealer.seal(decodeContent('secret', o.data, LIMIT_BYTES));
+    const content = decodeContent('secret', o.data, LIMIT_BYTES);
     const ID = this.#ports.random.id();
+    const sealed = this.#ports.sealer.seal(content, secretPurpose(ID));
     const now = this.#now();
     return await this.#writer.write((view) => {
       if (view.holderOf('secret', o.spec.Name) !== undefined) throw nameTaken(`secret ${o.spec.Name}`);
@@ -69,8 +70,8 @@ export class SecretControl {
     }));
   }
 
-  #holds({ sealed }: SecretRecord, data: string): boolean {
-    const content = this.#ports.sealer.unseal(sealed);
+  #holds({ ID, sealed }: SecretRecord, data: string): boolean {
+    const content = this.#ports.sealer.unseal(sealed, secretPurpose(ID));
     const given = decodeContent('secret', data, LIMIT_BYTES);
     return given.length === content.length && timingSafeEqual(given, content);
   }

@@ -111,6 +111,21 @@ test('an update says which version it is of; name and mode stay; without a previ
   });
 });
 
+test('an update goes on when something else is changed meanwhile; one that stopped begins anew', async () => {
+  const store = await oneNodeSwarm();
+  const { services } = controlOver(store);
+  await services.create({ spec: WEB });
+  const scale = async (State: 'updating' | 'paused', Replicas: number): Promise<string | undefined> => {
+    const { record } = services.inspect('web');
+    await store.write({ table: 'service', put: { ...record, UpdateStatus: { State, revision: 1 } } });
+    const spec = { ...WEB, Mode: { Replicated: { Replicas } } };
+    await services.update('web', { spec, version: services.inspect('web').revision });
+    return services.inspect('web').record.UpdateStatus?.State;
+  };
+  assert.equal(await scale('updating', 2), 'updating');
+  assert.equal(await scale('paused', 3), undefined);
+});
+
 test('a job that changes runs again, from nothing', async () => {
   const { services } = controlOver(await oneNodeSwarm());
   const job: ServiceSpec = { ...WEB, Mode: { ReplicatedJob: {} } };
@@ -120,6 +135,22 @@ test('a job that changes runs again, from nothing', async () => {
   assert.equal(record.JobStatus?.JobIteration, 0);
   await services.update('web', { spec: withImage(job, 'nginx:2'), version: revision });
   assert.equal(services.inspect('web').record.JobStatus?.JobIteration, 1);
+});
+
+test('a job runs again with whatever is changed, as it does under Docker', async () => {
+  const { services } = controlOver(await oneNodeSwarm());
+  const job: ServiceSpec = { ...WEB, Mode: { ReplicatedJob: { TotalCompletions: 2 } } };
+  await services.create({ spec: job });
+  const run = (): number | undefined => services.inspect('web').record.JobStatus?.JobIteration;
+  const change = async (spec: ServiceSpec, rollback = false): Promise<void> => {
+    await services.update('web', { spec, rollback, version: services.inspect('web').revision });
+  };
+  await change({ ...job, Labels: { a: 'b' } });
+  assert.equal(run(), 1);
+  await change({ ...job, Mode: { ReplicatedJob: { TotalCompletions: 3 } } });
+  assert.equal(run(), 2);
+  await change(job, true);
+  assert.equal(run(), 3);
 });
 
 test('a removed service is gone to clients, its name and ports are free, its record is left to the controllers', async () => {
@@ -196,14 +227,29 @@ test('a write waits for the view, and one on an old view is decided again', asyn
   await assert.rejects(second, { kind: 'conflict' });
 });
 
+test('what a controller writes meanwhile is not written over', async () => {
+  const store = await oneNodeSwarm();
+  const { services } = controlOver(store);
+  const { id } = await services.create({ spec: WEB });
+  store.hold();
+  const { record } = services.inspect(id);
+  await store.write({ table: 'service', put: { ...record, Endpoint: { Spec: { Mode: 'vip' } } } });
+  const removed = services.remove(id);
+  await new Promise((resolve) => setImmediate(resolve));
+  store.release();
+  await removed;
+  const { removing, Endpoint } = store.view.get('service', id) ?? assert.fail();
+  assert.deepEqual([removing, Endpoint], [true, { Spec: { Mode: 'vip' } }]);
+});
+
 test('registry credentials are sealed, stay over updates that bring none, and go back with a rollback', async () => {
   const { services } = controlOver(await oneNodeSwarm());
-  await services.create({ spec: WEB, registryAuth: 'one' });
+  const { id } = await services.create({ spec: WEB, registryAuth: 'one' });
   const seen = (): (string | undefined)[] => {
     const { sealedRegistryAuth, previousSealedRegistryAuth } = services.inspect('web').record;
     return [sealedRegistryAuth, previousSealedRegistryAuth];
   };
-  const sealed = (text: string): string => `sealed:${Buffer.from(text).toString('base64')}`;
+  const sealed = (text: string): string => `registry-auth/${id}:${Buffer.from(text).toString('base64')}`;
   const version = (): number => services.inspect('web').revision;
   assert.deepEqual(seen(), [sealed('one'), undefined]);
   await services.update('web', { spec: withImage(WEB, 'b'), version: version(), registryAuth: 'two' });
@@ -276,6 +322,14 @@ test('a service is refused in Docker’s words', async (context) => {
     [{ ...WEB, EndpointSpec: { Ports: [port(0, 80)] } }, /^EndpointSpec: invalid target port 0/],
     [on('nope'), /^network nope not found$/],
     [on('ingress'), /^Service cannot be explicitly attached to the ingress network "ingress"$/],
+    [
+      { ...on('host'), EndpointSpec: { Ports: [port(80, 80)] } },
+      /^a service on the network host can publish ports in host mode only$/,
+    ],
+    [
+      { ...WEB, TaskTemplate: { ...template, Networks: [{ Target: 'host' }, { Target: 'back' }] } },
+      /^a service on the network host can be on no other one$/,
+    ],
     [on('mine'), /^network mine cannot be used with services\. Only networks scoped to the swarm/],
   ];
   for (const [spec, message] of cases) {

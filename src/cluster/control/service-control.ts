@@ -4,7 +4,7 @@ import { invalid } from '#model/errors.ts';
 import { type Filters, matchesLabels } from '#model/filters.ts';
 import type { ServiceRecord, ServiceSpec } from '#model/service.ts';
 import { nameTaken, outOfSequence } from './control-errors.ts';
-import type { ControlPorts } from './control-ports.ts';
+import { type ControlPorts, registryAuthPurpose } from './control-ports.ts';
 import { findRecord } from './find-record.ts';
 import type { RecordWriter } from './record-writer.ts';
 import { changedService, newService, rolledBackService } from './service-change.ts';
@@ -50,7 +50,7 @@ export class ServiceControl {
   async create(request: ServiceRequest): Promise<{ id: string; warnings: string[] }> {
     const { spec, warnings } = await this.#taken(request);
     const id = this.#ports.random.id();
-    const sealedRegistryAuth = this.#seal(request.registryAuth);
+    const sealedRegistryAuth = this.#seal(request.registryAuth, id);
     return await this.#writer.write((view) => {
       if (view.holderOf('service', spec.Name) !== undefined)
         throw nameTaken(`name conflicts with an existing object: service ${spec.Name}`);
@@ -65,12 +65,12 @@ export class ServiceControl {
   /** `invalid` ("update out of sequence") when the service is not any more what the client read. */
   async update(reference: string, request: ServiceUpdate): Promise<{ warnings: string[] }> {
     const { view } = this.#ports.follower;
-    findRecord(view, 'service', reference);
+    const { ID } = findRecord(view, 'service', reference);
     if (request.rollback === true) return await this.#rollBack(reference, request.version);
     const { spec, warnings } = await this.#taken(request);
-    const given = this.#seal(request.registryAuth);
+    const given = this.#seal(request.registryAuth, ID);
     return await this.#writer.write((now) => {
-      const service = this.#current(now, reference, request.version);
+      const service = this.#current(now, ID, request.version);
       const kept =
         request.registryAuthFrom === 'previous-spec'
           ? service.previousSealedRegistryAuth
@@ -128,7 +128,7 @@ export class ServiceControl {
   /** The specification, checked and completed as far as it can be without the cluster. */
   async #taken(request: ServiceRequest): Promise<{ spec: ServiceSpec; warnings: string[] }> {
     const spec = completeSpec(request.spec);
-    checkServiceSpec(spec, this.#ports.checkConstraints);
+    checkServiceSpec(spec);
     const { resolveImage } = this.#ports;
     if (request.queryRegistry !== true || resolveImage === undefined) return { spec, warnings: [] };
     const { ContainerSpec, ...template } = spec.TaskTemplate;
@@ -152,9 +152,9 @@ export class ServiceControl {
     return service;
   }
 
-  #seal(registryAuth: string | undefined): string | undefined {
+  #seal(registryAuth: string | undefined, id: string): string | undefined {
     if (registryAuth === undefined || registryAuth === '') return undefined;
-    return this.#ports.sealer.seal(Buffer.from(registryAuth));
+    return this.#ports.sealer.seal(Buffer.from(registryAuth), registryAuthPurpose(id));
   }
 
   #now(): string {

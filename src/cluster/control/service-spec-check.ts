@@ -48,12 +48,9 @@ function completeMode(mode: ServiceMode | undefined): ServiceMode {
 }
 
 /** What can be said of a specification without looking at the cluster: `invalid` in Docker's words. */
-export function checkServiceSpec(
-  spec: ServiceSpec,
-  checkConstraints: (constraints: readonly string[]) => void,
-): void {
+export function checkServiceSpec(spec: ServiceSpec): void {
   checkServiceName(spec.Name);
-  checkTaskSpec(spec.TaskTemplate, checkConstraints);
+  checkTaskSpec(spec.TaskTemplate);
   checkMode(spec);
   checkUpdateConfig('update', spec.UpdateConfig);
   checkUpdateConfig('rollback', spec.RollbackConfig);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { SwarmRecord } from '#model/swarm.ts';
 import { controlOver, oneNodeSwarm } from './control-fixture.ts';
 import { firstSwarm } from './swarm-spec.ts';
 
@@ -10,17 +11,21 @@ test('what is not given stays; tokens are made anew when asked for', async () =>
   await swarm.update({ version, spec, rotateWorkerToken: true });
   const { record: after, revision } = swarm.inspect();
   assert.deepEqual(after.Spec, { ...record.Spec, Orchestration: { TaskHistoryRetentionLimit: 2 } });
-  assert.deepEqual(after.joinTokens, { Worker: 'SWMTKN-1-worker-1', Manager: 'SWMTKN-1-manager-0' });
+  assert.deepEqual(after.joinTokens, { Worker: 'token-1', Manager: 'manager' });
   await assert.rejects(swarm.update({ version, spec }), { message: 'update out of sequence' });
   await assert.rejects(swarm.update({ version: revision, spec: { Name: 'x' } }), { kind: 'invalid' });
 });
 
-test('another CA brings other tokens, and the old certificate is trusted meanwhile; the key is not kept', async () => {
+test('another CA goes on with the same tokens, and the old certificate is trusted meanwhile; the key is not kept', async () => {
   const asked: object[] = [];
   const rootRotation = {
-    rotate: async (o: object) => {
-      asked.push(o);
-      return { rootCertificate: 'next', sealedRootKey: 'next sealed' };
+    rotate: async ({ rootCertificate }: SwarmRecord, given?: object) => {
+      asked.push(given ?? {});
+      return {
+        rootCertificate: 'next',
+        sealedRootKey: 'next sealed',
+        previousRootCertificate: rootCertificate,
+      };
     },
   };
   const { swarm } = controlOver(await oneNodeSwarm(), { rootRotation });
@@ -29,7 +34,7 @@ test('another CA brings other tokens, and the old certificate is trusted meanwhi
   const { record } = swarm.inspect();
   assert.deepEqual(asked, [{ certificate: 'next', key: 'key' }]);
   assert.deepEqual([record.rootCertificate, record.previousRootCertificate], ['next', 'root']);
-  assert.deepEqual(record.joinTokens, { Worker: 'SWMTKN-1-worker-1', Manager: 'SWMTKN-1-manager-1' });
+  assert.deepEqual(record.joinTokens, { Worker: 'worker@next', Manager: 'manager@next' });
   assert.equal(JSON.stringify(record).includes('"key"'), false);
 });
 

@@ -1,9 +1,9 @@
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { Versioned } from '#cluster/state/tables.ts';
-import { notImplemented } from '#model/errors.ts';
+import { invalid, notImplemented } from '#model/errors.ts';
 import type { SwarmRecord, SwarmSpec } from '#model/swarm.ts';
 import { notInASwarm, outOfSequence } from './control-errors.ts';
-import type { ControlPorts } from './control-ports.ts';
+import type { ControlPorts, RootFields } from './control-ports.ts';
 import type { RecordWriter } from './record-writer.ts';
 import { checkSwarmSpec, completeSwarmSpec } from './swarm-spec.ts';
 
@@ -40,12 +40,12 @@ export class SwarmControl {
     if (before.revision !== request.version) throw outOfSequence();
     const spec = completeSwarmSpec(request.spec, before.record.Spec);
     checkSwarmSpec(spec);
-    const lock = spec.EncryptionConfig?.AutoLockManagers === true;
-    const wasLocked = before.record.Spec.EncryptionConfig?.AutoLockManagers === true;
-    const rekey = request.rotateManagerUnlockKey === true || lock !== wasLocked;
+    const rekey = request.rotateManagerUnlockKey === true;
     const { rotateUnlockKey } = this.#ports;
     if (rekey && rotateUnlockKey === undefined)
-      throw notImplemented('locking managers (autolock) is not there yet');
+      throw notImplemented(
+        'rotating the unlock key (--rotate) is not there: the key is the one of the swarm',
+      );
     const authority = await this.#nextAuthority(before.record, spec);
     await this.#writer.write((view) => {
       const swarm = swarmOf(view);
@@ -58,33 +58,27 @@ export class SwarmControl {
     if (rekey) await rotateUnlockKey?.();
   }
 
-  /** Tokens carry the CA's digest: with another CA both are new. */
-  #tokens(swarm: SwarmRecord, request: SwarmUpdate, all: boolean): SwarmRecord['joinTokens'] {
-    const { rotateWorkerToken: worker = false, rotateManagerToken: manager = false } = request;
-    if (!worker && !manager && !all) return swarm.joinTokens;
-    const fresh = this.#ports.joinTokens.create(swarm.rootCertificate);
+  /** Those that are not made anew go on for another CA, whose digest they carry. */
+  #tokens(swarm: SwarmRecord, request: SwarmUpdate, rebind: boolean): SwarmRecord['joinTokens'] {
+    const { joinTokens } = this.#ports;
+    const next = (token: string, rotate: boolean | undefined): string => {
+      if (rotate === true) return joinTokens.create(swarm.rootCertificate);
+      return rebind ? joinTokens.rebind(token, swarm.rootCertificate) : token;
+    };
     return {
-      Worker: worker || all ? fresh.Worker : swarm.joinTokens.Worker,
-      Manager: manager || all ? fresh.Manager : swarm.joinTokens.Manager,
+      Worker: next(swarm.joinTokens.Worker, request.rotateWorkerToken),
+      Manager: next(swarm.joinTokens.Manager, request.rotateManagerToken),
     };
   }
 
-  async #nextAuthority(
-    swarm: SwarmRecord,
-    spec: SwarmSpec,
-  ): Promise<Pick<SwarmRecord, 'rootCertificate' | 'sealedRootKey' | 'previousRootCertificate'> | undefined> {
-    const asked = spec.CAConfig ?? {};
-    const forced = (asked.ForceRotate ?? 0) !== (swarm.Spec.CAConfig?.ForceRotate ?? 0);
-    const certificate = asked.SigningCACert ?? '';
+  async #nextAuthority(swarm: SwarmRecord, spec: SwarmSpec): Promise<RootFields | undefined> {
+    const { SigningCACert: certificate = '', SigningCAKey: key = '', ForceRotate = 0 } = spec.CAConfig ?? {};
+    const forced = ForceRotate !== (swarm.Spec.CAConfig?.ForceRotate ?? 0);
     const given = certificate !== '' && certificate.trim() !== swarm.rootCertificate.trim();
     if (!forced && !given) return undefined;
+    if (given && key === '') throw invalid('a CA certificate needs its key, for external CAs are not there');
     if (this.#ports.rootRotation === undefined) throw notImplemented('replacing the CA is not there yet');
-    const key = asked.SigningCAKey ?? '';
-    const next = await this.#ports.rootRotation.rotate({
-      ...(certificate === '' ? {} : { certificate }),
-      ...(key === '' ? {} : { key }),
-    });
-    return { ...next, previousRootCertificate: swarm.rootCertificate };
+    return await this.#ports.rootRotation.rotate(swarm, given ? { certificate, key } : undefined);
   }
 }
 

@@ -1,3 +1,4 @@
+import { parseConstraints } from '#cluster/scheduler/constraint.ts';
 import { invalid } from '#model/errors.ts';
 import type { GenericResource, TaskResources, TaskRestartPolicy, TaskSpec } from '#model/task-spec.ts';
 import { checkContainerSpec } from './container-spec-check.ts';
@@ -6,14 +7,11 @@ const LEAST_NANO_CPUS = 1_000_000;
 const LEAST_MEMORY_BYTES = 4 * 1024 * 1024;
 
 /** What can be said of a task template without looking at the cluster. */
-export function checkTaskSpec(
-  spec: TaskSpec,
-  checkConstraints: (constraints: readonly string[]) => void,
-): void {
+export function checkTaskSpec(spec: TaskSpec): void {
   checkContainerSpec(spec.ContainerSpec);
   if (spec.Resources !== undefined) checkResources(spec.Resources);
   if (spec.RestartPolicy !== undefined) checkRestartPolicy(spec.RestartPolicy);
-  checkConstraints(spec.Placement?.Constraints ?? []);
+  parseConstraints(spec.Placement?.Constraints ?? []);
   if ((spec.Placement?.MaxReplicas ?? 0) < 0) throw invalid('TaskSpec: max replicas cannot be negative');
   for (const { Spread } of spec.Placement?.Preferences ?? []) {
     if (Spread.SpreadDescriptor === '') throw invalid('TaskSpec: a spread preference names no label');

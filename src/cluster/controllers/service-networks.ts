@@ -1,4 +1,5 @@
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
+import { NODE_NETWORKS } from '#model/cluster-network.ts';
 import type { EndpointSpec, PortConfig, ServiceRecord } from '#model/service.ts';
 import type { NetworkAttachmentConfig } from '#model/task-spec.ts';
 
@@ -11,10 +12,7 @@ export function hasIngressPorts(endpoint: EndpointSpec | undefined): boolean {
   return (endpoint?.Ports ?? []).some(isIngress);
 }
 
-/** Networks that every node has of its own: there is nothing to give on them. */
-const NODE_NETWORKS: readonly string[] = ['host', 'none', 'bridge'];
-
-/** The cluster's networks that tasks of a revision are on, the routing mesh's own among them where a port is published by it. */
+/** The networks of the cluster that tasks of a revision are on, the routing mesh's own among them where a port is published by it. */
 export function networksOf(
   view: ClusterView,
   service: ServiceRecord,

@@ -45,7 +45,7 @@ export function isOccupied(place: Place): boolean {
 }
 
 /** Which places to give up: those where nothing runs, then those on nodes that have most of the service, then the last ones. */
-function leastMissed(places: readonly Place[], count: number): Place[] {
+export function leastMissed(places: readonly Place[], count: number): Place[] {
   const onNode = new Map<string, number>();
   const nodeOf = (place: Place): string => newestOf(place)?.NodeID ?? '';
   for (const place of places) onNode.set(nodeOf(place), (onNode.get(nodeOf(place)) ?? 0) + 1);

@@ -11,7 +11,7 @@ export interface AssignmentSources {
   /** A secret's content, base64. Throws when its key is not here. */
   openSecret(secret: SecretRecord): string;
   /** `X-Registry-Auth` of a service, base64url. */
-  openRegistryAuth(sealed: string): string;
+  openRegistryAuth(sealed: string, serviceId: string): string;
   isSingleWriter(service: ServiceRecord, template: TaskSpec): boolean;
 }
 
@@ -66,7 +66,7 @@ function registryAuthOf(
 ): { registryAuth?: string } {
   const sealed =
     service?.revision === task.revision ? service.sealedRegistryAuth : service?.previousSealedRegistryAuth;
-  return sealed === undefined ? {} : { registryAuth: sources.openRegistryAuth(sealed) };
+  return sealed === undefined ? {} : { registryAuth: sources.openRegistryAuth(sealed, task.ServiceID) };
 }
 
 function secretsOf(

@@ -24,9 +24,12 @@ export interface AskedAddresses {
 
 /**
  * The addresses of a node, from what was asked and what the machine has. `towards` is a manager: without an advertised address it is the
- * one that this machine has in its direction. `invalid` in Docker's words where the machine has several and none was named.
+ * one that this machine has in its direction. Interfaces that `isOwn` (containers' bridges) do not lead to other machines. `invalid` in Docker's words where the machine has several and none was named.
  */
-export async function resolveAddresses(asked: AskedAddresses, towards?: string): Promise<Addresses> {
+export async function resolveAddresses(
+  asked: AskedAddresses,
+  o: { towards?: string; isOwn: (interfaceName: string) => boolean },
+): Promise<Addresses> {
   const listen = split(asked.listenAddress === '' ? '0.0.0.0' : asked.listenAddress);
   const listenHost = listen.host === '0.0.0.0' || listen.host === '::' ? listen.host : addressOf(listen.host);
   const listenPort = listen.port ?? DEFAULT_PORT;
@@ -35,7 +38,7 @@ export async function resolveAddresses(asked: AskedAddresses, towards?: string):
     advertise.host === ''
       ? listenHost !== '0.0.0.0' && listenHost !== '::'
         ? listenHost
-        : await ownAddress(towards)
+        : await ownAddress(o)
       : addressOf(advertise.host);
   const dataPath = asked.dataPathAddress === '' ? advertiseHost : addressOf(asked.dataPathAddress);
   return {
@@ -68,18 +71,20 @@ function addressOf(text: string): string {
   return found.address;
 }
 
-async function ownAddress(towards: string | undefined): Promise<string> {
-  if (towards !== undefined) return await addressTowards(towards);
-  const own = Object.values(networkInterfaces()).flatMap((addresses) =>
-    (addresses ?? []).filter(({ family, internal }) => family === 'IPv4' && !internal),
+async function ownAddress(o: {
+  towards?: string;
+  isOwn: (interfaceName: string) => boolean;
+}): Promise<string> {
+  if (o.towards !== undefined) return await addressTowards(o.towards);
+  const own = Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
+    o.isOwn(name) ? [] : (addresses ?? []).filter(({ family, internal }) => family === 'IPv4' && !internal),
   );
   const [first] = own;
-  if (first === undefined)
-    throw invalid("could not find the system's IP address - specify one with --advertise-addr");
+  if (first === undefined) throw invalid("could not find the system's IP address");
   if (own.length > 1) {
     const found = own.map(({ address }) => address).join(', ');
     throw invalid(
-      `could not choose an IP address to advertise since this system has multiple addresses (${found}) - specify one with --advertise-addr`,
+      `could not choose an IP address to advertise since this system has multiple addresses (${found})`,
     );
   }
   return first.address;

@@ -2,20 +2,23 @@ import { AttemptLimit } from '#cluster/ca/attempt-limit.ts';
 import type { CertificateAuthority, Membership } from '#cluster/ca/join-handler.ts';
 import { joinHandler, renewalHandler } from '#cluster/ca/join-handler.ts';
 import { RENEW_METHOD } from '#cluster/ca/join-protocol.ts';
-import { createJoinToken, roleOfToken } from '#cluster/ca/join-token.ts';
+import { createJoinToken, rebindJoinToken, roleOfToken } from '#cluster/ca/join-token.ts';
 import { createAuthority, DEFAULT_LIFE_MS } from '#cluster/ca/root-authority.ts';
 import { formatUnlockKey, type SealingKey, seal, unseal } from '#cluster/ca/sealing.ts';
 import { ClusterControl } from '#cluster/control/cluster-control.ts';
+import { registryAuthPurpose, type Sealer, secretPurpose } from '#cluster/control/control-ports.ts';
 import { ControlPlane } from '#cluster/control-plane.ts';
 import { parseLeader } from '#cluster/controllers/election.ts';
+import type { ControllerFigures } from '#cluster/controllers/leader-loop.ts';
 import type { LivenessTimes } from '#cluster/dispatcher/dispatcher.ts';
-import { parseConstraints } from '#cluster/scheduler/constraint.ts';
 import { nodeFit } from '#cluster/scheduler/node-fit.ts';
 import { Scheduler } from '#cluster/scheduler/scheduler.ts';
 import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
 import { transactionOf } from '#cluster/state/record-transaction.ts';
 import type { Write } from '#cluster/state/tables.ts';
 import type { ViewListener } from '#cluster/state/view-follower.ts';
+import type { EtcdClient } from '#cluster/store/etcd-client.ts';
+import { hasEtcd, noEtcd } from '#cluster/store/etcd-program.ts';
 import type { Store } from '#cluster/store/store.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import { JOIN_METHOD, type Transport } from '#cluster/transport/transport.ts';
@@ -24,6 +27,9 @@ import type { Random } from '#control/random.ts';
 import { cancelled, forbidden, unavailable } from '#model/errors.ts';
 import type { NodeRecord } from '#model/node.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
+import { callNodes } from './node-calls.ts';
+import { ROOT_KEY_PURPOSE, rootReplacement } from './root-replacement.ts';
+import { keepStoreMembers } from './store-members.ts';
 
 const NANOSECONDS_PER_MS = 1e6;
 /** Docker's default of `Dispatcher.HeartbeatPeriod`. */
@@ -34,10 +40,6 @@ const BEATS = 5;
 const KILL_MS = 2000;
 const DRAIN_MS = 3000;
 const WRITE_ATTEMPTS = 20;
-
-/** What a sealed text is for, so that none can stand in for another. */
-export const ROOT_KEY_PURPOSE = 'swarm/root-key';
-const SECRET_PURPOSE = 'secret';
 
 export interface ManagerRoleOptions {
   readonly nodeId: string;
@@ -51,6 +53,8 @@ export interface ManagerRoleOptions {
   readonly random: Random;
   /** The name of a network of this host, by its name or ID. */
   readonly localNetwork: (reference: string) => string | undefined;
+  /** Pins an image for clients that leave that to the manager. */
+  readonly resolveImage: (image: string, registryAuth: string | undefined) => Promise<string>;
   /** Hears of every change of the cluster, from the first listing on. */
   readonly onChange: ViewListener;
   readonly report: (message: string, details: object) => void;
@@ -62,14 +66,14 @@ export class ManagerRole implements AsyncDisposable {
   readonly #o: ManagerRoleOptions;
   readonly #plane: ControlPlane;
   readonly #ending = new AbortController();
-  readonly #running: Promise<unknown>;
+  #running: Promise<unknown>;
 
   constructor(o: ManagerRoleOptions) {
     this.#o = o;
     const { signal } = this.#ending;
-    const secrets = {
-      seal: (data: Buffer): string => seal(data, o.key, SECRET_PURPOSE),
-      unseal: (text: string): Buffer => unseal(text, [o.key], SECRET_PURPOSE),
+    const sealer: Sealer = {
+      seal: (data, purpose) => seal(data, o.key, purpose),
+      unseal: (text, purpose) => unseal(text, [o.key], purpose),
     };
     this.#plane = new ControlPlane({
       ...{ store: o.store, clock: o.clock, random: o.random, transport: o.transport, report: o.report },
@@ -77,8 +81,9 @@ export class ManagerRole implements AsyncDisposable {
       times: () => this.#times(),
       rules: { isSingleWriter, fits: nodeFit() },
       sources: {
-        openSecret: (secret) => secrets.unseal(secret.sealed).toString('base64'),
-        openRegistryAuth: (sealed) => secrets.unseal(sealed).toString('utf8'),
+        openSecret: ({ ID, sealed }) => sealer.unseal(sealed, secretPurpose(ID)).toString('base64'),
+        openRegistryAuth: (sealed, serviceId) =>
+          sealer.unseal(sealed, registryAuthPurpose(serviceId)).toString('utf8'),
         isSingleWriter,
       },
       makeScheduler: () => new Scheduler(),
@@ -87,13 +92,12 @@ export class ManagerRole implements AsyncDisposable {
     this.control = new ClusterControl({
       ...{ store: o.store, clock: o.clock, random: o.random, nodeId: o.nodeId, signal },
       follower: this.#plane.follower,
-      sealer: secrets,
-      joinTokens: {
-        create: (root) => ({ Worker: createJoinToken(root), Manager: createJoinToken(root) }),
-      },
+      sealer,
+      joinTokens: { create: createJoinToken, rebind: rebindJoinToken },
       leader: () => this.leader?.nodeId,
-      checkConstraints: (texts) => void parseConstraints(texts),
       localNetwork: o.localNetwork,
+      resolveImage: o.resolveImage,
+      rootRotation: rootReplacement(o),
     });
     const authority: CertificateAuthority = {
       issue: (csr, nodeId, role, hosts) => this.#authority().issue(csr, nodeId, role, hosts),
@@ -107,7 +111,12 @@ export class ManagerRole implements AsyncDisposable {
       RENEW_METHOD,
       renewalHandler({ authority, membership: async (nodeId) => this.#membership(nodeId) }),
     );
-    this.#running = this.#plane.run(signal);
+    const calling = callNodes({
+      ...{ view: this.view, transport: o.transport, nodeId: o.nodeId, clock: o.clock, signal },
+      isLeader: () => this.#plane.isLeader,
+      managers: () => this.managers(),
+    });
+    this.#running = Promise.all([this.#plane.run(signal), calling]);
   }
 
   get leader(): { nodeId: string; address: string } | undefined {
@@ -118,9 +127,31 @@ export class ManagerRole implements AsyncDisposable {
     return this.#plane.follower.view;
   }
 
+  /** How its controllers do; empty while another manager leads. */
+  get figures(): ControllerFigures[] {
+    return this.#plane.figures;
+  }
+
+  /** Takes managers that are gone out of the store while this one leads. */
+  keepStoreMembers(client: EtcdClient): void {
+    const { signal } = this.#ending;
+    const keeping = keepStoreMembers({
+      ...{ view: this.view, clock: this.#o.clock, report: this.#o.report, client, signal },
+      listen: (listener, until) => this.listen(listener, until),
+      isLeader: () => this.#plane.isLeader,
+      write: (decide) => this.write(decide),
+    });
+    this.#running = Promise.all([this.#running, keeping]);
+  }
+
   /** Hears of changes from now on. */
   listen(listener: ViewListener, signal: AbortSignal): void {
     this.#plane.follower.listen(listener, signal);
+  }
+
+  /** Whether managers keep their key in memory alone. */
+  get isLocked(): boolean {
+    return this.#swarm()?.Spec.EncryptionConfig?.AutoLockManagers === true;
   }
 
   /** Why what is known of the cluster may be old; undefined while the store is there. */
@@ -143,8 +174,9 @@ export class ManagerRole implements AsyncDisposable {
   }
 
   /** Writes what is decided on the view, again on another view where somebody else was faster. */
-  async write(decide: () => readonly Write[]): Promise<void> {
-    const { signal } = this.#ending;
+  async write(decide: () => readonly Write[], until?: AbortSignal): Promise<void> {
+    const { signal: ending } = this.#ending;
+    const signal = until === undefined ? ending : AbortSignal.any([ending, until]);
     for (let attempt = 0; attempt < WRITE_ATTEMPTS; attempt++) {
       const writes = decide();
       if (writes.length === 0) return;
@@ -156,13 +188,13 @@ export class ManagerRole implements AsyncDisposable {
   }
 
   /** The node's record, changed; nothing happens where it is gone. */
-  async changeNode(change: (node: NodeRecord) => NodeRecord): Promise<void> {
+  async changeNode(change: (node: NodeRecord) => NodeRecord, until?: AbortSignal): Promise<void> {
     await this.write(() => {
       const node = this.view.get('node', this.#o.nodeId);
       if (node === undefined) return [];
       const put = { ...change(node), UpdatedAt: this.#now() };
       return [{ table: 'node', put }];
-    });
+    }, until);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -216,6 +248,7 @@ export class ManagerRole implements AsyncDisposable {
     address: string | undefined;
     remote: string | undefined;
     hostname: string;
+    canManage: boolean;
   }): Promise<Membership> {
     const role = roleOfToken(applicant.token, this.#knownSwarm().joinTokens);
     if (role === undefined) {
@@ -223,6 +256,8 @@ export class ManagerRole implements AsyncDisposable {
         hint: 'get one that is with `docker swarm join-token worker`',
       });
     }
+    if (role === 'manager' && !applicant.canManage) throw noEtcd(`the machine ${applicant.hostname}`);
+    if (role === 'manager' && !(await hasEtcd())) throw noEtcd('the manager that was asked');
     const ID = this.#o.random.id();
     const now = this.#now();
     const address = applicant.address ?? `${applicant.remote ?? ''}:2377`;

@@ -36,7 +36,7 @@ export function candidateOf(node: NodeLoad, serviceTasks: number, context: Candi
     serviceTasks,
     missingVolumes: missingVolumes(node, need),
     load: loadOf(node, strategy),
-    hasImage: node.images.size > 0 && node.images.has(need.image),
+    hasImage: need.imageKeys.some((key) => node.images.has(key)),
   };
 }
 

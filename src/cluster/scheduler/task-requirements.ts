@@ -1,3 +1,4 @@
+import { imageKeys } from '#cluster/images/image-keys.ts';
 import { kindOf } from '#model/errors.ts';
 import type { PortConfig, ServiceRevision } from '#model/service.ts';
 import type { TaskMount, TaskSpec } from '#model/task-spec.ts';
@@ -28,7 +29,8 @@ export interface TaskRequirements {
   readonly volumes: readonly string[];
   /** True where a volume's name depends on the task, so that only where the task ran tells where its data is. */
   readonly hasTemplatedVolumes: boolean;
-  readonly image: string;
+  /** What a node that has the image says of it, one of these. */
+  readonly imageKeys: readonly string[];
   /** Equal for requirements that the same nodes meet by what they are (constraints and platforms); empty where all do. */
   readonly signature: string;
 }
@@ -45,7 +47,7 @@ export const NO_REQUIREMENTS: TaskRequirements = {
   spread: [],
   volumes: [],
   hasTemplatedVolumes: false,
-  image: '',
+  imageKeys: [],
   signature: '',
 };
 
@@ -68,7 +70,7 @@ export function requirementsOf(revision: Pick<ServiceRevision, 'template' | 'end
     spread: spreadOf(placement.Preferences ?? []),
     volumes: volumes.filter((name) => !name.includes('{{')),
     hasTemplatedVolumes: volumes.some((name) => name.includes('{{')),
-    image: template.ContainerSpec.Image,
+    imageKeys: imageKeys(template.ContainerSpec.Image),
     signature: bare ? '' : JSON.stringify([[...texts].sort(), platforms]),
   };
 }

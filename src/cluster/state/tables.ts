@@ -1,5 +1,6 @@
 import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
 import type { NodeRecord } from '#model/node.ts';
+import type { ReleaseRecord } from '#model/release.ts';
 import type { ConfigRecord, SecretRecord } from '#model/secret.ts';
 import type { ServiceRecord, ServiceRevision } from '#model/service.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
@@ -15,6 +16,7 @@ export interface Tables {
   network: ClusterNetworkRecord;
   secret: SecretRecord;
   config: ConfigRecord;
+  release: ReleaseRecord;
 }
 
 export type TableName = keyof Tables;
@@ -28,6 +30,7 @@ export const TABLE_NAMES: readonly TableName[] = [
   'network',
   'secret',
   'config',
+  'release',
 ];
 
 /** A record and the revision of the commit that wrote it, which Docker's API shows as `Version.Index`. */
@@ -54,8 +57,9 @@ export type ViewChange = {
 }[TableName];
 
 /**
- * The name that has to be the only one of its table; undefined for tables whose records have none. What is being removed gives
- * its name up at once: as with Docker, the next service of that name can be made while tasks are ended.
+ * The name that has to be the only one of its table; undefined for tables whose records have none. A service that is being removed
+ * gives its name up at once: as with Docker, the next one of that name can be made while its tasks are ended. A network keeps its name
+ * as long as it is on nodes, where names tell networks apart.
  */
 export function nameOf(write: Exclude<Write, { delete: string }>): string | undefined {
   switch (write.table) {
@@ -65,11 +69,12 @@ export function nameOf(write: Exclude<Write, { delete: string }>): string | unde
     case 'config':
       return write.put.Spec.Name;
     case 'network':
-      return write.put.removing === true ? undefined : write.put.Name;
+      return write.put.Name;
     case 'swarm':
     case 'node':
     case 'revision':
     case 'task':
+    case 'release':
       return undefined;
   }
 }

@@ -8,7 +8,8 @@ import { addLearner, type EtcdMemberInfo, listMembers, promoteMember, removeMemb
 import { EtcdMember, type EtcdSupervision, hasData } from './etcd-member.ts';
 
 const FIRST_PAUSE_MS = 200;
-const MAX_PAUSE_MS = 5000;
+/** A cluster takes nobody for the first five seconds after a member was started, and then at once. */
+const MAX_PAUSE_MS = 500;
 
 export interface EtcdJoin extends EtcdSupervision {
   /** Reaches members that are in. */

@@ -36,6 +36,19 @@ test('a renewal that is never answered does not hold up the end', async () => {
   assert.equal(lease.lost.aborted, true);
 });
 
+test('a renewal that is never answered is followed by another before the end', async () => {
+  const clock = new ManualClock();
+  let renewals = 0;
+  const lease = keepLease(
+    terms(clock, () => {
+      renewals += 1;
+      return renewals === 1 ? new Promise(() => undefined) : Promise.resolve(true);
+    }),
+  );
+  await clock.advance(TTL_MS * 3);
+  assert.equal(lease.lost.aborted, false);
+});
+
 test('a lease that the store knows no more is lost at once', async () => {
   const clock = new ManualClock();
   const lease = keepLease(terms(clock, async () => false));

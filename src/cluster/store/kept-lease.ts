@@ -65,14 +65,16 @@ async function renewUntilOver(terms: LeaseTerms, held: Held, over: AbortControll
     if (now >= held.endsMs) return;
     if (!(await pause(clock, Math.min(pauseMs, held.endsMs - now), over.signal))) return;
     const askedMs = clock.monotonicMs();
-    const answer = await renewedBefore(terms, held.endsMs - askedMs, over.signal);
+    // one that hangs leaves time for another: etcd may be changing its leader
+    const limitMs = Math.min(held.endsMs - askedMs, ttlMs / RENEWALS);
+    const answer = await renewedBefore(terms, limitMs, over.signal);
     if (answer === 'gone') return;
     if (answer === 'renewed') held.endsMs = askedMs + ttlMs;
     pauseMs = ttlMs / (answer === 'renewed' ? RENEWALS : REPETITIONS);
   }
 }
 
-/** One renewal, given up when the lease's time is over. */
+/** One renewal, given up after its time. */
 async function renewedBefore(
   terms: LeaseTerms,
   limitMs: number,

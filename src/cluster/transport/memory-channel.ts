@@ -1,7 +1,7 @@
 import { cancelled, unavailable } from '#model/errors.ts';
 import type { ServedChannel } from './channel-service.ts';
 import type { MemoryPipe } from './memory-pipe.ts';
-import { LARGEST_MESSAGE, messageText } from './message-lines.ts';
+import { bytesLine, LARGEST_MESSAGE, messageText } from './message-lines.ts';
 import { MessageQueue } from './message-queue.ts';
 import type { Peer } from './transport.ts';
 import { fromWire, toWire } from './wire-error.ts';
@@ -37,16 +37,17 @@ export class MemoryChannel implements ServedChannel {
   }
 
   async send(message: unknown): Promise<void> {
-    const text = messageText(message);
+    // a copy or text: what either side changes in it afterwards stays its own
+    const sent = message instanceof Uint8Array ? copyOf(message) : messageText(message);
     if (this.closed.aborted) throw unavailable('the channel is over');
     if (this.#unreadSize > MOST_UNSENT) {
       this.break(unavailable('the channel broke: too many messages wait to be sent'));
       throw unavailable('the channel broke: too many messages wait to be sent');
     }
     this.#unread++;
-    this.#unreadSize += text.length;
-    // as text: what either side changes in it afterwards stays its own
-    this.#out.post(() => this.#other().messages.push(JSON.parse(text), text.length));
+    this.#unreadSize += sent.length;
+    const arrived = (): unknown => (typeof sent === 'string' ? JSON.parse(sent) : sent);
+    this.#out.post(() => this.#other().messages.push(arrived(), sent.length));
     if (this.#unread < WINDOW) return;
     this.#room ??= Promise.withResolvers();
     await this.#room.promise;
@@ -115,4 +116,10 @@ export class MemoryChannel implements ServedChannel {
     this.#room?.resolve();
     this.#room = undefined;
   }
+}
+
+function copyOf(bytes: Uint8Array): Buffer {
+  // says no to what is too large
+  bytesLine(bytes);
+  return Buffer.from(bytes);
 }

@@ -5,7 +5,7 @@ export const LARGEST_MESSAGE: number = 16 * 1024 * 1024;
 
 /**
  * One line is one message, or how a channel ends: with an error, or (`end`, with null) in order. Without such a line it broke, whatever the
- * stream says. A character for which of them, JSON, a line feed.
+ * stream says. A character for which of them, JSON, a line feed. A line of `=` and a length stands before a message of so many bytes.
  */
 export type LineKind = 'message' | 'error' | 'end';
 
@@ -15,6 +15,7 @@ const KINDS: ReadonlyMap<string, LineKind> = new Map([
   ['$', 'end'],
 ]);
 const MARKS: Readonly<Record<LineKind, string>> = { message: '.', error: '!', end: '$' };
+const BYTES_MARK = '=';
 const LINE_FEED = 10;
 
 /** A message as the text that is sent. Throws `invalid` for what is no JSON value, and for what is larger than the largest message. */
@@ -36,48 +37,81 @@ export function encodeLine(kind: LineKind, text: string): Buffer {
   return Buffer.from(`${MARKS[kind]}${text}\n`);
 }
 
-/** Takes lines out of chunks as they come. Holds at most one unfinished line. */
+/** What announces a message of bytes. Throws `invalid` for one that is larger than the largest message. */
+export function bytesLine(message: Uint8Array): Buffer {
+  if (message.length > LARGEST_MESSAGE)
+    throw invalid(`a message of ${message.length} bytes is over the limit of ${LARGEST_MESSAGE}`);
+  return Buffer.from(`${BYTES_MARK}${message.length}\n`);
+}
+
+/** Takes messages out of chunks as they come. Holds at most one unfinished line, or message of bytes. */
 export class LineReader {
   readonly #limit: number;
   #parts: Buffer[] = [];
   #held = 0;
+  /** Of a message of bytes that was announced: how many. */
+  #announced: number | undefined;
 
-  /** `limit` is the largest JSON text of a line, in bytes. */
+  /** `limit` is the largest JSON text of a line, or message of bytes, in bytes. */
   constructor(limit: number = LARGEST_MESSAGE) {
     this.#limit = limit;
   }
 
-  /** Bytes of the unfinished line. */
+  /** Bytes of what is unfinished. */
   get held(): number {
     return this.#held;
   }
 
-  /** The lines that this chunk completes. Throws `invalid` for one that is too long, has no mark, or is no JSON. */
+  /** The messages that this chunk completes. Throws `invalid` for a line that is too long, has no mark, or is no JSON. */
   *read(chunk: Buffer): Generator<{ kind: LineKind; message: unknown; bytes: number }> {
     let start = 0;
     for (;;) {
+      if (this.#announced !== undefined) {
+        const part = chunk.subarray(start, start + this.#announced - this.#held);
+        start += part.length;
+        this.#hold(part);
+        if (this.#held < this.#announced) return;
+        const message = Buffer.concat(this.#parts);
+        this.drop();
+        yield { kind: 'message', message, bytes: message.length };
+      }
       const end = chunk.indexOf(LINE_FEED, start);
       const part = chunk.subarray(start, end === -1 ? undefined : end);
-      this.#held += part.length;
+      this.#hold(part);
       // its mark is not counted
-      if (this.#held > this.#limit + 1) {
-        this.drop();
-        throw invalid(`a message is over the limit of ${this.#limit} bytes`);
-      }
-      if (part.length > 0) this.#parts.push(part);
+      if (this.#held > this.#limit + 1) this.#refuse();
       if (end === -1) return;
       const line = Buffer.concat(this.#parts);
       this.drop();
       start = end + 1;
-      yield { ...parsedLine(line), bytes: line.length };
+      this.#announced = announcedBytes(line);
+      if (this.#announced === undefined) yield { ...parsedLine(line), bytes: line.length };
+      else if (this.#announced > this.#limit) this.#refuse();
     }
   }
 
-  /** Forgets the unfinished line. */
+  /** Forgets what is unfinished. */
   drop(): void {
     this.#parts = [];
     this.#held = 0;
+    this.#announced = undefined;
   }
+
+  #hold(part: Buffer): void {
+    this.#held += part.length;
+    if (part.length > 0) this.#parts.push(part);
+  }
+
+  #refuse(): never {
+    this.drop();
+    throw invalid(`a message is over the limit of ${this.#limit} bytes`);
+  }
+}
+
+/** How long the bytes are that come after a line; undefined when it announces none. */
+function announcedBytes(line: Buffer): number | undefined {
+  const [, digits] = /^=(\d{1,15})$/.exec(line.toString('latin1', 0, 20)) ?? [];
+  return digits === undefined ? undefined : Number(digits);
 }
 
 function parsedLine(line: Buffer): { kind: LineKind; message: unknown } {

@@ -1,7 +1,7 @@
 import { constants, type Http2Stream } from 'node:http2';
 import { cancelled, invalid, messageOf, unavailable } from '#model/errors.ts';
 import type { ByteBudget } from './byte-budget.ts';
-import { encodeLine, LARGEST_MESSAGE, LineReader, messageText } from './message-lines.ts';
+import { bytesLine, encodeLine, LARGEST_MESSAGE, LineReader, messageText } from './message-lines.ts';
 import { MessageQueue } from './message-queue.ts';
 import type { Channel, Peer } from './transport.ts';
 import { fromWire, toWire } from './wire-error.ts';
@@ -68,13 +68,16 @@ export class StreamChannel implements Channel {
   }
 
   async send(message: unknown): Promise<void> {
-    const text = messageText(message);
+    const lines =
+      message instanceof Uint8Array
+        ? [bytesLine(message), message]
+        : [encodeLine('message', messageText(message))];
     if (this.closed.aborted) throw unavailable('the channel is over');
     if (this.#stream.writableLength > MOST_UNSENT) {
       this.break(unavailable('the channel broke: too many messages wait to be sent'));
       throw unavailable('the channel broke: too many messages wait to be sent');
     }
-    if (this.#stream.write(encodeLine('message', text))) return;
+    if (this.#write(lines)) return;
     this.#drained ??= Promise.withResolvers();
     await this.#drained.promise;
     if (this.closed.aborted) throw unavailable('the channel is over');
@@ -145,6 +148,14 @@ export class StreamChannel implements Channel {
       this.#endWith(error);
     }
     if (this.#isFull() && !this.closed.aborted) this.#stream.pause();
+  }
+
+  /** False when the stream wants to be waited for. */
+  #write(lines: readonly Uint8Array[]): boolean {
+    this.#stream.cork();
+    const isTaken = lines.map((line) => this.#stream.write(line)).every(Boolean);
+    this.#stream.uncork();
+    return isTaken;
   }
 
   #isFull(): boolean {

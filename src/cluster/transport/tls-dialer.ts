@@ -8,7 +8,7 @@ import { admitPeer, type IsAllowed, isStillAdmitted, isTrustedBy } from './peer-
 import { Session } from './session.ts';
 import type { StreamChannel } from './stream-channel.ts';
 import { connectVerified, openStream, startSession } from './tls-connection.ts';
-import type { Peer } from './transport.ts';
+import { BULK_PREFIX, type Peer } from './transport.ts';
 import type { TransportLimits } from './transport-limits.ts';
 
 interface Dialled {
@@ -24,10 +24,13 @@ export interface DialerOptions {
   readonly limits: TransportLimits;
 }
 
-/** The connections that this node opens: one an address, made at the first call and again when it is gone. */
+/**
+ * The connections that this node opens: one an address, and another one for what moves much, made at the first call and again when it is
+ * gone.
+ */
 export class TlsDialer {
   readonly #options: DialerOptions;
-  readonly #byAddress = new Map<string, Promise<Dialled>>();
+  readonly #byUse = new Map<string, Promise<Dialled>>();
   readonly #sessions = new Set<Session>();
   readonly #closing = new AbortController();
   #credentials: CheckedCredentials;
@@ -45,8 +48,9 @@ export class TlsDialer {
     nodeId: string | undefined,
   ): Promise<StreamChannel> {
     const { clock, limits } = this.#options;
+    const use = method.startsWith(BULK_PREFIX) ? `${address} ${BULK_PREFIX}` : address;
     const call = async (aborted: AbortSignal): Promise<StreamChannel> => {
-      const { session, http, peer } = await unlessAborted(this.#dialled(address), aborted);
+      const { session, http, peer } = await unlessAborted(this.#dialled(address, use), aborted);
       checkReached(address, peer, nodeId);
       return openStream(session, http, method, aborted);
     };
@@ -64,7 +68,7 @@ export class TlsDialer {
   /** New connections use these. Those there are go when their last channel ends; at once when the new roots do not know their other end. */
   replaceCredentials(credentials: CheckedCredentials): void {
     this.#credentials = credentials;
-    this.#byAddress.clear();
+    this.#byUse.clear();
     for (const session of this.#sessions) {
       const certificate = session.admitted?.certificate;
       if (certificate !== undefined && isTrustedBy(certificate, credentials.roots)) session.retire();
@@ -96,17 +100,17 @@ export class TlsDialer {
     return this.#sessions.size === 0;
   }
 
-  async #dialled(address: string): Promise<Dialled> {
-    const known = this.#byAddress.get(address);
+  async #dialled(address: string, use: string): Promise<Dialled> {
+    const known = this.#byUse.get(use);
     if (known !== undefined) {
       const dialled = await known;
       if (!dialled.session.isOver) return dialled;
-      if (this.#byAddress.get(address) === known) this.#byAddress.delete(address);
+      if (this.#byUse.get(use) === known) this.#byUse.delete(use);
     }
-    return this.#byAddress.get(address) ?? this.#dial(address);
+    return this.#byUse.get(use) ?? this.#dial(address, use);
   }
 
-  #dial(address: string): Promise<Dialled> {
+  #dial(address: string, use: string): Promise<Dialled> {
     const { clock, limits } = this.#options;
     const dialling = within(
       clock,
@@ -115,9 +119,9 @@ export class TlsDialer {
       `connecting to ${address}`,
       (signal) => this.#connect(address, signal),
     );
-    this.#byAddress.set(address, dialling);
+    this.#byUse.set(use, dialling);
     dialling.catch(() => {
-      if (this.#byAddress.get(address) === dialling) this.#byAddress.delete(address);
+      if (this.#byUse.get(use) === dialling) this.#byUse.delete(use);
     });
     return dialling;
   }

@@ -6,7 +6,9 @@ export interface Peer {
   readonly role: NodeRole;
 }
 
-/** Messages both ways, each a JSON value of at most 16 MiB, in order, until one side ends. */
+/**
+ * Messages both ways, in order, until one side ends: each a JSON value, or bytes (a Uint8Array, which arrives as one), of at most 16 MiB.
+ */
 export interface Channel {
   /** Who is at the other end; undefined for a node that has no certificate yet. */
   readonly peer?: Peer | undefined;
@@ -15,6 +17,7 @@ export interface Channel {
   /**
    * Resolves when the other side's window takes more; rejects with `unavailable` when the channel is over, and with `invalid` for what is
    * no JSON value or too large. Messages go in the order of the calls, whether awaited or not; with too many that wait the channel breaks.
+   * Bytes are not to be changed afterwards.
    */
   send(message: unknown): Promise<void>;
   /**
@@ -42,6 +45,12 @@ export interface Transport {
   /** Serves `method` from now on. A method that is not served is refused with `not-found`. */
   serve(method: string, handler: ChannelHandler): void;
 }
+
+/**
+ * Methods whose names begin so move much: they have connections of their own, so that nothing else waits behind what they have given to
+ * the kernel to send.
+ */
+export const BULK_PREFIX = 'bulk/';
 
 /** The one method that is served to who has no certificate: a token is given, a certificate got. */
 export const JOIN_METHOD = 'join';

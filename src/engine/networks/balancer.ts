@@ -1,4 +1,4 @@
-import { Nftables, NftablesError } from '#linux/nftables.ts';
+import { type Nftables, NftablesError } from '#linux/nftables.ts';
 import {
   type Balances,
   type BalancingTable,
@@ -8,7 +8,7 @@ import {
 } from './balancing-table.ts';
 
 /**
- * A balancing table in the network namespace of the moment of each call. What was programmed is remembered and changed by its
+ * A balancing table in the network namespace of the contexts that it is given. What was programmed is remembered and changed by its
  * differences, in one transaction; after the daemon's start it is read from the kernel.
  */
 export class Balancer {
@@ -20,9 +20,15 @@ export class Balancer {
   }
 
   /** What the kernel has; undefined where the table is missing or was changed by others. */
-  read(): Balances | undefined {
-    using nftables = new Nftables();
-    return this.#read(nftables);
+  read(nftables: Nftables): Balances | undefined {
+    let listing: unknown;
+    try {
+      listing = nftables.list(`list table ip ${this.#table.name}`);
+    } catch (error) {
+      if (error instanceof NftablesError) return undefined;
+      throw error;
+    }
+    return readBalances(this.#table, listing);
   }
 
   /** Whether it knows that this is programmed. */
@@ -31,10 +37,9 @@ export class Balancer {
   }
 
   /** Synchronous, about a millisecond; nothing where nothing differs. */
-  program(wanted: Balances): void {
+  program(nftables: Nftables, wanted: Balances): void {
     if (this.has(wanted)) return;
-    using nftables = new Nftables();
-    const programmed = this.#programmed ?? this.#read(nftables);
+    const programmed = this.#programmed ?? this.read(nftables);
     this.#programmed = undefined;
     try {
       nftables.run(
@@ -56,20 +61,8 @@ export class Balancer {
   }
 
   /** Takes the table away. One that is not there is success. */
-  remove(): void {
-    using nftables = new Nftables();
+  remove(nftables: Nftables): void {
     nftables.run(`add table ip ${this.#table.name}\ndelete table ip ${this.#table.name}\n`);
     this.#programmed = undefined;
-  }
-
-  #read(nftables: Nftables): Balances | undefined {
-    let listing: unknown;
-    try {
-      listing = nftables.list(`list table ip ${this.#table.name}`);
-    } catch (error) {
-      if (error instanceof NftablesError) return undefined;
-      throw error;
-    }
-    return readBalances(this.#table, listing);
   }
 }

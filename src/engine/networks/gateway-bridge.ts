@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { listAddresses } from '#linux/links.ts';
 import { inNetworkNamespace } from '#linux/network-namespace.ts';
 import type { EndpointSettings } from '#model/container.ts';
@@ -16,13 +17,14 @@ export function needsGatewayBridge(networks: readonly NetworkRecord[]): boolean 
   return hasOverlay && !leadOut.some(({ Driver }) => Driver === 'bridge');
 }
 
-/** Where a container that ran on while no daemon did is on the gateway bridge: the kernel knows. */
+/** Where a container that ran on while no daemon did is on the gateway bridge: the kernel knows. Nowhere after the machine's restart. */
 export function gatewayEndpointOf(
   bridge: NetworkRecord,
   namespacePath: string,
 ): EndpointSettings | undefined {
   const [pool] = bridge.IPAM.Config;
   if (pool === undefined) return undefined;
+  if (!existsSync(namespacePath)) return undefined;
   const subnet = parseSubnet(pool.Subnet);
   const found = inNetworkNamespace(namespacePath, listAddresses)
     .map(({ address }) => address.split('/')[0] ?? '')

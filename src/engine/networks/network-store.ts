@@ -366,13 +366,15 @@ export class NetworkStore {
 
   /** Takes a network of the cluster's in, or its change; its links are made elsewhere. `conflict` where the name is taken. */
   putOverlay(record: NetworkRecord): void {
-    const isNew = this.#records.get('network', record.Id) === undefined;
-    if (isNew && this.list().some(({ Name }) => Name === record.Name))
+    const old = this.#records.get<NetworkRecord>('network', record.Id);
+    if (JSON.stringify(old) === JSON.stringify(record)) return;
+    if (old === undefined && this.list().some(({ Name }) => Name === record.Name))
       throw conflict(`network with name ${record.Name} already exists on this node`, {
         hint: `Remove it: docker network rm ${record.Name}`,
       });
     this.#records.put('network', record.Id, record);
-    if (isNew) this.#nftables.run(addBridge(this.#table, rulesOf(record)));
+    const removed = old === undefined ? '' : removeBridge(this.#table, rulesOf(old));
+    this.#nftables.run(`${removed}${addBridge(this.#table, rulesOf(record))}`);
   }
 
   /** Forgets a network of the cluster's, and its names. One that is not there is success. */
@@ -417,8 +419,10 @@ export class NetworkStore {
 
   hosts(container: ContainerRecord): string {
     const defaultGateway = this.resolve('bridge').IPAM.Config[0]?.Gateway ?? '';
-    const addresses = Object.values(container.networks)
-      .map((endpoint) => endpoint.IPAddress)
+    // a program that looks its own name up is to find where others reach it
+    const addresses = Object.entries(container.networks)
+      .filter(([name]) => this.#find(name)?.Ingress !== true)
+      .map(([, endpoint]) => endpoint.IPAddress)
       .filter((address) => address !== '');
     return hostsFile(container, {
       addresses,

@@ -50,7 +50,9 @@ export function readOverlay(networkId: string): ActualState {
   const [address = ''] = listAddresses()
     .filter((each) => each.linkIndex === bridge.index && !each.address.includes(':'))
     .map((each) => each.address);
-  const state = { ...NOTHING, bridge: { mtu: bridge.mtu, address } };
+  // With another MAC address than the one that follows from it, an address is not there for the other nodes.
+  const isReached = bridge.mac === macOf(withoutPrefix(address));
+  const state = { ...NOTHING, bridge: { mtu: bridge.mtu, address: isReached ? address : '' } };
   const vxlan = listVxlans().find(({ name }) => name === vxlanName(networkId));
   if (vxlan === undefined || !vxlan.up || vxlan.masterIndex !== bridge.index) return state;
   const { vni, local, port, mtu } = vxlan;
@@ -88,16 +90,18 @@ export function removeOverlay(networkId: string): void {
 }
 
 function raise(name: string, actual: ActualState['bridge'], wanted: OverlayState['bridge']): void {
-  if (!listLinks().some((link) => link.name === name)) {
-    const [own = ''] = wanted.address.split('/');
-    createBridge({ name, mtu: wanted.mtu, ...(own === '' ? {} : { mac: macOf(own) }) });
-  }
+  const { mtu, address } = wanted;
+  if (!listLinks().some((link) => link.name === name)) createBridge({ name, mtu });
   const old = actual?.address ?? '';
-  if (old !== '' && old !== wanted.address) removeAddress({ link: name, address: old });
-  changeLink({ name, mtu: wanted.mtu });
-  if (wanted.address === '') return;
-  addAddress({ link: name, address: wanted.address });
+  if (old !== '' && old !== address) removeAddress({ link: name, address: old });
+  changeLink({ name, mtu, ...(address === '' ? {} : { mac: macOf(withoutPrefix(address)) }) });
+  if (address === '') return;
+  addAddress({ link: name, address });
   routeLoopback(name);
+}
+
+function withoutPrefix(cidr: string): string {
+  return cidr.split('/')[0] ?? '';
 }
 
 function connect(networkId: string, actual: ActualState['vxlan'], wanted: OverlayState['vxlan']): void {

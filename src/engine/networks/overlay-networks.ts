@@ -1,3 +1,4 @@
+import { setImmediate as immediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { RecordStore } from '#engine/records/record-store.ts';
 import { forgetDatagramsTo } from '#linux/connections.ts';
@@ -22,6 +23,7 @@ import {
   sentenceOf,
   wantedState,
 } from './overlay-state.ts';
+import { PeerFilter } from './peer-filter.ts';
 import { PlanRecords } from './plan-records.ts';
 import { PublishedServices } from './published-services.ts';
 import { ServiceAddresses } from './service-addresses.ts';
@@ -36,16 +38,20 @@ interface Failure {
 /**
  * The cluster's networks on one node. The plan says what is to be; it is kept, so that names are answered and tables compared from
  * the daemon's start on, whether or not a manager is there. What was programmed is remembered and changed by its differences; after
- * a start, or an error, it is read from the kernel. Everything is synchronous: no name is answered between two halves of a change.
+ * a start, or an error, it is read from the kernel. A change is synchronous: no name is answered between two halves of it.
  */
-export class OverlayNetworks implements Disposable {
+export class OverlayNetworks implements AsyncDisposable {
   readonly #store: NetworkStore;
   readonly #log: Logger;
   readonly #plans: PlanRecords;
   readonly #addresses: ServiceAddresses;
   readonly #ports: PublishedServices;
+  readonly #filter: PeerFilter;
   /** By network ID, what is in the kernel; what is not here is read. */
   readonly #programmed = new Map<string, ActualState>();
+  /** Settles when nothing more is to be forgotten of what was asked for. */
+  #forgetting: Promise<void> = Promise.resolve();
+  #isClosed = false;
   #plan: NetworkPlan;
 
   /** `bridge` is the daemon's default bridge, which its tables are named after. */
@@ -55,6 +61,7 @@ export class OverlayNetworks implements Disposable {
     this.#plans = new PlanRecords(o.records);
     this.#addresses = new ServiceAddresses(o.networks);
     this.#ports = new PublishedServices({ networks: o.networks, bridge: o.bridge, log: o.log });
+    this.#filter = new PeerFilter(o.bridge);
     this.#plan = this.#plans.load();
   }
 
@@ -73,17 +80,16 @@ export class OverlayNetworks implements Disposable {
   }
 
   /**
-   * Makes the kernel and the name server what the plan says. Safe to repeat; a network that cannot be made does not keep the others
-   * from it. Rejects with everything that failed: `not-implemented` for an encrypted network, `unavailable` for the rest.
+   * Makes the kernel and the name server what the plan says; a node that leaves the cluster is given an empty one. Safe to repeat; a
+   * network that cannot be made does not keep the others from it. Rejects with everything that failed: `not-implemented` for an
+   * encrypted network, `unavailable` for several or where the data path is not there.
    */
   async apply(plan: NetworkPlan): Promise<void> {
-    const addresses = ({ networks }: NetworkPlan): string[] =>
-      networks.flatMap(({ endpoints }) => endpoints.map(({ address }) => address));
-    const known = new Set(addresses(plan));
-    const gone = addresses(this.#plan).filter((address) => !known.has(address));
+    const gone = addressesGone(this.#plan, plan);
     this.#plan = plan;
     this.#plans.save(plan);
-    const failures = [...this.#program(), ...this.#forgetDatagrams(gone)];
+    const failures = this.#program();
+    await this.#forgetDatagrams(gone);
     if (failures.length === 0) return;
     if (failures.length === 1) throw failures[0]?.error;
     throw unavailable(failures.map(({ what, error }) => `${what}: ${messageOf(error)}`).join('; '), {
@@ -92,40 +98,49 @@ export class OverlayNetworks implements Disposable {
   }
 
   /**
-   * Reads the kernel back and gives what differs from the plan, a sentence each; empty is good. With `heal` it is mended first
-   * and what is left is given with it.
+   * Reads the kernel back and gives what differs from the plan, a sentence each; empty is good. With `heal` it is mended, too: what
+   * could not be is found again by the next check, and logged.
    */
   async check(o: { heal: boolean }): Promise<string[]> {
-    const plan = this.#livePlan();
-    const found = [
-      ...plan.networks.flatMap((network) => this.#differences(plan, network)),
-      ...this.#addresses.differences(plan),
-      ...this.#ports.differences(plan),
-    ];
+    const found = this.#plan.networks.flatMap((network) => this.#differences(network));
+    for (const containerId of this.#addresses.containers(this.#plan)) {
+      // Reading takes a millisecond for each service there is; what happens meanwhile is taken as it is.
+      await immediate();
+      if (this.#store.networksOf(containerId).length === 0) continue;
+      found.push(...this.#addresses.differences(this.#livePlan(), containerId));
+    }
+    found.push(...this.#ports.differences(this.#livePlan()), ...this.#filter.differences(this.#plan));
     if (!o.heal || found.length === 0) return found;
     this.#programmed.clear();
     this.#addresses.distrust();
     this.#ports.distrust();
+    this.#filter.distrust();
     this.#logFailures(this.#program());
     return found;
   }
 
-  /** Leaves the cluster: everything of its networks goes. For when no task runs here. */
+  /** Takes everything out of the kernel; what is on disk stays. For when no task runs here. */
   teardown(): void {
-    this.#plan = this.#plans.clear();
-    this.#logFailures(this.#program());
+    for (const { Id, Driver } of this.#store.list()) if (Driver === 'overlay') removeOverlay(Id);
     this.#ports.remove();
+    this.#filter.remove();
+    this.#programmed.clear();
   }
 
   /** Gives the reserved ports back; what is in the kernel stays and goes on working. */
-  [Symbol.dispose](): void {
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    await this.#forgetting;
     this.#ports[Symbol.dispose]();
+    this.#filter[Symbol.dispose]();
+    this.#addresses[Symbol.dispose]();
   }
 
   /** Additions before names, names before removals: a name never leads to what is not there. */
   #program(): Failure[] {
     const failures: Failure[] = [];
     const plan = this.#livePlan();
+    attempt(failures, 'filter of VXLAN packets', () => this.#filter.program(plan));
     attempt(failures, 'overlay networks', () => {
       const pathMtu = plan.networks.length === 0 ? 0 : mtuOfAddress(plan.dataPathAddress);
       for (const network of plan.networks)
@@ -142,8 +157,11 @@ export class OverlayNetworks implements Disposable {
         this.#addresses.program(plan, containerId),
       );
     attempt(failures, 'published ports', () => this.#ports.program(plan));
-    for (const network of plan.networks)
+    for (const network of plan.networks) {
+      // Every published service is on the ingress network: it must not show them to each other.
+      if (network.id === plan.ingressNetworkId) continue;
       attempt(failures, `names of network ${network.name}`, () => this.#answerNames(network));
+    }
     return failures;
   }
 
@@ -156,7 +174,7 @@ export class OverlayNetworks implements Disposable {
     const actual = this.#programmed.get(network.id) ?? readOverlay(network.id);
     this.#programmed.delete(network.id);
     // The record first: what is cut off here is found by it.
-    this.#store.putOverlay(recordOf(network, wanted));
+    this.#store.putOverlay(recordOf(network, { ...wanted, isIngress: network.id === plan.ingressNetworkId }));
     changeOverlay(network.id, actual, overlayChanges(actual, wanted));
     this.#programmed.set(network.id, wanted);
   }
@@ -170,19 +188,28 @@ export class OverlayNetworks implements Disposable {
     this.#store.answerNames(record, names, network.internal && address !== '' ? address : undefined);
   }
 
-  /** After the tables: what is sent meanwhile is led to a task that is there. */
-  #forgetDatagrams(addresses: readonly string[]): Failure[] {
+  /**
+   * After the tables: what is sent meanwhile is led to a task that is there. One container at a time, for each takes the kernel a
+   * while; resolves when all of what was asked for is done.
+   */
+  #forgetDatagrams(addresses: readonly string[]): Promise<void> {
+    if (addresses.length > 0)
+      this.#forgetting = this.#forgetting.then(() => this.#forget(new Set(addresses)));
+    return this.#forgetting;
+  }
+
+  /** Never rejects. */
+  async #forget(addresses: ReadonlySet<string>): Promise<void> {
     const failures: Failure[] = [];
-    if (addresses.length === 0) return failures;
-    const forget = (): void => {
-      for (const address of addresses) forgetDatagramsTo(address);
-    };
-    attempt(failures, 'datagrams of the host', forget);
-    for (const containerId of this.#addresses.containers(this.#plan))
+    attempt(failures, 'datagrams of the host', () => void forgetDatagramsTo(addresses));
+    for (const containerId of this.#addresses.containers(this.#plan)) {
+      await immediate();
+      if (this.#isClosed || this.#store.networksOf(containerId).length === 0) continue;
       attempt(failures, `datagrams of container ${containerId}`, () =>
-        inNetworkNamespace(this.#store.namespacePath(containerId), forget),
+        inNetworkNamespace(this.#store.namespacePath(containerId), () => forgetDatagramsTo(addresses)),
       );
-    return failures;
+    }
+    this.#logFailures(failures);
   }
 
   /** Links stay as long as a container is on them. */
@@ -200,10 +227,14 @@ export class OverlayNetworks implements Disposable {
     return failures;
   }
 
-  #differences(plan: NetworkPlan, network: PlannedNetwork): string[] {
+  #differences(network: PlannedNetwork): string[] {
     if (network.encrypted) return [`network ${network.name} is encrypted, which this node cannot do`];
-    const wanted = wantedState(plan, network, mtuOfAddress(plan.dataPathAddress));
-    return overlayChanges(readOverlay(network.id), wanted).map((change) => sentenceOf(change, network));
+    try {
+      const wanted = wantedState(this.#plan, network, mtuOfAddress(this.#plan.dataPathAddress));
+      return overlayChanges(readOverlay(network.id), wanted).map((change) => sentenceOf(change, network));
+    } catch (error) {
+      return [`network ${network.name}: ${messageOf(error)}`];
+    }
   }
 
   /** A task of this node serves only while its container is on the network. */
@@ -226,17 +257,24 @@ export class OverlayNetworks implements Disposable {
   /** At once, and not when the managers have heard of it: nobody here is led to a task that has ended. */
   #onLeft(containerId: string, addresses: readonly string[]): void {
     this.#addresses.forget(containerId);
-    this.#logFailures([
-      ...this.#programServing(this.#livePlan()),
-      ...this.#forgetDatagrams(addresses),
-      ...this.#removeUnplanned(),
-    ]);
+    this.#logFailures([...this.#programServing(this.#livePlan()), ...this.#removeUnplanned()]);
+    this.#forgetting = this.#forgetDatagrams(addresses);
   }
 
   #logFailures(failures: readonly Failure[]): void {
     for (const { what, error } of failures)
       this.#log.error({ what, error: messageOf(error) }, 'not programmed');
   }
+}
+
+/** Addresses of tasks that the next plan does not have there. */
+function addressesGone(old: NetworkPlan, next: NetworkPlan): string[] {
+  const placesIn = ({ networks }: NetworkPlan): PlannedEndpoint[] =>
+    networks.flatMap(({ endpoints }) => endpoints);
+  const kept = new Set(placesIn(next).map(({ taskId, address }) => `${taskId} ${address}`));
+  return placesIn(old)
+    .filter(({ taskId, address }) => !kept.has(`${taskId} ${address}`))
+    .map(({ address }) => address);
 }
 
 function attempt(failures: Failure[], what: string, work: () => void): void {
@@ -248,7 +286,10 @@ function attempt(failures: Failure[], what: string, work: () => void): void {
 }
 
 /** What the node keeps of a planned network. */
-function recordOf(network: PlannedNetwork, { bridge }: OverlayState): NetworkRecord {
+function recordOf(
+  network: PlannedNetwork,
+  { bridge, isIngress }: OverlayState & { isIngress: boolean },
+): NetworkRecord {
   const [Gateway = ''] = network.nodeAddress.split('/');
   return {
     Id: network.id,
@@ -256,6 +297,7 @@ function recordOf(network: PlannedNetwork, { bridge }: OverlayState): NetworkRec
     Created: new Date(0).toISOString(),
     Driver: 'overlay',
     Internal: network.internal,
+    ...(isIngress ? { Ingress: true } : {}),
     Attachable: false,
     EnableIPv4: true,
     EnableIPv6: false,

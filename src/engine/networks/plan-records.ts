@@ -3,7 +3,8 @@ import type { NetworkPlan, PlannedNetwork } from '#model/network-plan.ts';
 
 /** Under this key is the plan without its networks, which have records of their own. */
 const NODE = 'node';
-const NO_PLAN: NetworkPlan = {
+/** Of a node that is in no cluster. */
+export const EMPTY_PLAN: NetworkPlan = {
   nodeId: '',
   dataPathAddress: '',
   dataPathPort: 0,
@@ -24,7 +25,7 @@ export class PlanRecords {
 
   load(): NetworkPlan {
     const node = this.#records.get<NetworkPlan>('network-plan', NODE);
-    if (node === undefined) return NO_PLAN;
+    if (node === undefined) return EMPTY_PLAN;
     const networks = this.#records
       .list<PlannedNetwork | NetworkPlan>('network-plan')
       .filter((record) => 'vni' in record);
@@ -45,14 +46,6 @@ export class PlanRecords {
         this.#written.set(key, text);
       }
     });
-  }
-
-  /** Forgets the plan; gives the empty one. */
-  clear(): NetworkPlan {
-    this.#records.transaction(() => {
-      for (const key of [...this.#written.keys()]) this.#delete(key);
-    });
-    return NO_PLAN;
   }
 
   #delete(key: string): void {

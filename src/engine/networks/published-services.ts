@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { Nftables } from '#linux/nftables.ts';
 import { type PortReservation, reservePort } from '#linux/port-reservation.ts';
 import { messageOf } from '#model/errors.ts';
 import type { NetworkPlan, PlannedEndpoint } from '#model/network-plan.ts';
@@ -13,6 +14,7 @@ export class PublishedServices implements Disposable {
   readonly #networks: NetworkStore;
   readonly #tableName: string;
   readonly #log: Logger;
+  readonly #nftables = new Nftables();
   /** By key of the table; undefined for a protocol that has no sockets here. */
   readonly #reservations = new Map<string, PortReservation | undefined>();
   /** Keys of ports that other programs have, each logged once. */
@@ -42,7 +44,7 @@ export class PublishedServices implements Disposable {
     if (bridge === undefined) return;
     this.#mayBeThere = true;
     this.#current ??= { bridge, balancer: new Balancer(meshTable(this.#tableName, bridge)) };
-    this.#current.balancer.program(ours);
+    this.#current.balancer.program(this.#nftables, ours);
   }
 
   /** What the table has that differs from the plan, and the ports that others have, as sentences. */
@@ -50,7 +52,7 @@ export class PublishedServices implements Disposable {
     const bridge = ingressBridge(plan);
     if (bridge === undefined) return [];
     const wanted = this.#wanted(plan);
-    const actual = new Balancer(meshTable(this.#tableName, bridge)).read();
+    const actual = new Balancer(meshTable(this.#tableName, bridge)).read(this.#nftables);
     const taken = [...wanted.keys()].filter((key) => !this.#reservations.has(key));
     const ours = new Map([...wanted].filter(([key]) => !taken.includes(key)));
     return [
@@ -67,7 +69,7 @@ export class PublishedServices implements Disposable {
   remove(): void {
     this.#current = undefined;
     if (!this.#mayBeThere) return;
-    new Balancer(meshTable(this.#tableName, '')).remove();
+    new Balancer(meshTable(this.#tableName, '')).remove(this.#nftables);
     this.#mayBeThere = false;
   }
 
@@ -75,6 +77,7 @@ export class PublishedServices implements Disposable {
   [Symbol.dispose](): void {
     for (const reservation of this.#reservations.values()) reservation?.[Symbol.dispose]();
     this.#reservations.clear();
+    this.#nftables[Symbol.dispose]();
   }
 
   #wanted(plan: NetworkPlan): Balances {

@@ -1,5 +1,6 @@
 import type { NetworkPlan, PlannedEndpoint } from '#model/network-plan.ts';
 import type { Balances, BalancingTable } from './balancing-table.ts';
+import { servingTasks } from './serving-tasks.ts';
 
 /**
  * The table of the host that leads published ports to tasks. What a node sends to another's task goes out behind its own address on
@@ -34,10 +35,10 @@ export function meshPorts(
   plan: NetworkPlan,
   localAddress: (endpoint: PlannedEndpoint) => string | undefined,
 ): Balances {
-  const ingress = plan.networks.find(({ id }) => id === plan.ingressNetworkId);
+  const tasks = servingTasks(plan.networks.find(({ id }) => id === plan.ingressNetworkId));
   const balances = new Map<string, string[]>();
   for (const { protocol, publishedPort, targetPort, serviceId } of plan.ports) {
-    const serving = (ingress?.endpoints ?? []).filter((each) => each.serviceId === serviceId && each.serving);
+    const serving = tasks.get(serviceId) ?? [];
     const local = serving
       .filter(({ nodeId }) => nodeId === plan.nodeId)
       .map(localAddress)

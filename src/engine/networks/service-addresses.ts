@@ -1,4 +1,5 @@
 import { inNetworkNamespace } from '#linux/network-namespace.ts';
+import { Nftables, UsedContexts } from '#linux/nftables.ts';
 import type { NetworkPlan } from '#model/network-plan.ts';
 import { Balancer } from './balancer.ts';
 import { type Balances, balancingDifferences } from './balancing-table.ts';
@@ -6,10 +7,11 @@ import type { NetworkStore } from './network-store.ts';
 import { VIRTUAL_IPS, virtualIps } from './virtual-ips.ts';
 
 /** The virtual IPs in the network namespaces of this node's containers. */
-export class ServiceAddresses {
+export class ServiceAddresses implements Disposable {
   readonly #networks: NetworkStore;
   /** By container ID. */
   readonly #balancers = new Map<string, Balancer>();
+  readonly #used = new UsedContexts();
   /** What containers on the same networks share, by those. */
   readonly #computed = new WeakMap<NetworkPlan, Map<string, Balances>>();
 
@@ -29,19 +31,23 @@ export class ServiceAddresses {
     this.#balancers.set(containerId, balancer);
     const wanted = this.#wanted(plan, containerId);
     if (balancer.has(wanted)) return;
-    inNetworkNamespace(this.#networks.namespacePath(containerId), () => balancer.program(wanted));
+    balancer.program(this.#contextIn(containerId), wanted);
   }
 
-  /** What the containers' namespaces have that differs from the plan, as sentences. */
-  differences(plan: NetworkPlan): string[] {
-    return this.containers(plan).flatMap((containerId) => {
-      const wanted = this.#wanted(plan, containerId);
-      const path = this.#networks.namespacePath(containerId);
-      const actual = inNetworkNamespace(path, () => new Balancer(VIRTUAL_IPS).read());
-      return balancingDifferences(actual, wanted, (key) => `virtual IP ${key}`).map(
-        (sentence) => `container ${containerId.slice(0, 12)}: ${sentence}`,
-      );
-    });
+  /** What a container's namespace has that differs from the plan, as sentences. */
+  differences(plan: NetworkPlan, containerId: string): string[] {
+    const actual = new Balancer(VIRTUAL_IPS).read(this.#contextIn(containerId));
+    const wanted = this.#wanted(plan, containerId);
+    return balancingDifferences(actual, wanted, (key) => `virtual IP ${key}`).map(
+      (sentence) => `container ${containerId.slice(0, 12)}: ${sentence}`,
+    );
+  }
+
+  #contextIn(containerId: string): Nftables {
+    const path = this.#networks.namespacePath(containerId);
+    const context = inNetworkNamespace(path, () => new Nftables());
+    this.#used.add(containerId, context);
+    return context;
   }
 
   #wanted(plan: NetworkPlan, containerId: string): Balances {
@@ -57,9 +63,14 @@ export class ServiceAddresses {
   /** The container is gone, or begins anew. */
   forget(containerId: string): void {
     this.#balancers.delete(containerId);
+    this.#used.close(containerId);
   }
 
   distrust(): void {
     this.#balancers.clear();
+  }
+
+  [Symbol.dispose](): void {
+    this.#used[Symbol.dispose]();
   }
 }

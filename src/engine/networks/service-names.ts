@@ -1,5 +1,6 @@
 import type { PlannedNetwork } from '#model/network-plan.ts';
 import { type Names, type ResolvedName, rotated, withoutNetwork } from './network-names.ts';
+import { servingTasks } from './serving-tasks.ts';
 
 /** A virtual IP stays with its service. */
 const SERVICE_TTL_SECONDS = 600;
@@ -18,10 +19,9 @@ export class ServiceNames implements Names {
 
   constructor(network: PlannedNetwork) {
     this.#networkName = network.name;
-    const serving = network.endpoints.filter((endpoint) => endpoint.serving);
+    const serving = servingTasks(network);
     for (const service of network.services) {
-      const tasks = serving.filter(({ serviceId }) => serviceId === service.serviceId);
-      const addresses = tasks.map(({ address }) => address);
+      const addresses = (serving.get(service.serviceId) ?? []).map(({ address }) => address);
       this.#add(`tasks.${service.name}`, addresses, TASK_TTL_SECONDS);
       for (const name of [service.name, ...service.aliases]) {
         if (service.virtualIp === '') this.#add(name, addresses, TASK_TTL_SECONDS);
@@ -29,7 +29,7 @@ export class ServiceNames implements Names {
       }
       if (service.virtualIp !== '') this.#owners.set(service.virtualIp, service.name);
     }
-    for (const { aliases, address } of serving) {
+    for (const { aliases, address } of [...serving.values()].flat()) {
       for (const alias of aliases) this.#add(alias, [address], TASK_TTL_SECONDS);
       const [name] = aliases;
       if (name !== undefined) this.#owners.set(address, name);
@@ -51,9 +51,12 @@ export class ServiceNames implements Names {
 
   #add(name: string, addresses: readonly string[], ttlSeconds: number): void {
     const key = name.toLowerCase();
-    const known = this.#names.get(key) ?? { addresses: [], ttlSeconds };
+    const known = this.#names.get(key);
+    if (known === undefined) {
+      this.#names.set(key, { addresses: [...addresses], ttlSeconds });
+      return;
+    }
     known.addresses = [...new Set([...known.addresses, ...addresses])];
     known.ttlSeconds = Math.min(known.ttlSeconds, ttlSeconds);
-    this.#names.set(key, known);
   }
 }

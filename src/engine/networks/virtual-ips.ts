@@ -1,5 +1,6 @@
 import type { NetworkPlan } from '#model/network-plan.ts';
 import type { Balances, BalancingTable } from './balancing-table.ts';
+import { servingTasks } from './serving-tasks.ts';
 
 /**
  * The table in a container's own network namespace that leads the virtual IPs of its networks to tasks. A virtual IP that is still
@@ -18,18 +19,18 @@ export const VIRTUAL_IPS: BalancingTable = {
   guard: () => '',
 };
 
-/** The virtual IPs of some networks, with the addresses of the tasks that serve, in the plan's order. */
+/**
+ * The virtual IPs of some networks, with the addresses of the tasks that serve, in the plan's order. Those of the ingress network,
+ * which every published service is on, are nobody's to call.
+ */
 export function virtualIps(plan: NetworkPlan, networkIds: readonly string[]): Balances {
   const balances = new Map<string, string[]>();
   for (const network of plan.networks) {
-    if (!networkIds.includes(network.id)) continue;
+    if (!networkIds.includes(network.id) || network.id === plan.ingressNetworkId) continue;
+    const serving = servingTasks(network);
     for (const { serviceId, virtualIp } of network.services) {
-      if (virtualIp === '') continue;
-      const serving = network.endpoints.filter((each) => each.serviceId === serviceId && each.serving);
-      balances.set(
-        virtualIp,
-        serving.map(({ address }) => address),
-      );
+      const addresses = (serving.get(serviceId) ?? []).map(({ address }) => address);
+      if (virtualIp !== '') balances.set(virtualIp, addresses);
     }
   }
   return balances;

@@ -1,0 +1,97 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Fault, Outcome } from './fault-list.ts';
+
+const README = join(import.meta.dirname, '..', 'README.md');
+
+/** One fault, struck once. */
+export interface FaultResult extends Outcome {
+  readonly name: string;
+  readonly title: string;
+  readonly goal: NonNullable<Fault['goal']>;
+  readonly failedPorts: number;
+  readonly requestsPorts: number;
+  readonly failedVip: number;
+  readonly requestsVip: number;
+  /** Sent again on another connection, since a server ended a kept one in that moment. */
+  readonly repeated: number;
+  /** Names that the client was not answered. */
+  readonly unresolved: number;
+  /** When the last request was sent that failed, in milliseconds since the fault was struck; 0 where none did. */
+  readonly lastFailureMs: number;
+  /** What failed, how often, where and in which second. */
+  readonly reasons: readonly string[];
+  /** Of the goals. */
+  readonly missed: readonly string[];
+}
+
+/** A cluster that serves and that nobody changes. */
+export interface IdleResult {
+  readonly seconds: number;
+  /** Revisions of the store. */
+  readonly writes: number;
+  /** Proportional set size. */
+  readonly daemons: readonly { readonly name: string; readonly bytes: number }[];
+}
+
+/** A Markdown table, a row a fault. */
+export function faultTable(results: readonly FaultResult[]): string {
+  const rows = results.map((result) => [
+    result.title,
+    `${result.failedPorts} of ${result.requestsPorts}`,
+    `${result.failedVip} of ${result.requestsVip}`,
+    `${result.unresolved}`,
+    result.detectedMs === undefined ? '–' : seconds(result.detectedMs),
+    seconds(Math.max(result.recoveredMs, result.lastFailureMs)),
+    goalOf(result),
+    [result.note ?? '', ...result.missed.map((what) => `**missed: ${what}**`)].filter(Boolean).join('; '),
+  ]);
+  const head = [
+    'fault',
+    'failed at published ports',
+    'at a virtual IP',
+    'names',
+    'detected',
+    'recovered',
+    'goal',
+    '',
+  ];
+  return markdown([head, ...rows]);
+}
+
+export function idleTable(idle: IdleResult): string {
+  const memory = idle.daemons.map(({ name, bytes }) => `${name} ${(bytes / (1 << 20)).toFixed(0)} MiB`);
+  return `An idle cluster wrote ${idle.writes} times to its store in ${idle.seconds} s; memory of the daemons: ${memory.join(', ')}.`;
+}
+
+/** Puts the results between their markers. */
+export function writeReadme(results: readonly FaultResult[], idle: IdleResult | undefined): void {
+  const parts = [faultTable(results), ...(idle === undefined ? [] : [idleTable(idle)])];
+  const text = `<!-- bench-faults -->\n\n${parts.join('\n\n')}\n\n<!-- /bench-faults -->`;
+  const readme = readFileSync(README, 'utf8');
+  writeFileSync(
+    README,
+    readme.replace(/<!-- bench-faults -->[\s\S]*<!-- \/bench-faults -->/, () => text),
+  );
+}
+
+function goalOf({ goal }: FaultResult): string {
+  const parts = [
+    ...(goal.failed === undefined ? [] : ['none lost']),
+    ...(goal.recoveredMs === undefined ? [] : [`under ${goal.recoveredMs / 1000} s`]),
+  ];
+  return parts.join(', ');
+}
+
+function seconds(ms: number): string {
+  return Number.isFinite(ms) ? `${(ms / 1000).toFixed(2)} s` : 'never';
+}
+
+function markdown([head = [], ...body]: readonly (readonly string[])[]): string {
+  const widths = head.map((_, at) => Math.max(...[head, ...body].map((row) => row[at]?.length ?? 0)));
+  const line = (row: readonly string[]): string =>
+    `| ${row.map((text, at) => text.padEnd(widths[at] ?? 0)).join(' | ')} |`;
+  return [line(head), `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`, ...body.map(line)].join(
+    '\n',
+  );
+}

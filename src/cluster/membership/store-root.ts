@@ -1,0 +1,116 @@
+import { X509Certificate } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { CertificateFiles } from '#cluster/ca/certificate-files.ts';
+import { createRequest } from '#cluster/ca/certificate-request.ts';
+import { syncDirectory, writePrivateFile } from '#cluster/ca/key-file.ts';
+import { createAuthority } from '#cluster/ca/root-authority.ts';
+import { createRoot } from '#cluster/ca/root-certificate.ts';
+import { type SealingKey, seal, sealedWith, unseal } from '#cluster/ca/sealing.ts';
+import type { Clock } from '#control/clock.ts';
+import { hasCode } from '#linux/system-call-error.ts';
+
+/** The root of etcd's certificates: its key is sealed under the managers'. */
+export interface SealedStoreRoot {
+  /** PEM. */
+  readonly certificate: string;
+  readonly sealedKey: string;
+}
+
+export const SealedStoreRoot: z.ZodType<SealedStoreRoot> = z.object({
+  certificate: z.string().max(16_384),
+  sealedKey: z.string().max(16_384),
+});
+
+const PURPOSE = 'store/root-key';
+const YEAR_MS = 365 * 24 * 3600 * 1000;
+
+/**
+ * The CA of the managers' store. Workers have certificates of the cluster's CA and must not get into etcd, which knows no roles: so
+ * etcd trusts a root of its own, and only managers, who have the managers' key, can make certificates of it. Each makes its own.
+ */
+export class StoreRootFiles {
+  readonly certificates: CertificateFiles;
+  readonly #directory: string;
+
+  /** `directory` is DATA/cluster. */
+  constructor(directory: string) {
+    this.#directory = directory;
+    this.certificates = new CertificateFiles(join(directory, 'etcd-certificates'));
+  }
+
+  /** Undefined before there are several managers. */
+  read(): SealedStoreRoot | undefined {
+    try {
+      return SealedStoreRoot.parse(JSON.parse(readFileSync(this.#path(), 'utf8')));
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return undefined;
+      throw error;
+    }
+  }
+
+  write(root: SealedStoreRoot): void {
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+    writePrivateFile(`${this.#path()}.new`, `${JSON.stringify(root)}\n`);
+    renameSync(`${this.#path()}.new`, this.#path());
+    syncDirectory(this.#directory);
+  }
+
+  /** The root, made where there is none yet. */
+  async found(clusterId: string, key: SealingKey, clock: Clock): Promise<SealedStoreRoot> {
+    const there = this.read();
+    if (there !== undefined) return there;
+    const root = await createRoot(clusterId, clock.nowMs());
+    const made = {
+      certificate: root.certificate,
+      sealedKey: seal(Buffer.from(root.key), key, PURPOSE),
+    };
+    this.write(made);
+    return made;
+  }
+
+  /** Makes this manager's certificate where it has none of the root, or one that is half over. */
+  async certify(o: {
+    readonly nodeId: string;
+    readonly clusterId: string;
+    readonly host: string;
+    readonly key: SealingKey;
+    readonly clock: Clock;
+  }): Promise<void> {
+    const root = await this.found(o.clusterId, o.key, o.clock);
+    if (this.#isGood(root, o.clock.nowMs())) return;
+    const authority = createAuthority({
+      ...{ clusterId: o.clusterId, clock: o.clock, lifeMs: 10 * YEAR_MS },
+      root: {
+        certificate: root.certificate,
+        key: unseal(root.sealedKey, [o.key], PURPOSE).toString('utf8'),
+      },
+    });
+    const { key, csr } = await createRequest();
+    this.certificates.write({ key, ...(await authority.issue(csr, o.nodeId, 'manager', [o.host])) });
+  }
+
+  /** Whether the root's key is sealed with this one; undefined where there is no root. */
+  isOpenedBy(key: SealingKey): boolean | undefined {
+    const root = this.read();
+    return root === undefined ? undefined : sealedWith(root.sealedKey) === key.id;
+  }
+
+  /** This node is no manager any more. */
+  remove(): void {
+    this.certificates.remove();
+    rmSync(this.#path(), { force: true });
+  }
+
+  #isGood(root: SealedStoreRoot, nowMs: number): boolean {
+    const there = this.certificates.read();
+    if (there === undefined || there.roots.trim() !== root.certificate.trim()) return false;
+    const { validFromDate, validToDate } = new X509Certificate(there.certificate);
+    return nowMs < (validFromDate.getTime() + validToDate.getTime()) / 2;
+  }
+
+  #path(): string {
+    return join(this.#directory, 'store-root.json');
+  }
+}
