@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LEADER_KEY } from '#cluster/state/cluster-view.ts';
+import { type ClusterView, LEADER_KEY } from '#cluster/state/cluster-view.ts';
 import { ViewFollower } from '#cluster/state/view-follower.ts';
 import { MemoryDatabase } from '#cluster/store/memory-database.ts';
 import { MemoryStore } from '#cluster/store/memory-store.ts';
+import type { CommitResult, Transaction } from '#cluster/store/store.ts';
 import { ManualClock } from '#control/manual-clock.ts';
+import { unavailable } from '#model/errors.ts';
 import type { Controller, Decision } from './controller.ts';
 import { LeaderLoop } from './leader-loop.ts';
 import { task } from './scene.ts';
@@ -16,7 +18,8 @@ type Decide = (key: string, limit: number) => Decision;
 class Leading implements Disposable {
   readonly clock: ManualClock = new ManualClock();
   readonly database: MemoryDatabase = new MemoryDatabase({ clock: this.clock });
-  readonly store: MemoryStore;
+  readonly store: LateStore;
+  readonly view: ClusterView;
   readonly loop: LeaderLoop;
   readonly reports: string[] = [];
   readonly asked: string[] = [];
@@ -29,14 +32,15 @@ class Leading implements Disposable {
     o: { maxOperations?: number; delay?: () => Promise<void>; follow?: Controller['keysOf'] } = {},
   ) {
     const { database } = this;
-    this.store = new MemoryStore({ clock: this.clock, database, ...o });
+    this.store = new LateStore({ clock: this.clock, database, ...o });
     const readable = new MemoryStore({ clock: this.clock, database });
     const follower = new ViewFollower({ store: readable, clock: this.clock });
+    this.view = follower.view;
     const guard = { key: LEADER_KEY, revision: this.lead('me') };
     this.loop = new LeaderLoop({
       ...{ store: this.store, follower, guard, random: { below: () => 0, id: () => '' } },
       clock: {
-        nowMs: () => this.clock.nowMs() + this.#dateMs,
+        nowMs: () => this.dateMs,
         monotonicMs: () => this.clock.monotonicMs(),
         sleep: (ms, signal) => this.clock.sleep(ms, signal),
       },
@@ -72,6 +76,10 @@ class Leading implements Disposable {
   lead(who: string): number {
     const done = this.database.commit({ checks: [], puts: [{ key: LEADER_KEY, value: who }], deletes: [] });
     return done.committed ? done.revision : 0;
+  }
+
+  get dateMs(): number {
+    return this.clock.nowMs() + this.#dateMs;
   }
 
   dateChanges(ms: number): void {
@@ -121,21 +129,30 @@ test('a leader that has lost its key writes nothing, also what was on its way', 
   assert.deepEqual(leading.tasks, ['a']);
 });
 
-test('a commit whose answer was lost is not made twice, however late it comes', async () => {
-  let made = 0;
-  const gate = Promise.withResolvers<void>();
-  const asked = (): Promise<void> => (made === 1 ? gate.promise : Promise.resolve());
-  using leading = new Leading(() => ({ writes: made < 2 ? [task(`task${++made}`)] : [] }), { delay: asked });
+test('a commit whose answer was lost is seen before anything is decided again', async () => {
+  let isSecond = false;
+  using leading = new Leading((key) => {
+    if (isSecond) return { writes: [] };
+    isSecond = leading.view.count('task') > 0;
+    return { writes: isSecond ? [] : [task(`${key}${leading.asked.length}`)] };
+  });
   await leading.pass(1);
-  await leading.dirty('a');
-  // the first is on its way; it arrives, and nobody says so
   leading.store.fail('unanswered');
-  gate.resolve();
-  await leading.pass(1);
+  await leading.dirty('a');
   leading.store.fail(undefined);
   await leading.pass(10_000);
-  assert.ok(leading.asked.length >= 2, 'it was decided again');
-  assert.deepEqual(leading.tasks.length, made);
+  assert.deepEqual([leading.tasks, isSecond], [['a1'], true]);
+});
+
+test('a commit that nobody answered and that comes late does nothing any more', async () => {
+  using leading = new Leading((key) => ({ writes: [task(`${key}${leading.asked.length}`)] }));
+  await leading.pass(1);
+  leading.store.isHeldBack = true;
+  await leading.dirty('a');
+  await leading.pass(1000);
+  assert.deepEqual([leading.tasks, leading.store.heldBack.length], [['a2'], 1]);
+  assert.deepEqual(await leading.store.arrive(), [{ committed: false }]);
+  assert.deepEqual(leading.tasks, ['a2']);
 });
 
 test('a decision that throws stops no other, and is made again later', async () => {
@@ -205,12 +222,13 @@ test('a decision that is larger than any round is refused, and nothing spins', a
 });
 
 test('who asks to look again is asked at that time, whatever becomes of the date', async () => {
-  let nowMs = 0;
-  using leading = new Leading(() => ({ writes: [], againAtMs: nowMs + 5000 }));
-  nowMs = leading.clock.nowMs();
+  let dateMs = 0;
+  using leading = new Leading(() => ({ writes: [], againAtMs: dateMs + 5000 }));
+  leading.dateChanges(3_600_000);
+  dateMs = leading.dateMs;
   await leading.dirty('a');
-  leading.dateChanges(-3_600_000);
-  nowMs = leading.clock.nowMs() + 4_000_000;
+  leading.dateChanges(-7_200_000);
+  dateMs = leading.dateMs + 1_000_000;
   await leading.pass(5000);
   assert.equal(leading.asked.length, 2);
 });
@@ -229,3 +247,20 @@ test('who needs two writes for a step is not asked with room for one', async () 
   await leading.pass(1000);
   assert.equal(leading.tasks.length, 60);
 });
+
+/** Its next commit is lost on the way, as far as the caller knows, and arrives when the test says so. */
+class LateStore extends MemoryStore {
+  isHeldBack = false;
+  readonly heldBack: Transaction[] = [];
+
+  override async commit(transaction: Transaction): Promise<CommitResult> {
+    if (!this.isHeldBack) return await super.commit(transaction);
+    this.isHeldBack = false;
+    this.heldBack.push(transaction);
+    throw unavailable('the store did not answer in time');
+  }
+
+  arrive(): Promise<CommitResult[]> {
+    return Promise.all(this.heldBack.map((transaction) => super.commit(transaction)));
+  }
+}
