@@ -185,7 +185,7 @@ function isNamed(
 ): boolean {
   const service = view.get('service', ServiceID)?.Spec.Name ?? ServiceID;
   const name = `${service}.${Slot === 0 ? NodeID : Slot}`;
-  if (reference === name || reference === `${name}.${ID}`) return true;
+  if (reference === ID || reference === name || reference === `${name}.${ID}`) return true;
   const container = Status.ContainerStatus?.ContainerID ?? '';
   return reference.length >= SHORTEST_ID && (ID.startsWith(reference) || container.startsWith(reference));
 }

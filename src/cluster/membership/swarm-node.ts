@@ -408,6 +408,9 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     const manager = this.#manager();
     if (manager === undefined) throw notAManager();
     await manager.ready(AbortSignal.timeout(CHANGE_LIMIT_MS));
+    // before that the lease of the leader that was lost has to end
+    const limit = AbortSignal.timeout(CHANGE_LIMIT_MS);
+    while (manager.leader?.nodeId !== state.nodeId) await this.#machine.clock.sleep(50, limit);
     await manager.write(() => withoutOtherManagers(manager.view, state.nodeId));
     return state.nodeId;
   }
