@@ -233,6 +233,21 @@ test('who asks to look again is asked at that time, whatever becomes of the date
   assert.equal(leading.asked.length, 2);
 });
 
+test('who needs two writes for a step is not asked with room for one', async () => {
+  // as replacements of tasks are: two writes each, or none
+  const decide: Decide = (key, limit) => ({
+    writes: Array.from({ length: Math.min(15, Math.floor(limit / 2)) }, (_, at) => [
+      task(`${key}${at}a`),
+      task(`${key}${at}b`),
+    ]).flat(),
+  });
+  // a round has room for 31 writes
+  using leading = new Leading(decide, { maxOperations: 64 });
+  await leading.dirty('x', 'y');
+  await leading.pass(1000);
+  assert.equal(leading.tasks.length, 60);
+});
+
 /** Its next commit is lost on the way, as far as the caller knows, and arrives when the test says so. */
 class LateStore extends MemoryStore {
   isHeldBack = false;
