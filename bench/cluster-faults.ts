@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { setLinkUp } from '#linux/links.ts';
 import { installPeers } from '../scripts/test-peers.ts';
-import { FaultCloud } from './fault-cloud.ts';
+import { LoadedCloud } from '../test/support/loaded-cloud.ts';
 import { FAULTS, type Fault } from './fault-list.ts';
 import { type FaultResult, faultTable, type IdleResult, idleTable, writeReadme } from './fault-report.ts';
 import { pssBytes } from './process.ts';
@@ -41,7 +41,7 @@ async function main(): Promise<number> {
   const faults = FAULTS.filter(({ name }) => chosen === undefined || chosen.includes(name));
   const results: FaultResult[] = [];
   const began = performance.now();
-  await using cloud = await FaultCloud.up();
+  await using cloud = await LoadedCloud.up({ replicas: 6 });
   const upMs = performance.now() - began;
   const idle =
     chosen === undefined || chosen.includes('idle')
@@ -59,7 +59,7 @@ async function main(): Promise<number> {
   return results.every(({ missed }) => missed.length === 0) ? 0 : 1;
 }
 
-async function strike(cloud: FaultCloud, fault: Fault): Promise<FaultResult> {
+async function strike(cloud: LoadedCloud, fault: Fault): Promise<FaultResult> {
   const { name, title, goal = {} } = fault;
   const result = { name, title, goal };
   let fromMs = Date.now();
@@ -72,10 +72,10 @@ async function strike(cloud: FaultCloud, fault: Fault): Promise<FaultResult> {
     await delay(COUNTING_MS);
     const { ports, vip } = cloud.load(fromMs, toMs);
     const failures = [...ports.failures, ...vip.failures];
-    const reasons = new Map<string, number>();
+    const seconds = new Map<string, number[]>();
     for (const { atMs, mode, url, reason } of failures) {
-      const text = `second ${Math.floor((atMs - fromMs) / 1000)}: ${reason}, ${mode} connection, ${url}`;
-      reasons.set(text, (reasons.get(text) ?? 0) + 1);
+      const text = `${reason}, ${mode} connection, ${url}`;
+      seconds.set(text, [...(seconds.get(text) ?? []), Math.floor((atMs - fromMs) / 1000)]);
     }
     const missed = [
       ...(goal.failed !== undefined && failures.length > goal.failed ? ['failed requests'] : []),
@@ -87,7 +87,9 @@ async function strike(cloud: FaultCloud, fault: Fault): Promise<FaultResult> {
       ...{ failedVip: vip.failures.length, requestsVip: vip.requests },
       ...{ repeated: ports.repeated + vip.repeated, unresolved: vip.unresolved },
       lastFailureMs: failures.length === 0 ? 0 : Math.max(...failures.map(({ atMs }) => atMs)) - fromMs,
-      reasons: [...reasons].map(([text, count]) => `${count} × ${text}`),
+      reasons: [...seconds].map(
+        ([text, all]) => `${all.length} × ${text}, in seconds ${Math.min(...all)} to ${Math.max(...all)}`,
+      ),
     };
   } catch (error) {
     const { ports, vip } = cloud.load(fromMs, Date.now());
@@ -107,7 +109,7 @@ async function strike(cloud: FaultCloud, fault: Fault): Promise<FaultResult> {
 }
 
 /** What a cluster costs that nobody changes, though it serves: writes to the store, and memory. */
-async function measureIdle(cloud: FaultCloud, seconds: string): Promise<IdleResult> {
+async function measureIdle(cloud: LoadedCloud, seconds: string): Promise<IdleResult> {
   await delay(3000);
   const before = await revision(cloud);
   await delay(Number(seconds) * 1000);
@@ -121,9 +123,9 @@ async function measureIdle(cloud: FaultCloud, seconds: string): Promise<IdleResu
 }
 
 /** Of etcd on the first node, which takes no request for it but from who has a certificate of the cluster. */
-async function revision(cloud: FaultCloud): Promise<number> {
+async function revision(cloud: LoadedCloud): Promise<number> {
   const { address } = cloud.nodes[0] ?? { address: '' };
-  const data = join(cloud.directory, 'lib', 'c', 'data', 'node1', 'cluster', 'certificates', 'current');
+  const data = join(cloud.directory, 'lib', 'c', 'data', 'node1', 'cluster', 'etcd-certificates', 'current');
   const answer: { header?: { revision?: number } }[] = JSON.parse(
     await cloud.cloud(
       ...[

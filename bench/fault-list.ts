@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { FaultCloud, Task } from './fault-cloud.ts';
+import type { LoadedCloud, Task } from '../test/support/loaded-cloud.ts';
 
 /** What a fault did, in milliseconds since it was struck. */
 export interface Outcome {
@@ -16,9 +16,9 @@ export interface Fault {
   readonly title: string;
   /** What the design holds itself to. */
   readonly goal?: { readonly recoveredMs?: number; readonly failed?: number };
-  strike(cloud: FaultCloud): Promise<Outcome>;
+  strike(cloud: LoadedCloud): Promise<Outcome>;
   /** Makes it good again, where that is not part of it. */
-  undo?(cloud: FaultCloud): Promise<void>;
+  undo?(cloud: LoadedCloud): Promise<void>;
 }
 
 /** A daemon that a supervisor starts again, and one that stays away for longer than a node may be silent. */
@@ -282,7 +282,7 @@ export const FAULTS: readonly Fault[] = [
         cloud,
         'rollback_completed',
         ...['--update-failure-action', 'rollback', '--update-monitor', '3s', '--update-order', 'start-first'],
-        ...['--args', '/drill/web-server.ts 4 failing'],
+        ...['--args', '/node /drill/web-server.ts 4 failing'],
       ),
   },
   {
@@ -291,14 +291,14 @@ export const FAULTS: readonly Fault[] = [
     goal: { failed: 0 },
     strike: async (cloud) => {
       const order = ['--update-order', 'stop-first', '--update-parallelism', '3'];
-      await update(cloud, 'completed', ...order, '--args', '/drill/web-server.ts 5 deaf');
+      await update(cloud, 'completed', ...order, '--args', '/node /drill/web-server.ts 5 deaf');
       return await update(cloud, 'completed', ...order, ...version('6'));
     },
   },
 ];
 
 function version(text: string): string[] {
-  return ['--args', `/drill/web-server.ts ${text}`];
+  return ['--args', `/node /drill/web-server.ts ${text}`];
 }
 
 async function since(began: number, until: Promise<unknown>): Promise<number> {
@@ -306,7 +306,7 @@ async function since(began: number, until: Promise<unknown>): Promise<number> {
   return performance.now() - began;
 }
 
-async function leaderOf(cloud: FaultCloud): Promise<string> {
+async function leaderOf(cloud: LoadedCloud): Promise<string> {
   let leader: string | undefined;
   await cloud.until('somebody leads', async () => {
     leader = await cloud.leader();
@@ -315,55 +315,55 @@ async function leaderOf(cloud: FaultCloud): Promise<string> {
   return leader ?? '';
 }
 
-function namesBut(cloud: FaultCloud, manager: string): string[] {
+function namesBut(cloud: LoadedCloud, manager: string): string[] {
   return cloud.managers.map(({ name }) => name).filter((name) => name !== manager);
 }
 
-async function nameOf(cloud: FaultCloud, task: Task | undefined): Promise<string> {
+async function nameOf(cloud: LoadedCloud, task: Task | undefined): Promise<string> {
   const nodes = await cloud.swarmNodes();
   return nodes.find(({ ID }) => ID === task?.NodeID)?.Description?.Hostname ?? '';
 }
 
-async function runs(cloud: FaultCloud, task: Task | undefined): Promise<boolean> {
+async function runs(cloud: LoadedCloud, task: Task | undefined): Promise<boolean> {
   return (await cloud.serving()).some(({ ID }) => ID === task?.ID);
 }
 
-async function isDown(cloud: FaultCloud, node: string): Promise<boolean> {
+async function isDown(cloud: LoadedCloud, node: string): Promise<boolean> {
   return (await cloud.nodeState(node)) === 'down';
 }
 
-async function allReady(cloud: FaultCloud): Promise<boolean> {
+async function allReady(cloud: LoadedCloud): Promise<boolean> {
   return (await cloud.swarmNodes()).every(({ Status }) => Status.State === 'ready');
 }
 
-function otherLeads(cloud: FaultCloud, than: string): Promise<number> {
+function otherLeads(cloud: LoadedCloud, than: string): Promise<number> {
   return cloud.until('another leads', async () => {
     const leader = await cloud.leader();
     return leader !== undefined && leader !== than;
   });
 }
 
-async function scaleAt(cloud: FaultCloud, node: string, replicas: number): Promise<void> {
+async function scaleAt(cloud: LoadedCloud, node: string, replicas: number): Promise<void> {
   await cloud.until('it can be scaled', async () => {
     await cloud.docker(node, 'service', 'scale', '--detach', `web=${replicas}`);
     return true;
   });
 }
 
-async function startAll(cloud: FaultCloud): Promise<void> {
+async function startAll(cloud: LoadedCloud): Promise<void> {
   await Promise.all(cloud.nodes.map(({ name }) => cloud.cloud('start', 'c', name)));
   cloud.spare();
   cloud.ask();
 }
 
-async function heal(cloud: FaultCloud): Promise<void> {
+async function heal(cloud: LoadedCloud): Promise<void> {
   await cloud.cloud('heal', 'c');
   cloud.spare();
   cloud.ask();
 }
 
 /** A node is gone from one moment to the next; its tasks have to run elsewhere. */
-async function lose(cloud: FaultCloud, node: string, strike: () => Promise<unknown>): Promise<Outcome> {
+async function lose(cloud: LoadedCloud, node: string, strike: () => Promise<unknown>): Promise<Outcome> {
   cloud.spare(node);
   await delay(100);
   const began = performance.now();
@@ -382,19 +382,19 @@ async function lose(cloud: FaultCloud, node: string, strike: () => Promise<unkno
 }
 
 /** Task → container of all that serve. */
-async function containersOf(cloud: FaultCloud): Promise<Map<string, string>> {
+async function containersOf(cloud: LoadedCloud): Promise<Map<string, string>> {
   const tasks = await cloud.serving();
   return new Map(tasks.map(({ ID, Status }) => [ID, Status.ContainerStatus?.ContainerID ?? '']));
 }
 
-async function sameContainers(cloud: FaultCloud, before: Map<string, string>): Promise<string> {
+async function sameContainers(cloud: LoadedCloud, before: Map<string, string>): Promise<string> {
   const after = await containersOf(cloud);
   const same = [...before].filter(([task, container]) => after.get(task) === container).length;
   return `${same} of ${before.size} containers went on`;
 }
 
 /** Whether a manager can change something: a label of the service. */
-async function canWrite(cloud: FaultCloud, node: string): Promise<boolean> {
+async function canWrite(cloud: LoadedCloud, node: string): Promise<boolean> {
   try {
     await cloud.docker(node, 'node', 'update', '--label-add', `drill=${Date.now()}`, node);
     return true;
@@ -404,7 +404,7 @@ async function canWrite(cloud: FaultCloud, node: string): Promise<boolean> {
   }
 }
 
-async function killEtcd(cloud: FaultCloud, nodes: readonly string[]): Promise<Outcome> {
+async function killEtcd(cloud: LoadedCloud, nodes: readonly string[]): Promise<Outcome> {
   const began = performance.now();
   await Promise.all(
     nodes.map((node) => cloud.cloud('exec', 'c', node, '--', 'busybox', 'killall', '-9', 'etcd')),
@@ -414,7 +414,7 @@ async function killEtcd(cloud: FaultCloud, nodes: readonly string[]): Promise<Ou
   return { recoveredMs: performance.now() - began, note: 'recovered: a change was taken' };
 }
 
-async function update(cloud: FaultCloud, wanted: string, ...flags: string[]): Promise<Outcome> {
+async function update(cloud: LoadedCloud, wanted: string, ...flags: string[]): Promise<Outcome> {
   const began = performance.now();
   const before = (await cloud.service()).UpdateStatus;
   await cloud.docker('node1', 'service', 'update', '--detach', '--quiet', ...flags, 'web');

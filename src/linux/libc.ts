@@ -38,6 +38,10 @@ export const unshare: LibcCall = declare('int unshare(int flags)', 'unshare');
 export const setns: LibcCall = declare('int setns(int fd, int kind)', 'setns');
 export const openPath: LibcCall = declare('int open(const char *path, int flags, unsigned int mode)', 'open');
 export const close: LibcCall = declare('int close(int fd)', 'close');
+export const closeRange: LibcCall = declare(
+  'int close_range(unsigned int first, unsigned int last, int flags)',
+  'close_range',
+);
 export const socket: LibcCall = declare('int socket(int domain, int type, int protocol)', 'socket');
 export const socketpair: LibcCall = declare(
   'int socketpair(int domain, int type, int protocol, _Out_ int *fds)',

@@ -1,4 +1,5 @@
 import koffi from 'koffi';
+import { keepDescriptorsFromChildren } from './inherited-descriptors.ts';
 
 const JSON_OUTPUT = 1 << 4;
 
@@ -32,6 +33,8 @@ export class Nftables implements Disposable {
     this.#setFlags = library.func('void nft_ctx_output_set_flags(void *context, unsigned int flags)');
     this.#free = library.func('void nft_ctx_free(void *context)');
     this.#context = create(0);
+    // its socket would keep this network namespace as long as whatever is started meanwhile
+    keepDescriptorsFromChildren();
     library.func('int nft_ctx_buffer_output(void *context)')(this.#context);
     library.func('int nft_ctx_buffer_error(void *context)')(this.#context);
   }
@@ -67,17 +70,24 @@ const MOST_OPEN = 8;
 
 /**
  * Contexts that were used and are to be closed. A close waits for what the last change in its namespace replaced, ten milliseconds; a
- * few changes later there is nothing to wait for.
+ * few changes later there is nothing to wait for. An open one keeps its namespace, with all links in it, from going: who takes a
+ * namespace away closes those of its owner first.
  */
 export class UsedContexts implements Disposable {
-  readonly #contexts: Nftables[] = [];
+  #contexts: { readonly owner: string; readonly context: Nftables }[] = [];
 
-  add(context: Nftables): void {
-    this.#contexts.push(context);
-    if (this.#contexts.length > MOST_OPEN) this.#contexts.shift()?.[Symbol.dispose]();
+  add(owner: string, context: Nftables): void {
+    this.#contexts.push({ owner, context });
+    if (this.#contexts.length > MOST_OPEN) this.#contexts.shift()?.context[Symbol.dispose]();
+  }
+
+  close(owner: string): void {
+    const theirs = this.#contexts.filter((each) => each.owner === owner);
+    this.#contexts = this.#contexts.filter((each) => each.owner !== owner);
+    for (const { context } of theirs) context[Symbol.dispose]();
   }
 
   [Symbol.dispose](): void {
-    for (const context of this.#contexts.splice(0)) context[Symbol.dispose]();
+    for (const { context } of this.#contexts.splice(0)) context[Symbol.dispose]();
   }
 }

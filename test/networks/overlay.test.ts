@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { eventually } from '../support/docker-host.ts';
 import { OverlayCluster } from './overlay-cluster.ts';
 import { endpoint, network, planOf, service } from './plans.ts';
 
@@ -41,6 +42,9 @@ test('containers of two nodes reach each other, and the way out', async () => {
   assert.deepEqual(await one.ask({ call: 'check', heal: false }), []);
   await one.ask({ call: 'leave', id: 'a' });
   await two.ask({ call: 'leave', id: 'b' });
+  // while the namespace is kept by anybody, the links in it answer for their addresses
+  const cables = (): string => cluster.ok(one.namespacePath, 'ip', '-br', 'link', 'show', 'type', 'veth');
+  await eventually(() => !/^va/m.test(cables()), 'the links of a container go with it');
   // Left, or torn down: nothing is in the kernel.
   await one.ask({ call: 'apply', plan: planOf(1, { networks: [] }) });
   assert.doesNotMatch(cluster.ok(one.namespacePath, 'ip', '-br', 'link'), /ov-|vx-/);

@@ -18,6 +18,8 @@ export interface LoadFailure {
 export interface LoadInterval {
   /** Its end, in milliseconds since 1970. */
   readonly atMs: number;
+  /** What was sent before was answered by then, or has failed. */
+  readonly settledMs: number;
   readonly answered: number;
   /** Answered at the second try, since the server ended a kept connection in the moment of the first. */
   readonly repeated: number;
@@ -58,6 +60,8 @@ export class HttpLoad implements Disposable {
   #failures: LoadFailure[] = [];
   readonly #resolver = new Resolver({ timeout: NAME_TIMEOUT_MS, tries: 1 });
   readonly #known = new Map<string, string>();
+  /** When the requests were sent that are under way. */
+  readonly #pending = new Set<{ atMs: number }>();
 
   constructor(o: LoadOptions) {
     this.#o = o;
@@ -89,6 +93,7 @@ export class HttpLoad implements Disposable {
   }
 
   #ask(o: { url: string; mode: LoadMode; atMs: number; isSecond: boolean }): void {
+    this.#pending.add(o);
     const call = request(o.url, { agent: this.#agents[o.mode], lookup: this.#lookup });
     const limit = setTimeout(() => call.destroy(new Error('timeout')), this.#o.timeoutMs);
     let isOver = false;
@@ -96,6 +101,7 @@ export class HttpLoad implements Disposable {
       clearTimeout(limit);
       if (isOver) return;
       isOver = true;
+      this.#pending.delete(o);
       // RFC 9110, 9.2.2: a server may end an idle connection at any time; what was sent on one in that moment is sent again
       if (call.reusedSocket && !o.isSecond && reason !== 'timeout') this.#ask({ ...o, isSecond: true });
       else this.#failures.push({ atMs: o.atMs, mode: o.mode, url: o.url, reason });
@@ -108,6 +114,7 @@ export class HttpLoad implements Disposable {
         clearTimeout(limit);
         if (isOver) return;
         isOver = true;
+        this.#pending.delete(o);
         this.#answered++;
         if (o.isSecond) this.#repeated++;
       });
@@ -137,8 +144,10 @@ export class HttpLoad implements Disposable {
   };
 
   #tell(): void {
+    const [oldest] = this.#pending;
     this.#o.tell({
       atMs: Date.now(),
+      settledMs: oldest?.atMs ?? Date.now(),
       answered: this.#answered,
       repeated: this.#repeated,
       unresolved: this.#unresolved,

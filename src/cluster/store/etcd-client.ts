@@ -73,7 +73,13 @@ export class EtcdClient implements Disposable {
   async call(path: string, body: Json, o: EtcdCall): Promise<Json> {
     const text = JSON.stringify(body);
     return await this.#atEndpoints(o, async (endpoint, attempt) => {
-      using limit = new CallLimit(this.#options.timeoutMs ?? TIMEOUT_MS, [this.#closed.signal, o.signal]);
+      using limit = new CallLimit(
+        this.#options.timeoutMs ?? TIMEOUT_MS,
+        [this.#closed.signal, o.signal],
+        () => {
+          attempt.late = true;
+        },
+      );
       const response = await this.#send({
         endpoint,
         path,
@@ -149,7 +155,8 @@ export class EtcdClient implements Disposable {
         if (kindOf(last) !== 'unavailable') throw last;
         this.#turnFrom(endpoint);
         const isOver = this.#closed.signal.aborted || o.signal?.aborted === true;
-        if (isOver || (attempt.sent && !o.repeatable)) throw last;
+        // one that hangs waits for a quorum, which the others have no sooner: who asks again may have better news by then
+        if (isOver || attempt.late === true || (attempt.sent && !o.repeatable)) throw last;
       }
     }
     throw last;
@@ -196,9 +203,10 @@ class CallLimit implements Disposable {
   readonly #timer: NodeJS.Timeout;
   readonly #abort = (): void => this.#controller.abort();
 
-  constructor(ms: number, causes: readonly (AbortSignal | undefined)[]) {
+  constructor(ms: number, causes: readonly (AbortSignal | undefined)[], onLate: () => void) {
     this.#causes = causes.filter((cause) => cause !== undefined);
     this.#timer = setTimeout(() => {
+      onLate();
       this.#controller.abort(new Error(`no answer in ${ms} ms`));
     }, ms);
     for (const cause of this.#causes) {
@@ -220,6 +228,8 @@ class CallLimit implements Disposable {
 /** How far one attempt has come: before a connection stands nothing can have been done. */
 interface Attempt {
   sent: boolean;
+  /** It was given up since there was no answer in time. */
+  late?: boolean;
 }
 
 function noteConnection(request: ClientRequest, attempt: Attempt, secure: boolean): void {

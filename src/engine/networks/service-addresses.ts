@@ -46,7 +46,7 @@ export class ServiceAddresses implements Disposable {
   #contextIn(containerId: string): Nftables {
     const path = this.#networks.namespacePath(containerId);
     const context = inNetworkNamespace(path, () => new Nftables());
-    this.#used.add(context);
+    this.#used.add(containerId, context);
     return context;
   }
 
@@ -63,6 +63,7 @@ export class ServiceAddresses implements Disposable {
   /** The container is gone, or begins anew. */
   forget(containerId: string): void {
     this.#balancers.delete(containerId);
+    this.#used.close(containerId);
   }
 
   distrust(): void {

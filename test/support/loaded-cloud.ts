@@ -1,16 +1,16 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { CloudView, NodeView } from '#cloud/cloud-view.ts';
-import { countLoad, type LoadCount, readLoad } from '../test/support/load-record.ts';
-import { end } from './process.ts';
+import { BUSYBOX } from './docker-host.ts';
+import { countLoad, type LoadCount, readLoad } from './load-record.ts';
 
-const ROOT = join(import.meta.dirname, '..');
-const DROVER = join(ROOT, 'bin', 'drover');
-const SUPPORT = join(ROOT, 'test', 'support');
+const SUPPORT = import.meta.dirname;
+const DROVER = join(SUPPORT, '..', '..', 'bin', 'drover');
 const COMMAND_LIMIT_MS = 120_000;
 const CALL_LIMIT_MS = 2000;
 const LOOK_MS = 40;
@@ -48,19 +48,23 @@ export interface ServiceView {
 }
 
 /** A cluster of five nodes, three of them managers, under load from outside and from inside; driven by the docker CLI. */
-export class FaultCloud implements AsyncDisposable {
+export class LoadedCloud implements AsyncDisposable {
   readonly directory: string = mkdtempSync(join(tmpdir(), 'df-'));
-  readonly replicas = 6;
+  readonly replicas: number;
   #nodes: readonly NodeView[] = [];
   /** Nodes that the API is asked at, the first that answers. */
   #askAt: readonly string[] = [];
   #ports: ChildProcess | undefined;
 
-  /** Up, with its services and its load. */
-  static async up(): Promise<FaultCloud> {
-    const cloud = new FaultCloud();
+  private constructor(replicas: number) {
+    this.replicas = replicas;
+  }
+
+  /** Up, with a service `web` of so many replicas, and its load. `flags` are those of `drover cloud up`. */
+  static async up({ replicas, flags = [] }: { replicas: number; flags?: string[] }): Promise<LoadedCloud> {
+    const cloud = new LoadedCloud(replicas);
     try {
-      await cloud.#up();
+      await cloud.#up(flags);
       return cloud;
     } catch (error) {
       await cloud[Symbol.asyncDispose]();
@@ -68,13 +72,12 @@ export class FaultCloud implements AsyncDisposable {
     }
   }
 
-  async #up(): Promise<void> {
-    await this.cloud('up', 'c', '--nodes', `${NODES}`, '--managers', `${MANAGERS}`);
+  async #up(flags: readonly string[]): Promise<void> {
+    await this.cloud('up', 'c', '--nodes', `${NODES}`, '--managers', `${MANAGERS}`, ...flags);
     const views: CloudView[] = JSON.parse(await this.cloud('ls', 'c', '--format', 'json'));
     this.#nodes = views[0]?.nodes ?? [];
     this.ask();
-    const image = join(ROOT, '.cache', 'busybox.tar');
-    await Promise.all(this.#nodes.map(({ name }) => this.docker(name, 'import', image, 'busybox:latest')));
+    await Promise.all(this.#nodes.map(({ name }) => this.docker(name, 'import', BUSYBOX, 'busybox:latest')));
     mkdirSync(join(this.directory, 'load'));
     await this.docker('node1', 'network', 'create', '-d', 'overlay', 'back');
     await this.docker('node1', ...this.webService('web', this.replicas, '-p', `${PORT}:80`));
@@ -220,6 +223,23 @@ export class FaultCloud implements AsyncDisposable {
     return { ports: of('ports'), vip: of('vip') };
   }
 
+  /** Resolves to what was sent since `fromMs`, when so many of both loads were and all have been answered, or have failed. */
+  async answered(fromMs: number, requests: number): Promise<LoadCount[]> {
+    const loads = (): LoadCount[] => Object.values(this.load(fromMs, this.#settledMs()));
+    await this.until(`${requests} requests are answered`, async () =>
+      loads().every((load) => load.requests >= requests),
+    );
+    const sentMs = Date.now();
+    await this.until('all requests are answered', async () => this.#settledMs() >= sentMs);
+    return loads();
+  }
+
+  /** What was sent before has an answer, or has none. */
+  #settledMs(): number {
+    const last = ['ports', 'vip'].map((name) => readLoad(join(this.directory, 'load', name)).at(-1));
+    return Math.min(...last.map((interval) => interval?.settledMs ?? 0));
+  }
+
   /** Resolves when everything runs and no request has failed for a while. */
   async steady(): Promise<void> {
     await this.until('everything runs', () => this.allRun());
@@ -233,7 +253,11 @@ export class FaultCloud implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#ports !== undefined) await end(this.#ports);
+    if (this.#ports !== undefined) {
+      const ended = once(this.#ports, 'exit');
+      this.#ports.kill();
+      await ended;
+    }
     await this.cloud('down', 'c').catch((error: unknown) => console.error(error));
     rmSync(this.directory, { recursive: true, force: true });
   }
