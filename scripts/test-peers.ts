@@ -2,15 +2,26 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
+/** A package, and a command or a file that is there when it is. */
+type Peer = readonly [name: string, command: string];
+
 /** Debian packages that tests have as the other end; none of them starts anything by itself. */
-const PEERS: readonly (readonly [name: string, command: string])[] = [
+const PEERS: readonly Peer[] = [
   ['skopeo', 'skopeo'],
   ['buildah', 'buildah'],
   ['git', 'git'],
+  ['python3-docker', '/usr/lib/python3/dist-packages/docker/__init__.py'],
+];
+
+/** What `npm run test:clients` has as the other end: too large for every run of the tests. */
+export const CLIENTS: readonly Peer[] = [
+  ...PEERS,
+  ['ansible', '/usr/bin/ansible-playbook'],
+  ['python3-jsondiff', '/usr/lib/python3/dist-packages/jsondiff/__init__.py'],
 ];
 
 /** Packages of which only the program is taken: most come with a service that listens on the machine. */
-const UNPACKED: readonly (readonly [name: string, command: string])[] = [
+const UNPACKED: readonly Peer[] = [
   ['docker-registry', 'docker-registry'],
   ['etcd-server', 'etcd'],
   ['etcd-client', 'etcdctl'],
@@ -20,8 +31,8 @@ const UNPACKED: readonly (readonly [name: string, command: string])[] = [
  * Makes sure that the programs are there that tests have as the other end; those that would come with a service are unpacked into
  * `directory`. Gives an exit code.
  */
-export function installPeers(directory: string): number {
-  const missing = PEERS.filter(([, command]) => !isThere(command)).map(([name]) => name);
+export function installPeers(directory: string, peers: readonly Peer[] = PEERS): number {
+  const missing = peers.filter(([, command]) => !isThere(command)).map(([name]) => name);
   const unpacked = UNPACKED.filter(
     ([, command]) => !isThere(command) && !existsSync(join(directory, 'usr/bin', command)),
   ).map(([name]) => name);
@@ -48,6 +59,7 @@ function unpack(name: string, directory: string): number {
 }
 
 function isThere(command: string): boolean {
+  if (command.startsWith('/')) return existsSync(command);
   return (process.env['PATH'] ?? '').split(':').some((path) => existsSync(join(path, command)));
 }
 

@@ -1,18 +1,19 @@
 import { spawnSync } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { join } from 'node:path';
-import { installPeers } from './test-peers.ts';
+import { CLIENTS, installPeers } from './test-peers.ts';
 
 /**
- * Runs the checks: `npm test` all of them, `--only check|unit|integration|reference|projects` one part; the last two are left out of
- * all: `reference` runs the suite of the docker CLI on Debian's dockerd, `projects` builds real projects of Debian packages. Ends at the first part that fails, with its
+ * Runs the checks: `npm test` all of them, `--only check|unit|integration|reference|projects|clients` one part; the last three are left out
+ * of all: `reference` runs the suite of the docker CLI on Debian's dockerd, `projects` builds real projects of Debian packages, `clients`
+ * drives a swarm by clients that are large to install. Ends at the first part that fails, with its
  * exit code; the last thing printed is node's own count of the tests.
  */
 const ROOT = join(import.meta.dirname, '..');
 /** Programs of tests that are not installed on the machine. */
 const PEERS = join(ROOT, '.cache/peers');
 const ALL = ['check', 'unit', 'integration'] as const;
-const PARTS = [...ALL, 'reference', 'projects'] as const;
+const PARTS = [...ALL, 'reference', 'projects', 'clients'] as const;
 /** Far beyond what any test takes: one that hangs is named, and the run ends. */
 const TEST_LIMIT = '--test-timeout=120000';
 type Part = (typeof PARTS)[number];
@@ -48,6 +49,11 @@ function runPart(part: Part): number {
         ...['--test', '--test-concurrency=2', TEST_LIMIT],
         ...integrationTests(),
       ]);
+    case 'clients':
+      if (installPeers(PEERS, CLIENTS) !== 0) return 1;
+      return runIsolated('scripts/run-isolated.ts', [
+        ...['--test', '--test-timeout=300000', ...globSync('test/clients/*.test.ts', { cwd: ROOT })],
+      ]);
     case 'projects':
       // On the machine's own network: packages come from Debian's mirror.
       return run(['--test', '--test-timeout=900000', ...globSync('test/projects/*.test.ts', { cwd: ROOT })]);
@@ -70,7 +76,7 @@ function unitTests(): string[] {
 function integrationTests(): string[] {
   return globSync('test/*/**/*.test.ts', {
     cwd: ROOT,
-    exclude: ['test/reference/**', 'test/projects/**'],
+    exclude: ['test/reference/**', 'test/projects/**', 'test/clients/**'],
   }).sort();
 }
 

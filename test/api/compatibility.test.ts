@@ -25,6 +25,9 @@ Docker's status and a message that names the field. This page is compared with t
 | NetworkInspect | resolv.conf of a container names its network's gateway, not 127.0.0.11 | decision 0006 |
 | NodeUpdate, ServiceUpdate, SecretUpdate, ConfigUpdate, SwarmUpdate | a stale version answers 400, where Docker answers 500; texts lack \`rpc error: code = … desc =\` | what the client got wrong is no fault of the server's |
 | ServiceCreate, ServiceUpdate | plugins, cluster volumes (CSI), mounts of images, credential specs, isolation, SELinux labels, volume drivers other than local are refused by name; ports, mounts and durations that no node could take are refused at once | a task that cannot start tells nobody |
+| ServiceCreate, ServiceUpdate | a service with unknown constraint keys, or on a node's own network beside another one, is refused at once | it would wait for ever |
+| ServiceUpdate | the update of a service goes on when something beside its tasks is changed meanwhile | it would not be watched for failing any more |
+| TaskList | tasks of jobs are counted from 0 in each run, as Docker does | Docker's CLI waits for those |
 | NetworkDelete | a network that only tasks of removed services are on is gone to clients at once, and goes with the last of them | a stack is removed in one go |
 | published ports | IPv4 only: nothing listens on \`[::]\` | no userland proxy, decision 0005 |
 

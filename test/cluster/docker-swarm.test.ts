@@ -99,6 +99,36 @@ suite('docker swarm and docker node', () => {
   });
 });
 
+suite('docker swarm leave and join', () => {
+  test('a worker that leaves is another node when it is back', async () => {
+    const all = ['node', 'ls', '--filter', 'name=node2', '--format', '{{.ID}}'];
+    const before = await cli.ok(...all);
+    const manager = /[\d.]+:2377/.exec(await cli.ok('swarm', 'join-token', 'worker'))?.[0] ?? '';
+    const join = async (token: string): Promise<string> => {
+      const { stdout, stderr } = await cli.cloud.dockerResult(2, [
+        'swarm',
+        'join',
+        '--token',
+        token,
+        manager,
+      ]);
+      return stdout + stderr;
+    };
+    assert.equal(await cli.okOn(2, 'swarm', 'leave'), 'Node left the swarm.');
+    assert.equal(await cli.okOn(2, 'info', '--format', '{{.Swarm.LocalNodeState}}'), 'inactive');
+    assert.match(await join('nonsense'), /invalid join token/);
+    assert.match(
+      await join(await cli.ok('swarm', 'join-token', '-q', 'worker')),
+      /joined a swarm as a worker/,
+    );
+    await cli.ok('node', 'rm', '--force', before);
+    const ready = async (): Promise<boolean> =>
+      (await cli.ok('node', 'ls', '--filter', 'name=node2', '--format', '{{.Status}}')) === 'Ready';
+    await eventually(ready, 'the node is there once');
+    assert.notEqual(await cli.ok(...all), before);
+  });
+});
+
 /** The flags of `docker service create` that show inside of a container. */
 const INSIDE = [
   ...['--container-label', 'n=o', '--env', 'A=b', '--workdir', '/w', '--user', '1000:1001', '--group', '100'],
