@@ -64,6 +64,8 @@ export class LeadingCluster implements AsyncDisposable {
   readonly #follower = new ViewFollower({ store: this.#store, clock: systemClock });
   readonly #agents = new ObedientAgents();
   readonly #ending = new AbortController();
+  /** The leader's sleeps keep no process alive. */
+  readonly #alive = setInterval(() => undefined, 2 ** 30);
   #running: Promise<unknown> = Promise.resolve();
 
   get view(): ClusterView {
@@ -131,6 +133,7 @@ export class LeadingCluster implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ending.abort();
     await this.#running;
+    clearInterval(this.#alive);
   }
 }
 

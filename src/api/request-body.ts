@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { DroverError, invalid } from '#model/errors.ts';
 import type { Call } from './call.ts';
+import { canonicalKeys } from './json-keys.ts';
 
 /** A JSON body larger than this is refused with 413; the largest real ones are a few hundred kilobytes. */
 const LIMIT_BYTES = 4 * 1024 * 1024;
@@ -27,7 +28,7 @@ export async function readBody<T>(call: Call, schema: z.ZodType<T>): Promise<T> 
   } catch (cause) {
     throw invalid(`invalid JSON: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
   }
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(canonicalKeys(schema, value));
   if (!parsed.success) throw invalid(`invalid request body: ${describe(parsed.error)}`);
   return parsed.data;
 }

@@ -1,4 +1,5 @@
 import { buildRoutes } from './build.ts';
+import { clusterOperationRoutes } from './cluster-operation.ts';
 import { configRoutes } from './configs.ts';
 import { containerLifecycleRoutes } from './container-lifecycle.ts';
 import { containerStreamRoutes } from './container-streams.ts';
@@ -33,6 +34,7 @@ export const routes: readonly Route[] = [
   ...networkRoutes,
   ...swarmRoutes,
   ...nodeRoutes,
+  ...clusterOperationRoutes,
   ...serviceRoutes,
   ...taskRoutes,
   ...taskLogRoutes,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { invalid } from '#model/errors.ts';
 import { integer } from './request-body.ts';
 
 /** A Go unsigned integer. */
@@ -12,10 +13,11 @@ export function oneOf<const T extends string>(
   return z
     .string()
     .nullish()
-    .transform((given, context): T | undefined => {
+    .transform((given): T | undefined => {
       if (given === null || given === undefined || given === '') return undefined;
       const known = values.find((value) => value === given);
-      if (known === undefined) context.addIssue(refused(given));
+      // in these words alone, as clients know them
+      if (known === undefined) throw invalid(refused(given));
       return known;
     });
 }

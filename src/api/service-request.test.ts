@@ -32,26 +32,31 @@ test('empty words are not given; what is unknown is passed over', () => {
   });
 });
 
-test('a word that is not known is refused with it', () => {
-  const cases: [object, RegExp][] = [
-    [{ UpdateConfig: { FailureAction: 'odd' } }, /unrecognized update failure action odd/],
-    [{ UpdateConfig: { Order: 'odd' } }, /unrecognized update order odd/],
-    [{ EndpointSpec: { Ports: [{ TargetPort: 1, Protocol: 'odd' }] } }, /invalid protocol: \\"odd\\"/],
-    [{ EndpointSpec: { Ports: [{ TargetPort: 1, PublishMode: 'odd' }] } }, /invalid publish mode/],
-    [
-      { TaskTemplate: { ContainerSpec: { Image: 'bb', Mounts: [{ Type: 'odd', Target: '/x' }] } } },
-      /invalid MountType: \\"odd\\"/,
-    ],
-    [
-      { TaskTemplate: { ...TEMPLATE, Resources: { Reservations: { GenericResources: [{}] } } } },
-      /is neither a NamedResourceSpec nor a DiscreteResourceSpec/,
-    ],
+test('a word that is not known is refused with it, in Docker’s words alone', () => {
+  const mounts = { ContainerSpec: { Image: 'bb', Mounts: [{ Type: 'odd', Target: '/x' }] } };
+  const cases: [object, string][] = [
+    [{ UpdateConfig: { FailureAction: 'odd' } }, 'unrecognized update failure action odd'],
+    [{ UpdateConfig: { Order: 'odd' } }, 'unrecognized update order odd'],
+    [{ EndpointSpec: { Ports: [{ TargetPort: 1, Protocol: 'odd' }] } }, 'invalid protocol: "odd"'],
+    [{ EndpointSpec: { Ports: [{ TargetPort: 1, PublishMode: 'odd' }] } }, 'invalid publish mode: "odd"'],
+    [{ TaskTemplate: mounts }, 'invalid MountType: "odd"'],
   ];
   for (const [spec, message] of cases) {
-    const parsed = serviceSpecSchema.safeParse({ Name: 'x', TaskTemplate: TEMPLATE, ...spec });
-    assert.equal(parsed.success, false);
-    assert.match(String(parsed.error), message);
+    const given = { Name: 'x', TaskTemplate: TEMPLATE, ...spec };
+    assert.throws(() => serviceSpecSchema.parse(given), { kind: 'invalid', message });
   }
+});
+
+test('a generic resource is of one kind or the other; its number is 0 where a client says none', () => {
+  const asking = (resource: object) =>
+    serviceSpecSchema.safeParse({
+      TaskTemplate: { ...TEMPLATE, Resources: { Reservations: { GenericResources: [resource] } } },
+    });
+  assert.match(String(asking({}).error), /is neither a NamedResourceSpec nor a DiscreteResourceSpec/);
+  const counted = asking({ DiscreteResourceSpec: { Kind: 'gpu' } });
+  assert.deepEqual(counted.data?.TaskTemplate.Resources?.Reservations?.GenericResources, [
+    { DiscreteResourceSpec: { Kind: 'gpu', Value: 0 } },
+  ]);
 });
 
 test('what is another platform’s or another kind of task is refused by name', () => {

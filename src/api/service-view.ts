@@ -43,9 +43,15 @@ export function serviceView(
   };
 }
 
-/** A task's template as it is shown, which always says its runtime and how often it was forced. */
+/** A task's template as it is shown, which always says its runtime, its isolation and how often it was forced. */
 export function taskSpecView(template: TaskSpec): object {
-  return { ...template, ForceUpdate: template.ForceUpdate ?? 0, Runtime: template.Runtime ?? 'container' };
+  const { ContainerSpec, ForceUpdate = 0, Runtime = 'container' } = template;
+  return {
+    ...template,
+    ContainerSpec: { ...ContainerSpec, Isolation: ContainerSpec.Isolation ?? 'default' },
+    ForceUpdate,
+    Runtime,
+  };
 }
 
 function updateView({ revision: _revision, ...shown }: UpdateStatus): object {

@@ -24,11 +24,11 @@ export function swarmView(control: ClusterControl): object {
   return { ...clusterView(control), JoinTokens: control.swarm.inspect().record.joinTokens };
 }
 
-/** A node with a certificate of this root says whose it is. */
+/** The root that signs. A node that trusts it before others got its certificate of it, and says what that is. */
 function tlsInfo(control: ClusterControl, TrustRoot: string): NonNullable<NodeDescription['TLSInfo']> {
   for (const { record } of control.nodes.list({})) {
     const info = record.Description?.TLSInfo;
-    if (info !== undefined && info.TrustRoot === TrustRoot) return info;
+    if (info?.TrustRoot.startsWith(TrustRoot) === true) return { ...info, TrustRoot };
   }
   return { TrustRoot, CertIssuerSubject: '', CertIssuerPublicKey: '' };
 }

@@ -8,7 +8,11 @@ import { count, oneOf } from './service-fields.ts';
 const genericResource = z
   .object({
     NamedResourceSpec: z.object({ Kind: z.string(), Value: z.string() }).nullish(),
-    DiscreteResourceSpec: z.object({ Kind: z.string(), Value: integer }).nullish(),
+    // a client of Go leaves out what is 0
+    DiscreteResourceSpec: z
+      .object({ Kind: z.string(), Value: integer.nullish() })
+      .transform(({ Kind, Value }) => ({ Kind, Value: Value ?? 0 }))
+      .nullish(),
   })
   .transform(({ NamedResourceSpec, DiscreteResourceSpec }, context): GenericResource => {
     if (DiscreteResourceSpec) return { DiscreteResourceSpec };

@@ -7,7 +7,10 @@ import { taskSpecView } from './service-view.ts';
 export type NetworkOfTask = (id: string) => { record: ClusterNetworkRecord; revision: number } | undefined;
 
 /** A task as `docker inspect` prints it. */
-export function taskView({ record, version, name, template }: TaskEntry, networkOf: NetworkOfTask): object {
+export function taskView(
+  { record, version, name, slot, template }: TaskEntry,
+  networkOf: NetworkOfTask,
+): object {
   const { waiting } = record;
   const { startedAt: _startedAt, ...Status } = record.Status;
   const Err = Status.Err ?? (record.NodeID === '' ? waiting?.reason : undefined);
@@ -31,7 +34,7 @@ export function taskView({ record, version, name, template }: TaskEntry, network
     Labels: {},
     Spec: template === undefined ? {} : taskSpecView(template),
     ServiceID: record.ServiceID,
-    ...(record.Slot === 0 ? {} : { Slot: record.Slot }),
+    ...(slot === 0 ? {} : { Slot: slot }),
     ...(record.NodeID === '' ? {} : { NodeID: record.NodeID }),
     Status: {
       ...Status,

@@ -4,6 +4,7 @@ import { Command, Option } from 'commander';
 import { DroverError, invalid, kindOf, messageOf } from '#model/errors.ts';
 import type { BuildFlags } from './build.ts';
 import { addCloudCommands } from './cloud.ts';
+import { addClusterCommands } from './cluster.ts';
 import type { LoginFlags } from './login.ts';
 import type { ProjectFlags } from './project-files.ts';
 import type { ListedContainer } from './project-state.ts';
@@ -34,7 +35,8 @@ Examples:
   drover ps --format json                 what runs, for programs
   drover down -v                          stop it all, volumes too
   drover deploy shop                      run it on a cluster, as the stack shop
-  drover cloud up demo --nodes 3          a cluster of three daemons on this machine`,
+  drover cloud up demo --nodes 3          a cluster of three daemons on this machine
+  drover cluster status                   nodes, store, and what waits, and why`,
     );
   root.command('daemon').description('run the daemon (see drover daemon --help)');
   root.command('registry').description('serve a registry on its own (see drover registry --help)');
@@ -55,6 +57,7 @@ Examples:
   addProjectCommands(root);
   addStackCommands(root, () => connect(root));
   addCloudCommands(root);
+  addClusterCommands(root, () => connect(root));
   root
     .command('version')
     .description("the versions of this program and of the daemon's API")

@@ -29,6 +29,7 @@ test('a plan says what changes, from what to what, and which tasks that concerns
     action: 'update',
     after: ['shop_db'],
     changes: [
+      { path: 'Labels[com.docker.stack.image]', before: 'web:1', after: 'web:2', drift: false },
       { path: 'TaskTemplate.ContainerSpec.Image', before: 'web:1', after: 'web:2', drift: false },
       { path: 'TaskTemplate.ContainerSpec.Env[LOG]', after: 'LOG=debug', drift: false },
       { path: 'Mode.Replicated.Replicas', before: 5, after: 3, drift: true },

@@ -1,4 +1,5 @@
 import { styleText } from 'node:util';
+import { STACK_LABEL } from '#model/stack.ts';
 import type { PlannedChange, PlannedTask, ServicePlan, StackPlan } from '#model/stack-plan.ts';
 
 const MARKS = { create: '+', update: '~', recreate: '±', remove: '-', none: ' ' } as const;
@@ -9,6 +10,8 @@ const COLOURS = {
   remove: 'red',
   none: 'dim',
 } as const;
+
+const IMAGE_LABEL = `Labels[${STACK_LABEL.image}]`;
 
 /** A plan as people read it; `colour` for terminals. */
 export function planText(plan: StackPlan, o: { colour: boolean }): string {
@@ -38,7 +41,9 @@ function afterText({ after }: ServicePlan): string {
 }
 
 function details(service: ServicePlan, release: number): string[] {
-  const { action, changes, restarts, ends, starts, order } = service;
+  const { action, restarts, ends, starts, order } = service;
+  // the label repeats what the image says
+  const changes = service.changes.filter(({ path }) => path !== IMAGE_LABEL);
   const labels = changes.map(({ path }) => fieldName(path));
   const width = Math.max(0, ...labels.map(({ length }) => length));
   const how = action === 'recreate' ? 'all of them end before the new ones start' : order;

@@ -7,6 +7,7 @@ import { type ControllerFigures, LeaderLoop } from '#cluster/controllers/leader-
 import { NetworkReaper } from '#cluster/controllers/network-reaper.ts';
 import { Orchestrator, type OrchestratorRules } from '#cluster/controllers/orchestrator.ts';
 import { Reaper } from '#cluster/controllers/reaper.ts';
+import { RootRotationEnd } from '#cluster/controllers/root-rotation.ts';
 import type { AssignmentSources } from '#cluster/dispatcher/assignments.ts';
 import { Dispatcher, type LivenessTimes } from '#cluster/dispatcher/dispatcher.ts';
 import { ViewFollower } from '#cluster/state/view-follower.ts';
@@ -104,6 +105,7 @@ export class ControlPlane {
       follower: this.follower,
       controllers: [
         dispatcher,
+        new RootRotationEnd(),
         new Deployments({ fits: (node, template) => this.#rules.fits(node, template) }),
         new Orchestrator({ ...this.#rules, fencedInMs }),
         new Allocator(),

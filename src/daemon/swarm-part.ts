@@ -63,7 +63,7 @@ export async function openSwarm(
     localNetwork: (reference: string) => localNetworkOf(networks, reference),
     isOwnInterface: (name: string) => networks.list().some(({ bridgeName }) => bridgeName === name),
   };
-  return stack.use(await SwarmNode.start({ dataRoot, logs: tasks, machine }));
+  return stack.use(await SwarmNode.start({ dataRoot, logs: tasks, inspection: overlays, machine }));
 }
 
 /** The name of a network of this host that tasks may be on as it is. */

@@ -14,6 +14,8 @@ export interface NetworkRecord {
   /** `overlay` is the cluster's: what is kept here is this node's part of it. */
   Driver: 'bridge' | 'host' | 'null' | 'overlay';
   Internal: boolean;
+  /** Set for the routing mesh's own, on which a container has an address but no name. */
+  Ingress?: boolean;
   Attachable: boolean;
   EnableIPv4: boolean;
   EnableIPv6: boolean;

@@ -20,7 +20,7 @@ Docker's status and a message that names the field. This page is compared with t
 | ContainerCreate | IPv6 addresses, links to user-defined networks, volume drivers other than local are refused by name | later stages |
 | ContainerLogs | one log format, whatever \`LogConfig\` says; \`max-size\` is honoured | conmon writes it, so that no line is lost with the daemon |
 | ContainerTop | takes ps(1)'s arguments as Docker does | – |
-| ImageCreate | imports (\`fromSrc=-\`); pulling (\`fromImage\`) answers 501 | no registry client yet |
+| DistributionInspect | on a node of a swarm, the image that is there answers where no registry does | [services are pinned](explanation/how-images-reach-nodes.md) without a registry too |
 | NetworkCreate | bridge networks and, on a manager, overlays, both over IPv4; macvlan, ipvlan answer 501 | later stages |
 | NetworkInspect | resolv.conf of a container names its network's gateway, not 127.0.0.11 | decision 0006 |
 | NodeUpdate, ServiceUpdate, SecretUpdate, ConfigUpdate, SwarmUpdate | a stale version answers 400, where Docker answers 500; texts lack \`rpc error: code = … desc =\` | what the client got wrong is no fault of the server's |

@@ -29,7 +29,7 @@ test('info, nodes and tokens tell of the swarm', async () => {
   await served.ok('swarm', 'update', '--task-history-limit', '2');
   const limit = '{{.Swarm.Cluster.Spec.Orchestration.TaskHistoryRetentionLimit}}';
   assert.equal(await served.ok('info', '--format', limit), '2');
-  assert.match(await served.fails('swarm', 'update', '--autolock'), /autolock.* is not there yet/);
+  assert.match(await served.fails('swarm', 'unlock-key', '--rotate'), /autolock is not turned on/);
   assert.match(await served.fails('swarm', 'init'), /This node is already part of a swarm/);
 });
 
@@ -203,6 +203,7 @@ test('a service is kept as it was asked for', async () => {
         StopSignal: 'SIGINT',
         ReadOnly: true,
         Init: true,
+        Isolation: 'default',
         Mounts: [
           { Type: 'volume', Source: 'v', Target: '/v', ReadOnly: true },
           { Type: 'tmpfs', Target: '/t' },
@@ -380,7 +381,7 @@ test('tasks are listed, inspected, and their lines carry where they are from', a
     Name: 'tasks.1',
     Labels: {},
     Spec: {
-      ContainerSpec: { Image: 'bb:latest', Init: false, DNSConfig: {} },
+      ContainerSpec: { Image: 'bb:latest', Init: false, Isolation: 'default', DNSConfig: {} },
       Resources: { Limits: {}, Reservations: {} },
       Placement: {},
       ForceUpdate: 0,

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import type { ClusterControl } from '#cluster/control/cluster-control.ts';
 import { type ClusterEvent, clusterEventsOf } from '#cluster/control/cluster-events.ts';
-import { alreadyInASwarm } from '#cluster/control/control-errors.ts';
+import { alreadyInASwarm, notAManager } from '#cluster/control/control-errors.ts';
 import {
   controlOver,
   FIRST_NODE,
@@ -76,6 +76,14 @@ class StoredSwarm implements SwarmMembership {
 
   async unlockKey(): Promise<string> {
     return '';
+  }
+
+  operator(): never {
+    throw notAManager();
+  }
+
+  async restore(): Promise<never> {
+    throw alreadyInASwarm();
   }
 
   async *logs({ target }: TaskLogRequest): AsyncIterable<TaskLogRecord> {

@@ -233,7 +233,7 @@ test('what a person does to a container by hand is told', async () => {
   await fixture.engine.containers.rename(status.ContainerID, 'mine');
   await fixture.engine.containers.kill(status.ContainerID, 'SIGKILL');
   const killed = await fixture.until(task.id, (now) => now?.state === 'exited');
-  assert.equal(killed?.exit?.error, 'task: non-zero exit (137)');
+  assert.equal(killed?.exit?.error, 'the container was stopped by hand: task: non-zero exit (137)');
   await fixture.engine.containers.remove(status.ContainerID, { force: true, volumes: true, link: false });
   assert.equal(await fixture.until(task.id, (now) => now === undefined), undefined);
 });
@@ -275,7 +275,7 @@ test('what cannot be prepared is said in Docker’s words, and leaves nothing', 
     { container: { Image: 'nobody/has:this' } },
     {
       kind: 'not-found',
-      message: 'No such image: nobody/has:this',
+      message: 'No such image: nobody/has:this (registry: pull access denied for nobody/has)',
     },
   );
   await refused(

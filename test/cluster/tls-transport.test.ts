@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { TlsTransport } from '#cluster/transport/tls-transport.ts';
-import type { Channel } from '#cluster/transport/transport.ts';
+import { BULK_PREFIX, type Channel } from '#cluster/transport/transport.ts';
 import type { TransportLimits } from '#cluster/transport/transport-limits.ts';
 import { systemClock } from '#control/clock.ts';
 import { DroverError } from '#model/errors.ts';
@@ -64,7 +64,12 @@ test('an address is called over one connection, which goes when nothing has used
   const address = `127.0.0.1:${wire.port}`;
   const channels = await Promise.all(Array.from({ length: 20 }, () => worker.open(address, 'echo', never)));
   assert.equal(wire.connections, 1);
-  for (const channel of channels) channel.close();
+  manager.serve(`${BULK_PREFIX}all`, async (channel) => {
+    await once(channel.closed, 'abort');
+  });
+  const bulk = await Promise.all([1, 2].map(() => worker.open(address, `${BULK_PREFIX}all`, never)));
+  assert.equal(wire.connections, 2, 'another one for what moves much');
+  for (const channel of [...channels, ...bulk]) channel.close();
   await wire.empty();
   (await worker.open(address, 'echo', never)).close();
 });

@@ -134,6 +134,32 @@ test('down removes containers and networks, with -v the volumes', () => {
   assert.equal(daemon.docker('volume', 'ls', '-q').stdout, '');
 });
 
+test('a file that is made for a cluster runs here too: secrets and configs are its files', () => {
+  writeFileSync(join(daemon.directory, 'key'), 'sesame\n');
+  up(`
+name: shop
+services:
+  web:
+    image: bb
+    command: sh -c 'cat /run/secrets/key /etc/banner; sleep 1000'
+    secrets: [key]
+    configs: [{ source: banner, target: /etc/banner }]
+    networks: [front]
+    deploy: { mode: replicated, placement: { constraints: [node.role == worker] }, update_config: { order: start-first } }
+networks: { front: { driver: overlay } }
+secrets: { key: { file: ./key } }
+configs: { banner: { file: ./key } }
+`);
+  assert.equal(
+    daemon.docker('exec', 'shop-web-1', 'cat', '/run/secrets/key', '/etc/banner').stdout,
+    'sesame\nsesame\n',
+  );
+  assert.equal(
+    daemon.docker('network', 'inspect', '--format', '{{.Driver}}', 'shop_front').stdout.trim(),
+    'bridge',
+  );
+});
+
 test('errors are one line with what to do, and nothing was made', () => {
   writeFileSync(file(), 'name: shop\nservices: {web: {image: nosuch}}');
   const missing = drover('up', '-f', file(), '-d');
@@ -142,7 +168,7 @@ test('errors are one line with what to do, and nothing was made', () => {
   writeFileSync(file(), 'name: shop\nservices:\n  web:\n    build: .\n');
   assert.match(
     drover('up', '-f', file()).stderr,
-    /compose\.yaml:4:5: services\.web: build is not supported yet/,
+    /compose\.yaml:3:3: services\.web: image is missing: .*\nSet image, and build it first/,
   );
   const nobody = spawnSync(DROVER, ['-H', 'unix:///nonexistent/d.sock', 'version'], { encoding: 'utf8' });
   assert.match(nobody.stderr, /Cannot connect to the daemon .* not running\nStart it with: drover daemon/);

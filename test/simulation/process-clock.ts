@@ -14,6 +14,7 @@ export class ProcessClock implements Clock {
   readonly #random: SeededRandom;
   readonly #skewMs: () => number;
   readonly #killed: AbortSignal;
+  readonly #forever: AbortSignal = new AbortController().signal;
   #frozenUntilMs = 0;
 
   constructor(o: { clock: Clock; random: SeededRandom; skewMs: () => number; killed: AbortSignal }) {
@@ -50,15 +51,13 @@ export class ProcessClock implements Clock {
   }
 
   #goesOn(): Promise<void> | undefined {
-    if (this.#killed.aborted) return NEVER;
+    // one for each: who waits for it is forgotten with it
+    if (this.#killed.aborted) return new Promise(() => undefined);
     if (!this.isFrozen) return undefined;
     const leftMs = this.#frozenUntilMs - this.#clock.monotonicMs() + this.#random.below(DISORDER_MS);
-    return this.#clock.sleep(leftMs, FOREVER).then(() => this.#goesOn());
+    return this.#clock.sleep(leftMs, this.#forever).then(() => this.#goesOn());
   }
 }
-
-const NEVER = new Promise<void>(() => undefined);
-const FOREVER: AbortSignal = new AbortController().signal;
 
 /** A daemon's way to the others: what comes waits while the daemon is frozen. */
 export class ProcessTransport implements Transport {

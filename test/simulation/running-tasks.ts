@@ -1,5 +1,7 @@
 import type { AssignedTask } from '#cluster/agent/assigned-task.ts';
 import { updateRulesOf } from '#cluster/controllers/service-defaults.ts';
+import { isWanted } from '#cluster/controllers/task-places.ts';
+import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { ViewChange } from '#cluster/state/tables.ts';
 import type { Clock } from '#control/clock.ts';
@@ -36,7 +38,7 @@ export class RunningTasks {
     }
   }
 
-  /** How many healthy containers of a service run, and how many of its present revision. */
+  /** How many healthy containers of a service run that are wanted, and how many of its present revision. */
   count(serviceId: string): { all: number; current: number } {
     const revision = this.#truth.get('service', serviceId)?.revision;
     let all = 0;
@@ -44,8 +46,10 @@ export class RunningTasks {
     for (const node of this.#nodes) {
       for (const { task, state, health } of node.engine.containers.values()) {
         if (task.serviceId !== serviceId || state !== 'running' || health !== 'healthy') continue;
+        const record = this.#truth.get('task', task.id);
+        if (record === undefined || !isWanted(record)) continue;
         all += 1;
-        if (this.#truth.get('task', task.id)?.revision === revision) current += 1;
+        if (record.revision === revision) current += 1;
       }
     }
     return { all, current };
@@ -71,7 +75,10 @@ export class RunningTasks {
       yield* sharedAddresses(node.id, other, task);
     if (node.id === nodeId) yield* sharedPorts(nodeId, other, task);
     if (other.serviceId !== task.serviceId || placeOf(other) !== placeOf(task)) return;
-    if (task.singleWriter && other.singleWriter) {
+    // one that was scaled up meanwhile may write from many places
+    const service = this.#truth.get('service', task.serviceId);
+    const isStillSingle = service === undefined || isSingleWriter(service, task.spec);
+    if (task.singleWriter && other.singleWriter && isStillSingle) {
       yield `single writer ${task.serviceName} runs twice: ${task.id} and ${other.id} on ${node.id}`;
       return;
     }

@@ -76,7 +76,7 @@ export function taskTemplate(
       ? { Placement: { Constraints: [`node.labels.zone == ${random.pick(['a', 'b'])}`] } }
       : {}),
     ...(random.chance(20)
-      ? { Resources: { Reservations: { MemoryBytes: random.pick([GIB / 4, GIB]) } } }
+      ? { Resources: { Reservations: { MemoryBytes: random.pick([GIB / 4, GIB, 2 * GIB]) } } }
       : {}),
   };
 }

@@ -53,6 +53,7 @@ export class SimulatedCluster implements Disposable {
   readonly #leaders = new Map<number, string>();
   #joined = 0;
   #hasChanged = false;
+  #isOver = false;
 
   constructor(seed: number, size: ClusterSize, o: { isCalm: boolean; onTrace: (text: string) => void }) {
     this.random = new SeededRandom(seed);
@@ -81,6 +82,8 @@ export class SimulatedCluster implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    // what its parts still say while they end is no part of the story
+    this.#isOver = true;
     for (const node of this.nodes) node.kill();
     this.database[Symbol.dispose]();
   }
@@ -90,6 +93,7 @@ export class SimulatedCluster implements Disposable {
   }
 
   trace(text: string): void {
+    if (this.#isOver) return;
     this.#onTrace(`${String(this.clock.nowMs() - 1_000_000).padStart(7)} ${text}`);
   }
 

@@ -39,6 +39,7 @@ export class SimulatedEngine implements WriterLease {
   readonly #onStart: (task: AssignedTask) => void;
   readonly #onPrepare: (task: AssignedTask) => void;
   readonly #onChange: () => void;
+  readonly #forever: AbortSignal = new AbortController().signal;
   #leaseEndsMs = 0;
   #isKept = false;
   readonly #watchers = new Set<(taskId: string) => Promise<void>>();
@@ -92,7 +93,7 @@ export class SimulatedEngine implements WriterLease {
           if (container.task.singleWriter) this.#exit(container, 137, 'task: non-zero exit (137)');
         }
       }
-      await this.#clock.sleep(Math.min(Math.max(leftMs, 10), this.#random.between(100, 900)), FOREVER);
+      await this.#clock.sleep(Math.min(Math.max(leftMs, 10), this.#random.between(100, 900)), this.#forever);
     }
     this.#isKept = false;
   }
@@ -227,8 +228,6 @@ export class SimulatedEngine implements WriterLease {
     for (const watcher of this.#watchers) void watcher(taskId);
   }
 }
-
-const FOREVER: AbortSignal = new AbortController().signal;
 
 export function imageOf(task: Pick<AssignedTask, 'spec'>): ImageName {
   const name = task.spec.ContainerSpec.Image.split(':', 1)[0];

@@ -176,7 +176,9 @@ export class SimulatedNode {
     const { database, diskMs } = this.#world;
     const delay = (): Promise<void> =>
       clock.sleep(random.between(0, random.chance(1) ? 300 : diskMs()), killed);
-    return new NodeStore({ clock, database, delay }, (transaction, revision) =>
+    // rounds that are full are where decisions are cut off
+    const maxOperations = random.pick([40, 10_000]);
+    return new NodeStore({ clock, database, delay, maxOperations }, (transaction, revision) =>
       this.#world.onCommit(this.id, transaction, revision),
     );
   }

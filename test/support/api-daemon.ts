@@ -100,6 +100,8 @@ export class ApiDaemon implements AsyncDisposable {
     const call = request({ socketPath: this.socket, method, path, headers: { ...o.headers }, agent: false });
     call.end(o.body);
     const [response] = await once(call, 'response');
+    // who has answered before it read the whole body need not read the rest
+    call.on('error', () => undefined);
     let body = '';
     for await (const chunk of response) body += String(chunk);
     return { status: response.statusCode, headers: response.headers, body };

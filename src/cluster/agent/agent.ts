@@ -3,8 +3,8 @@ import type { Channel, Transport } from '#cluster/transport/transport.ts';
 import { backoffMs } from '#control/backoff.ts';
 import type { Clock } from '#control/clock.ts';
 import type { Random } from '#control/random.ts';
-import { messageOf, unavailable } from '#model/errors.ts';
-import type { NodeDescription, NodeRole } from '#model/node.ts';
+import { kindOf, messageOf, unavailable } from '#model/errors.ts';
+import type { NodeDescription } from '#model/node.ts';
 import { isTerminal, type TaskStatus } from '#model/task.ts';
 import type { AssignedTask } from './assigned-task.ts';
 import { DescriptionNews } from './description-news.ts';
@@ -31,6 +31,9 @@ export interface WriterLease {
   renew(validMs: number): Promise<void>;
 }
 
+/** What the leader says of a node itself. */
+export type NodeSettings = Pick<Extract<LeaderMessage, { kind: 'settings' }>, 'managers' | 'role' | 'roots'>;
+
 /**
  * One node of the cluster: keeps a session with the leader, runs what is assigned to it, says what became of it. It keeps nothing
  * itself: what there is, the engine tells; what is wanted, the leader. Without a leader everything runs on, but for
@@ -53,7 +56,8 @@ export class Agent {
   /** Tasks that could not be removed: tried again. */
   readonly #leftovers = new Set<string>();
   readonly #fence: WriterLease | undefined;
-  readonly #onSettings: (settings: { managers: readonly string[]; role: NodeRole }) => void;
+  readonly #onSettings: (settings: NodeSettings) => void;
+  readonly #onRefused: (reason: string) => void;
   readonly #route: ManagerRoute;
   #signal: AbortSignal = AbortSignal.abort();
   readonly #plan: PlanApplier;
@@ -79,7 +83,9 @@ export class Agent {
     /** Calls back when the description may have changed, until `signal` aborts. */
     watchDescription?: (onChange: () => void, signal: AbortSignal) => void;
     /** Hears where managers are now, to be kept for the next start, and what this node is to be. */
-    onSettings?: (settings: { managers: readonly string[]; role: NodeRole }) => void;
+    onSettings?: (settings: NodeSettings) => void;
+    /** Hears why a manager does not take this node for one of the cluster. */
+    onRefused?: (reason: string) => void;
     log: (message: string, details: object) => void;
   }) {
     this.#transport = o.transport;
@@ -95,9 +101,15 @@ export class Agent {
     this.#route = new ManagerRoute(o.managers, o.random.below(Math.max(1, o.managers.length)));
     this.#fence = o.fence;
     this.#onSettings = o.onSettings ?? (() => undefined);
+    this.#onRefused = o.onRefused ?? (() => undefined);
     this.#log = o.log;
     this.#plan = new PlanApplier({ ...o, onApplied: () => this.#wake?.() });
     this.#confirmedMs = o.clock.monotonicMs();
+  }
+
+  /** Managers are at other addresses than this node knew: one of them said so. */
+  meet(managers: readonly string[]): void {
+    this.#route.replace(managers);
   }
 
   /** Runs until `signal` aborts; containers run on then. */
@@ -121,6 +133,7 @@ export class Agent {
         await this.#session(manager, signal);
       } catch (error) {
         if (signal.aborted) return;
+        if (kindOf(error) === 'forbidden') this.#onRefused(messageOf(error));
         if (manager !== undefined) this.#route.failed(manager);
         this.#log('the session with a manager ended', { manager, error: messageOf(error) });
       }
@@ -144,34 +157,45 @@ export class Agent {
     const ending = new AbortController();
     const stop = (): void => channel.close();
     signal.addEventListener('abort', stop, { once: true });
-    try {
-      await say(channel, { kind: 'hello', address: this.#address, description: await this.#news.current() });
-      this.#toldApplied = 0;
-      for (const taskId of this.#statuses.keys()) this.#unsent.add(taskId);
-      const silence = Promise.withResolvers<never>();
-      const beat = (heartbeatMs: number): void => {
-        // whoever is silent does not end the channel either
-        this.#beat(channel, heartbeatMs, ending).catch(silence.reject);
-      };
-      await Promise.race([
-        this.#listen(channel, { ending, beat }),
-        this.#tell(channel, ending.signal),
-        silence.promise,
-        this.#tellNews(channel, ending.signal),
-      ]);
-    } finally {
-      signal.removeEventListener('abort', stop);
+    const over = (): void => {
       ending.abort();
       channel.close();
       this.#wake?.();
+    };
+    const silence = Promise.withResolvers<never>();
+    const beat = (heartbeatMs: number): void => {
+      // whoever is silent does not end the channel either
+      this.#beat(channel, heartbeatMs, ending).catch(silence.reject);
+    };
+    const listening = this.#listen(channel, { ending, beat }).finally(over);
+    const telling = this.#tellAll(channel, ending.signal).catch((error: unknown) => {
+      // what came before the other side ended it, such as where the leader is, is still read
+      if (!channel.closed.aborted) over();
+      throw error;
+    });
+    try {
+      const [heard, told] = await Promise.race([Promise.allSettled([listening, telling]), silence.promise]);
+      if (heard.status === 'rejected') throw heard.reason;
+      if (told.status === 'rejected' && heard.value !== 'redirected') throw told.reason;
+    } finally {
+      signal.removeEventListener('abort', stop);
+      over();
     }
+  }
+
+  /** Says who it is, and from then on what happened and what changed. */
+  async #tellAll(channel: Channel, signal: AbortSignal): Promise<void> {
+    await say(channel, { kind: 'hello', address: this.#address, description: await this.#news.current() });
+    this.#toldApplied = 0;
+    for (const taskId of this.#statuses.keys()) this.#unsent.add(taskId);
+    await Promise.all([this.#tell(channel, signal), this.#tellNews(channel, signal)]);
   }
 
   /** Reads on whatever is to be done, so that the answer to a heartbeat waits for nothing. */
   async #listen(
     channel: Channel,
     { ending, beat }: { ending: AbortController; beat: (heartbeatMs: number) => void },
-  ): Promise<void> {
+  ): Promise<'redirected' | 'ended'> {
     let isBeating = false;
     let obeyed = Promise.resolve();
     for await (const message of channel.messages) {
@@ -180,7 +204,7 @@ export class Agent {
       switch (said.kind) {
         case 'redirect':
           this.#route.redirect(said.address);
-          return;
+          return 'redirected';
         case 'settings':
           this.#fencingMs = said.fencingMs;
           this.#route.replace(said.managers);
@@ -202,6 +226,7 @@ export class Agent {
             });
       }
     }
+    return 'ended';
   }
 
   /** Names and addresses come before the tasks that use them, so one after the other. */

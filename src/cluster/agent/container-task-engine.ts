@@ -36,6 +36,8 @@ export class ContainerTaskEngine implements TaskEngine, Disposable {
   /** One start at a time of each task: the second finds what the first has made of it. */
   readonly #starting = new KeyedMutex();
   readonly #preparing = new Map<string, Set<AbortController>>();
+  /** Tasks whose containers were stopped from here. */
+  readonly #stopped = new Set<string>();
 
   constructor(o: {
     containers: ContainerEngine;
@@ -159,6 +161,7 @@ export class ContainerTaskEngine implements TaskEngine, Disposable {
     const record = this.#find(task.id);
     if (record === undefined || !record.state.Running) return;
     const timeout = task.graceMs === undefined ? {} : { timeoutSeconds: Math.max(0, task.graceMs) / 1000 };
+    this.#stopped.add(task.id);
     const stopping = this.#containers.stopContainer(record.id, timeout);
     await unless('not-modified', unless('not-found', stopping));
   }
@@ -168,6 +171,7 @@ export class ContainerTaskEngine implements TaskEngine, Disposable {
     const containerId = this.#index.containerOf(taskId);
     if (containerId !== undefined) await unless('not-found', this.#removeContainer(containerId));
     this.#files.remove(taskId);
+    this.#stopped.delete(taskId);
     this.#fence?.release(taskId);
   }
 
@@ -201,7 +205,8 @@ export class ContainerTaskEngine implements TaskEngine, Disposable {
 
   #look(taskId: string): TaskContainer | undefined {
     const record = this.#find(taskId);
-    return record === undefined ? undefined : taskContainerOf(record);
+    if (record === undefined) return undefined;
+    return taskContainerOf(record, { isStoppedHere: this.#stopped.has(taskId) });
   }
 
   #find(taskId: string): ContainerRecord | undefined {

@@ -54,7 +54,7 @@ test('a machine says what it is and has', () => {
   assert.deepEqual(said.Resources.GenericResources, [{ DiscreteResourceSpec: { Kind: 'SSD', Value: 3 } }]);
   assert.ok(said.Resources.NanoCPUs >= 1_000_000_000 && said.Resources.MemoryBytes > 0);
   assert.equal(said.Platform.OS, 'linux');
-  assert.deepEqual(said.images, ['web:1', 'web@sha256:aa', image('1').id, image('2').id]);
+  assert.deepEqual(said.images, ['web:1', image('1').id, 'web@sha256:aa', image('2').id]);
   assert.deepEqual(said.volumes, ['cache', 'data']);
 });
 

@@ -85,14 +85,15 @@ export class NodeDescriber implements Disposable {
     signal.addEventListener('abort', () => this.#listeners.delete(listener), { once: true });
   }
 
-  /** Names first, for services are asked for by name; then digests, then IDs. */
+  /** Names first, for services are asked for by name; then what pins an image: an ID where no repository has it, or digests; then other IDs. */
   #imageNames(): string[] {
     const all = this.#images.list();
     const sorted = (names: string[]): string[] => [...new Set(names)].sort();
     return [
       ...sorted(all.flatMap(({ repoTags }) => repoTags)),
+      ...sorted(all.flatMap(({ id, repoDigests }) => (repoDigests.length === 0 ? [id] : []))),
       ...sorted(all.flatMap(({ repoDigests }) => repoDigests)),
-      ...sorted(all.map(({ id }) => id)),
+      ...sorted(all.flatMap(({ id, repoDigests }) => (repoDigests.length === 0 ? [] : [id]))),
     ].slice(0, MOST_NAMES);
   }
 

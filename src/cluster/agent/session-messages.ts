@@ -22,6 +22,8 @@ export type LeaderMessage =
       readonly role: NodeRole;
       /** Where managers are, to come back to. */
       readonly managers: readonly string[];
+      /** The roots that are trusted now, the one that signs first (PEM): a node that has others renews its certificate. */
+      readonly roots?: string;
     }
   /** The answer to a heartbeat; only sent while nobody else can lead. */
   | { readonly kind: 'heartbeat'; readonly sent: number }

@@ -8,8 +8,19 @@ export interface TaskExit {
   readonly exitCode: number;
   /** RFC 3339. */
   readonly finishedAt: string;
-  /** `task: non-zero exit (1)`, and why where that is known: `…: OOM killed`, `…: unhealthy container`; undefined for 0. */
+  /**
+   * `task: non-zero exit (1)`, and why where that is known: `…: OOM killed`, `…: unhealthy container`; undefined for 0, unless somebody
+   * ended it by hand.
+   */
   readonly error: string | undefined;
+}
+
+/** What a container may use now; 0 and less is no limit. */
+export interface TaskLimits {
+  readonly memoryBytes: number;
+  readonly memoryReservationBytes: number;
+  readonly nanoCpus: number;
+  readonly pids: number;
 }
 
 /** What there is of a task on this node. */
@@ -21,6 +32,11 @@ export interface TaskContainer {
   readonly status: TaskContainerStatus;
   /** Ports in host mode as they are published while it runs, with the numbers that were chosen here. */
   readonly ports?: readonly PortConfig[];
+  /** It runs, and somebody holds it. */
+  readonly isPaused?: boolean;
+  /** IDs of the networks that it is on. */
+  readonly networkIds?: readonly string[];
+  readonly limits?: TaskLimits;
   /** There when it has exited. */
   readonly exit: TaskExit | undefined;
 }

@@ -9,11 +9,14 @@ const CHANGES: readonly string[] = [
   ...['pause', 'unpause', 'rename', 'update'],
 ];
 
+/** What comes before the container's record says so. */
+const ANNOUNCED_EARLY: readonly string[] = ['connect', 'disconnect'];
+
 /** Which container is which task's, by label, kept by the engine's events from what is there when it is made. */
 export class TaskIndex implements Disposable {
   readonly #containerOfTask = new Map<string, string>();
   readonly #listeners = new Set<(taskId: string) => void>();
-  readonly #containers: Pick<ContainerEngine, 'has'>;
+  readonly #containers: Pick<ContainerEngine, 'has' | 'resolve'>;
   readonly #subscription: Disposable;
 
   constructor(o: { containers: ContainerEngine; events: EventBus }) {
@@ -46,15 +49,31 @@ export class TaskIndex implements Disposable {
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
   }
 
-  #apply({ Type, Action, Actor }: EngineEvent): void {
+  #apply(event: EngineEvent): void {
+    if (event.Type === 'network') this.#applyToNetwork(event);
+    else this.#applyToContainer(event);
+  }
+
+  #applyToNetwork({ Action, Actor }: EngineEvent): void {
+    const id = Actor.Attributes['container'] ?? '';
+    if (!ANNOUNCED_EARLY.includes(Action) || !this.#containers.has(id)) return;
+    const taskId = this.#containers.resolve(id).config.Labels[TASK_ID_LABEL];
+    if (taskId === undefined || this.#containerOfTask.get(taskId) !== id) return;
+    queueMicrotask(() => this.#tell(taskId));
+  }
+
+  #tell(taskId: string): void {
+    for (const listener of [...this.#listeners]) listener(taskId);
+  }
+
+  #applyToContainer({ Type, Action, Actor }: EngineEvent): void {
     const taskId = Type === 'container' ? Actor.Attributes[TASK_ID_LABEL] : undefined;
     if (taskId === undefined) return;
     // a container that somebody gave the label of a task that has one is not it
     if (Action === 'create' && !this.#hasContainer(taskId)) this.#containerOfTask.set(taskId, Actor.ID);
     if (this.#containerOfTask.get(taskId) !== Actor.ID) return;
     if (Action === 'destroy') this.#containerOfTask.delete(taskId);
-    if (!CHANGES.includes(Action) && !Action.startsWith('health_status')) return;
-    for (const listener of [...this.#listeners]) listener(taskId);
+    if (CHANGES.includes(Action) || Action.startsWith('health_status')) this.#tell(taskId);
   }
 
   /** False also for one that is gone, and about to be announced so. */

@@ -82,3 +82,21 @@ test('ports are told once, however many addresses they are published on', () => 
     { Protocol: 'tcp', TargetPort: 80, PublishedPort: 8080, PublishMode: 'host' },
   ]);
 });
+
+test('an end by a person’s hand is said, also one in good order', () => {
+  const record = containerRecord({ stoppedByUser: true });
+  const ended = (exitCode: number) =>
+    taskContainerOf({
+      ...record,
+      config: { ...record.config, Labels: { [TASK_ID_LABEL]: 'task' } },
+      state: exitedState(running(), { ...ENDED, exitCode }),
+    });
+  assert.equal(ended(0)?.exit?.error, 'the container was stopped by hand');
+  assert.equal(ended(143)?.exit?.error, 'the container was stopped by hand: task: non-zero exit (143)');
+});
+
+test('what can be changed by hand is told', () => {
+  const paused = look({ ...running(), Status: 'paused', Paused: true });
+  assert.equal(paused?.isPaused, true);
+  assert.deepEqual(paused?.limits, { memoryBytes: 0, memoryReservationBytes: 0, nanoCpus: 0, pids: 0 });
+});

@@ -2,10 +2,16 @@ import { healthPlan } from '#engine/containers/health-status.ts';
 import type { ContainerRecord } from '#model/container.ts';
 import type { PortConfig, PortProtocol } from '#model/service.ts';
 import { TASK_ID_LABEL } from './task-container.ts';
-import type { TaskContainer, TaskExit } from './task-engine.ts';
+import type { TaskContainer, TaskExit, TaskLimits } from './task-engine.ts';
 
-/** What a container is as a task. Pure. Undefined for one that is no task's, or is being taken away. */
-export function taskContainerOf(record: ContainerRecord): TaskContainer | undefined {
+/**
+ * What a container is as a task. Pure. Undefined for one that is no task's, or is being taken away. `isStoppedHere` is true for one that the
+ * agent has stopped: any other that was stopped, was by a person.
+ */
+export function taskContainerOf(
+  record: ContainerRecord,
+  o: { isStoppedHere?: boolean } = {},
+): TaskContainer | undefined {
   const { id, state, config } = record;
   const taskId = config.Labels[TASK_ID_LABEL];
   if (taskId === undefined || state.Status === 'removing') return undefined;
@@ -17,7 +23,19 @@ export function taskContainerOf(record: ContainerRecord): TaskContainer | undefi
     health: healthOf(record),
     status: { ContainerID: id, PID: state.Pid, ExitCode: state.ExitCode },
     ...(ports.length === 0 ? {} : { ports }),
-    exit: lifeState === 'exited' ? exitOf(record) : undefined,
+    isPaused: state.Paused,
+    networkIds: Object.values(record.networks).map(({ NetworkID }) => NetworkID),
+    limits: limitsOf(record),
+    exit: lifeState === 'exited' ? exitOf(record, o.isStoppedHere !== true) : undefined,
+  };
+}
+
+function limitsOf({ hostConfig }: ContainerRecord): TaskLimits {
+  return {
+    memoryBytes: hostConfig.Memory,
+    memoryReservationBytes: hostConfig.MemoryReservation,
+    nanoCpus: hostConfig.NanoCpus,
+    pids: hostConfig.PidsLimit ?? 0,
   };
 }
 
@@ -44,13 +62,16 @@ function planOf({ config }: ContainerRecord): ReturnType<typeof healthPlan> {
   return healthPlan(config.Healthcheck, config.Shell ?? ['/bin/sh', '-c']);
 }
 
-function exitOf(record: ContainerRecord): TaskExit {
+function exitOf(record: ContainerRecord, byHand: boolean): TaskExit {
   const { ExitCode, FinishedAt, OOMKilled, Error: said } = record.state;
   const cause = OOMKilled ? 'OOM killed' : wasUnhealthy(record) ? 'unhealthy container' : said;
   const code = `task: non-zero exit (${ExitCode})`;
   const failure = cause === '' ? code : `${code}: ${cause}`;
   const error = ExitCode === 0 ? cause || undefined : failure;
-  return { exitCode: ExitCode, finishedAt: FinishedAt, error };
+  const end = { exitCode: ExitCode, finishedAt: FinishedAt };
+  if (!byHand || !record.stoppedByUser || cause !== '') return { ...end, error };
+  const rest = error === undefined ? '' : `: ${error}`;
+  return { ...end, error: `the container was stopped by hand${rest}` };
 }
 
 const PROTOCOLS: readonly PortProtocol[] = ['tcp', 'udp', 'sctp'];

@@ -4,6 +4,7 @@ import { pause } from '#control/pause.ts';
 import { kindOf, messageOf, unavailable } from '#model/errors.ts';
 import { isTerminal, stateRank, type TaskState, type TaskStatus } from '#model/task.ts';
 import type { AssignedTask } from './assigned-task.ts';
+import { driftOf } from './drift.ts';
 import type { TaskContainer, TaskEngine } from './task-engine.ts';
 
 const NANOSECONDS_PER_MS = 1e6;
@@ -35,6 +36,8 @@ export class TaskWorker {
   /** The engine knows that it ends with the node's lease. */
   #isGuarded = false;
   #failedStarts = 0;
+  /** Of the process that was seen to run. */
+  #pid: number | undefined;
   #idle: Promise<void> = Promise.resolve();
 
   constructor(o: {
@@ -162,12 +165,23 @@ export class TaskWorker {
     if (container.state === 'exited') return this.#tellExit(container);
     if (container.state === 'created') return this.#start(container);
     if (this.#task.singleWriter && !this.#isGuarded) await this.#startOrGuard();
-    if (container.health === 'unhealthy') {
-      this.#tell('failed', 'failed', 'unhealthy container', await this.#stop(this.#graceMs()));
+    const failure = this.#failureOf(container);
+    if (failure !== undefined) {
+      this.#tell('failed', 'failed', failure, await this.#stop(this.#graceMs()));
       return;
     }
     if (container.health === 'starting') this.#tell('starting', 'starting', undefined, container);
     else this.#tell('running', 'started', undefined, container);
+  }
+
+  /** Why a container that runs is not to go on. */
+  #failureOf(container: TaskContainer): string | undefined {
+    const { PID } = container.status;
+    this.#pid ??= PID;
+    if (PID !== this.#pid) return 'the container was restarted by hand';
+    return (
+      driftOf(this.#task, container) ?? (container.health === 'unhealthy' ? 'unhealthy container' : undefined)
+    );
   }
 
   async #prepare(): Promise<void> {

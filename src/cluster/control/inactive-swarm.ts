@@ -1,5 +1,6 @@
 import { notImplemented } from '#model/errors.ts';
 import type { ClusterControl } from './cluster-control.ts';
+import type { ClusterOperator, RestoredCluster } from './cluster-operator.ts';
 import { notAManager, notInASwarm } from './control-errors.ts';
 import type { SwarmInfo, SwarmMembership, SwarmState, TaskLogRecord } from './swarm-membership.ts';
 
@@ -22,6 +23,14 @@ export class InactiveSwarm implements SwarmMembership {
 
   control(): ClusterControl {
     throw notAManager();
+  }
+
+  operator(): ClusterOperator {
+    throw notAManager();
+  }
+
+  async restore(): Promise<RestoredCluster> {
+    throw notImplemented('POST /cluster/restore is not there: this daemon is one host, not a cluster');
   }
 
   async init(): Promise<string> {

@@ -118,6 +118,48 @@ test('a rollback is the deployment of an older release under a new number', asyn
   assert.equal(world.running['shop_web'], 'web:1');
 });
 
+test('a rollback makes networks again that went with a later release', async () => {
+  using world = await StackWorld.made();
+  const TaskTemplate = { ContainerSpec: { Image: 'web:1' } };
+  const alone = { ...stackOfServices(stackService('web', { spec: { TaskTemplate } })), networks: [] };
+  const networks = (): string[] => world.control.networks.list().map(({ Name }) => Name);
+  await world.deployed(stackOfServices(stackService('web')));
+  await world.deployed(alone);
+  assert.deepEqual(networks(), ['ingress']);
+  await world.control.releases.rollBack('shop', undefined);
+  assert.deepEqual(networks(), ['ingress', 'shop_default']);
+  await world.settle();
+  assert.equal(world.service('web')?.Spec.TaskTemplate.Networks?.length, 1);
+});
+
+test('credentials are sealed for the service that pulls with them, also by a rollback', async () => {
+  using world = await StackWorld.made({
+    sealer: {
+      seal: (data, purpose) => `${purpose}:${data.toString()}`,
+      unseal: (text, purpose) => {
+        assert.ok(text.startsWith(`${purpose}:`), `${text} is not for ${purpose}`);
+        return Buffer.from(text.slice(purpose.length + 1));
+      },
+    },
+  });
+  const { releases, services } = world.control;
+  const sealed = (): string | undefined => world.service('web')?.sealedRegistryAuth;
+  const deploy = async (image: string, auth: string): Promise<void> => {
+    const stack = stackOfServices(stackService('web', { image }));
+    await releases.deploy({ stack, resolveImage: 'never', registryAuth: { web: auth } });
+    await world.settle();
+    await world.tasks('web', 'running');
+    await world.settle();
+  };
+  await deploy('web:1', 'one');
+  assert.equal(sealed(), `registry-auth/${world.service('web')?.ID}:one`);
+  await deploy('web:2', 'two');
+  await services.remove('shop_web');
+  await releases.rollBack('shop', 1);
+  await world.settle();
+  assert.equal(sealed(), `registry-auth/${world.service('web')?.ID}:one`);
+});
+
 test('what is there under a name of the stack and is another is refused', async () => {
   using world = await StackWorld.made();
   const { services, releases, secrets, networks } = world.control;

@@ -2,7 +2,7 @@ import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { Versioned } from '#cluster/state/tables.ts';
 import { DroverError, kindOf, notFound } from '#model/errors.ts';
 import type { ReleaseRecord } from '#model/release.ts';
-import type { ServiceSpec } from '#model/service.ts';
+import type { ServiceRecord, ServiceSpec } from '#model/service.ts';
 import type { StackRequest, StackSpec } from '#model/stack.ts';
 import type { Basis, StackPlan } from '#model/stack-plan.ts';
 import type { StackProgress } from '#model/stack-progress.ts';
@@ -11,6 +11,7 @@ import { type ImagePins, imagePins, type ResolveImage } from './image-pins.ts';
 import { checkBasis, type NextRelease, nextRelease, type ReleaseOutcome } from './next-release.ts';
 import type { RecordWriter } from './record-writer.ts';
 import { rollbackTarget, saltOf } from './release-choice.ts';
+import { checkPorts } from './service-references.ts';
 import { checkServiceSpec, completeSpec } from './service-spec-check.ts';
 import { releasesOf } from './stack-cleanup.ts';
 import { StackObjects } from './stack-objects.ts';
@@ -151,15 +152,17 @@ export class ReleaseControl {
     number: number | undefined,
     basis: readonly Basis[] = [],
   ): Promise<Deployed & { readonly from: number }> {
-    return await this.#writer.write((view) => {
-      const releases = releasesOf(view, stack);
-      const [newest] = releases;
-      if (newest === undefined) throw noReleases(stack);
-      const from = rollbackTarget(releases, number);
+    const target = rollbackTarget(this.releases(stack), number);
+    checkBasis(this.#ports.follower.view, stack, basis);
+    // networks that a later release did not have are gone
+    await this.#objects.make({ spec: target.spec, contents: [] });
+    const later = basis.filter(({ kind }) => kind === 'release' || kind === 'service');
+    const made = await this.#writer.write((view) => {
+      const from = rollbackTarget(releasesOf(view, stack), target.number);
       const registryAuth = this.#registryAuthOf(from);
-      const decision = this.#next(view, from.spec, { rollbackOf: from.number, basis, registryAuth });
-      return { writes: decision.writes, result: { ...decision.result, warnings: [], from: from.number } };
+      return this.#next(view, from.spec, { rollbackOf: from.number, basis: later, registryAuth });
     });
+    return { ...made, warnings: [], from: target.number };
   }
 
   /** Services first, then what they used, then the releases. `not-found` when there is nothing of the stack. */
@@ -205,7 +208,7 @@ export class ReleaseControl {
     const resolved = resolvedSpec(spec, service, {
       view,
       localNetwork: this.#ports.localNetwork,
-      passesOver: ({ Spec }) => stackOf(Spec.Labels) === spec.name,
+      passesOver: isOf(spec.name),
     });
     checkServiceSpec(resolved);
   }
@@ -216,6 +219,7 @@ export class ReleaseControl {
     for (const { spec } of pinned.spec.services) {
       try {
         checkServiceSpec(completeSpec(withNamesAsIds(spec)));
+        checkPorts(spec, { view, serviceId: undefined, passesOver: isOf(pinned.spec.name) });
       } catch (error) {
         if (!(error instanceof DroverError)) throw error;
         problems.push(`service ${spec.Name}: ${error.message}`);
@@ -242,6 +246,10 @@ export class ReleaseControl {
     const pinned = pinStack(stack, { salt, image: (image) => pins.get(image) ?? image });
     return { pinned, pins, warnings };
   }
+}
+
+function isOf(stack: string): (service: ServiceRecord) => boolean {
+  return ({ Spec }) => stackOf(Spec.Labels) === stack;
 }
 
 /** What is not there yet has no ID to be checked for. */

@@ -3,6 +3,7 @@ import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { Write } from '#cluster/state/tables.ts';
 import { invalid, notImplemented } from '#model/errors.ts';
 import type { ServiceRecord, ServiceRevision, ServiceSpec } from '#model/service.ts';
+import { plainSpec } from './plain-spec.ts';
 import { isJob, modeName } from './service-spec-check.ts';
 
 export interface Change {
@@ -33,12 +34,12 @@ export function newService(id: string, spec: ServiceSpec, o: Omit<Change, 'view'
 
 /**
  * The service with another specification. A template or an endpoint that differs is a new revision; what it was before is kept for a
- * rollback either way. A job whose revision changes runs again.
+ * rollback either way. A job runs again with every change, whatever it is: that is what Swarm's users run one again with.
  */
 export function changedService(service: ServiceRecord, spec: ServiceSpec, o: Change): Write[] {
   checkUnchangeable(service, spec);
   const {
-    UpdateStatus: _over,
+    UpdateStatus: running,
     sealedRegistryAuth: _auth,
     previousSealedRegistryAuth: _old,
     ...kept
@@ -51,9 +52,13 @@ export function changedService(service: ServiceRecord, spec: ServiceSpec, o: Cha
     previousRevision: service.revision,
     ...auths(o.sealedRegistryAuth, service.sealedRegistryAuth),
   };
-  if (isSameRevision(service.Spec, spec)) return [{ table: 'service', put }];
-  put.revision = nextRevision(o.view, service);
   runAgain(put, o.now);
+  if (isSameRevision(service.Spec, spec)) {
+    // what is on its way goes on: it would not be watched for failing any more
+    const isRunning = running?.State === 'updating' || running?.State === 'rollback_started';
+    return [{ table: 'service', put: isRunning ? { ...put, UpdateStatus: running } : put }];
+  }
+  put.revision = nextRevision(o.view, service);
   return [
     { table: 'service', put },
     { table: 'revision', put: revisionOf(put, o.now) },
@@ -80,7 +85,7 @@ export function rolledBackService(service: ServiceRecord, o: Omit<Change, 'seale
       revision: previousRevision,
     },
   };
-  if (put.revision !== service.revision) runAgain(put, o.now);
+  runAgain(put, o.now);
   const revision = revisionOf(put, o.now);
   // kept as long as PreviousSpec names it; made again where it is gone all the same
   return o.view.get('revision', revision.ID) === undefined
@@ -108,42 +113,9 @@ function checkUnchangeable({ Spec }: ServiceRecord, spec: ServiceSpec): void {
 
 function isSameRevision(a: ServiceSpec, b: ServiceSpec): boolean {
   return (
-    isDeepStrictEqual(plain(a.TaskTemplate), plain(b.TaskTemplate)) &&
-    isDeepStrictEqual(plain(a.EndpointSpec), plain(b.EndpointSpec))
+    isDeepStrictEqual(plainSpec(a.TaskTemplate), plainSpec(b.TaskTemplate)) &&
+    isDeepStrictEqual(plainSpec(a.EndpointSpec), plainSpec(b.EndpointSpec))
   );
-}
-
-/** Fields whose default may be said or not: clients send back what they read with some of them filled in. */
-const DEFAULTS: Readonly<Record<string, unknown>> = {
-  ForceUpdate: 0,
-  MaxAttempts: 0,
-  Window: 0,
-  MaxReplicas: 0,
-  Runtime: 'container',
-  Isolation: 'default',
-  Condition: 'any',
-  Protocol: 'tcp',
-  PublishMode: 'ingress',
-  PublishedPort: 0,
-  Mode: 'vip',
-};
-
-/** Maps of the user's own keys and values. */
-const MAPS: readonly string[] = ['Labels', 'Options', 'Sysctls', 'DriverOpts'];
-
-/** The value without what says nothing: nothing, empty text, lists and objects, and the defaults above. */
-function plain(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map((each) => plain(each) ?? {});
-  if (typeof value !== 'object' || value === null) return value;
-  const given = Object.entries(value)
-    .map(([key, field]) => [key, MAPS.includes(key) ? field : plain(field)] as const)
-    .filter(([key, field]) => !isEmpty(field) && DEFAULTS[key] !== field);
-  return given.length === 0 ? undefined : Object.fromEntries(given);
-}
-
-function isEmpty(field: unknown): boolean {
-  if (field === undefined || field === null || field === '') return true;
-  return typeof field === 'object' && Object.keys(field).length === 0;
 }
 
 /** A number that no revision has; after rollbacks the highest one is neither the current nor the previous one always. */

@@ -111,6 +111,21 @@ test('an update says which version it is of; name and mode stay; without a previ
   });
 });
 
+test('an update goes on when something else is changed meanwhile; one that stopped begins anew', async () => {
+  const store = await oneNodeSwarm();
+  const { services } = controlOver(store);
+  await services.create({ spec: WEB });
+  const scale = async (State: 'updating' | 'paused', Replicas: number): Promise<string | undefined> => {
+    const { record } = services.inspect('web');
+    await store.write({ table: 'service', put: { ...record, UpdateStatus: { State, revision: 1 } } });
+    const spec = { ...WEB, Mode: { Replicated: { Replicas } } };
+    await services.update('web', { spec, version: services.inspect('web').revision });
+    return services.inspect('web').record.UpdateStatus?.State;
+  };
+  assert.equal(await scale('updating', 2), 'updating');
+  assert.equal(await scale('paused', 3), undefined);
+});
+
 test('a job that changes runs again, from nothing', async () => {
   const { services } = controlOver(await oneNodeSwarm());
   const job: ServiceSpec = { ...WEB, Mode: { ReplicatedJob: {} } };
@@ -120,6 +135,22 @@ test('a job that changes runs again, from nothing', async () => {
   assert.equal(record.JobStatus?.JobIteration, 0);
   await services.update('web', { spec: withImage(job, 'nginx:2'), version: revision });
   assert.equal(services.inspect('web').record.JobStatus?.JobIteration, 1);
+});
+
+test('a job runs again with whatever is changed, as it does under Docker', async () => {
+  const { services } = controlOver(await oneNodeSwarm());
+  const job: ServiceSpec = { ...WEB, Mode: { ReplicatedJob: { TotalCompletions: 2 } } };
+  await services.create({ spec: job });
+  const run = (): number | undefined => services.inspect('web').record.JobStatus?.JobIteration;
+  const change = async (spec: ServiceSpec, rollback = false): Promise<void> => {
+    await services.update('web', { spec, rollback, version: services.inspect('web').revision });
+  };
+  await change({ ...job, Labels: { a: 'b' } });
+  assert.equal(run(), 1);
+  await change({ ...job, Mode: { ReplicatedJob: { TotalCompletions: 3 } } });
+  assert.equal(run(), 2);
+  await change(job, true);
+  assert.equal(run(), 3);
 });
 
 test('a removed service is gone to clients, its name and ports are free, its record is left to the controllers', async () => {

@@ -74,8 +74,14 @@ function clusterNetwork(view: ClusterView, reference: string) {
   }
 }
 
-/** A port of the routing mesh is one service's, on all nodes; one in host mode may be several's, each on nodes of its own. */
-function checkPorts(spec: ServiceSpec, { view, serviceId, passesOver }: ReferenceContext): void {
+/**
+ * A port of the routing mesh is one service's, on all nodes; one in host mode may be several's, each on nodes of its own. Throws `invalid`
+ * for one that another service has.
+ */
+export function checkPorts(
+  spec: ServiceSpec,
+  { view, serviceId, passesOver }: Omit<ReferenceContext, 'localNetwork'>,
+): void {
   const asked = (spec.EndpointSpec?.Ports ?? []).filter(({ PublishedPort }) => (PublishedPort ?? 0) !== 0);
   if (asked.length === 0) return;
   for (const service of view.all('service')) {

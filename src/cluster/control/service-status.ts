@@ -4,6 +4,7 @@ import type { TaskRecord } from '#model/task.ts';
 /** What `docker service ls` shows as replicas. */
 export interface ServiceStatus {
   readonly RunningTasks: number;
+  /** Of a global job: those that have not completed, to which clients add those that have. */
   readonly DesiredTasks: number;
   /** Of jobs: in the current run. */
   readonly CompletedTasks: number;
@@ -19,7 +20,7 @@ export function serviceStatus(service: ServiceRecord, tasks: Iterable<TaskRecord
     if (run !== undefined && task.JobIteration !== run) continue;
     if (task.Status.State === 'running') running++;
     if (task.Status.State === 'complete') completed++;
-    if (task.DesiredState === 'running' || task.DesiredState === 'complete') wanted++;
+    else if (task.DesiredState === 'running' || task.DesiredState === 'complete') wanted++;
   }
   const { Replicated, ReplicatedJob } = service.Spec.Mode ?? {};
   const DesiredTasks = Replicated?.Replicas ?? ReplicatedJob?.MaxConcurrent ?? wanted;

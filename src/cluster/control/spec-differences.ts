@@ -2,19 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { ServiceSpec } from '#model/service.ts';
 import type { FieldChange } from '#model/stack-plan.ts';
-
-/** Fields whose default may be said or not: clients send back what they read with some of them filled in. */
-const DEFAULTS: Readonly<Record<string, unknown>> = {
-  MaxAttempts: 0,
-  Window: 0,
-  MaxReplicas: 0,
-  Runtime: 'container',
-  Isolation: 'default',
-  Condition: 'any',
-  Protocol: 'tcp',
-  PublishMode: 'ingress',
-  PublishedPort: 0,
-};
+import { isUserMap, plainSpec } from './plain-spec.ts';
 
 /** Lists whose entries stand for something with a name of its own, by which they are compared. */
 const ENTRY_NAMES: Readonly<Record<string, (entry: unknown) => string>> = {
@@ -27,9 +15,6 @@ const ENTRY_NAMES: Readonly<Record<string, (entry: unknown) => string>> = {
   Ulimits: (entry) => text(entry, 'Name'),
 };
 
-/** Maps of the user's own keys and values: no key of theirs is a field with a default. */
-const MAPS: readonly string[] = ['Labels', 'Options', 'Sysctls', 'DriverOpts'];
-
 /**
  * What of a service is not as it is to be, field by field. Both are specifications by names: those of {@link namedSpec}. Fields that say
  * nothing, and defaults that are said, are no differences.
@@ -39,10 +24,10 @@ export function specDifferences(before: ServiceSpec, after: ServiceSpec): FieldC
 }
 
 function differences(before: unknown, after: unknown, path: string, field: string): FieldChange[] {
-  const isMap = MAPS.includes(field);
+  const isMap = isUserMap(field);
   const [a, b] = [fieldsOf(before, field), fieldsOf(after, field)];
   if (a === undefined || b === undefined || a.isList !== b.isList) {
-    const [plainBefore, plainAfter] = [plain(before, field), plain(after, field)];
+    const [plainBefore, plainAfter] = [plainSpec(before, field), plainSpec(after, field)];
     if (isDeepStrictEqual(plainBefore, plainAfter)) return [];
     return [
       {
@@ -73,24 +58,14 @@ function fieldsOf(value: unknown, field: string): Fields | undefined {
   const nameOf = ENTRY_NAMES[field];
   if (nameOf !== undefined && (value === undefined || Array.isArray(value))) {
     const list: readonly unknown[] = value ?? [];
-    return { isList: true, fields: new Map(list.map((entry) => [nameOf(entry), entry])) };
+    const fields = new Map(list.map((entry) => [nameOf(entry), entry]));
+    // one port may be published twice: names that are no names are not compared by
+    return fields.size === list.length ? { isList: true, fields } : undefined;
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    return value === undefined && MAPS.includes(field) ? { isList: false, fields: new Map() } : undefined;
+    return value === undefined && isUserMap(field) ? { isList: false, fields: new Map() } : undefined;
   }
   return { isList: false, fields: new Map(Object.entries(value)) };
-}
-
-/** The value without what says nothing: nothing, empty text, lists and objects, and the defaults above. */
-function plain(value: unknown, field: string): unknown {
-  if (value === null || value === '' || DEFAULTS[field] === value) return undefined;
-  if (Array.isArray(value))
-    return value.length === 0 ? undefined : value.map((each) => plain(each, '') ?? {});
-  if (typeof value !== 'object') return value;
-  const fields = Object.entries(value)
-    .map(([key, each]) => [key, MAPS.includes(field) ? each : plain(each, key)] as const)
-    .filter(([, each]) => each !== undefined);
-  return fields.length === 0 ? undefined : Object.fromEntries(fields);
 }
 
 function record(value: unknown): Readonly<Record<string, unknown>> {

@@ -134,6 +134,24 @@ test('tasks that would find no room are told with the reason', async () => {
   assert.ok(service(await planned(world, of(5, GIB)), 'web').misfit !== undefined);
 });
 
+test('what a deployment would be refused for stands in the plan', async () => {
+  using world = await StackWorld.made();
+  const { services } = world.control;
+  const port = { EndpointSpec: { Ports: [{ TargetPort: 80, PublishedPort: 80 }] } };
+  await services.create({ spec: { Name: 'proxy', TaskTemplate: LONELY, ...port } });
+  const Placement = { Constraints: ['node.role'] };
+  const { problems } = await planned(
+    world,
+    stackOfServices(
+      stackService('web', { spec: port }),
+      stackService('api', { spec: { TaskTemplate: { ...LONELY, Placement } } }),
+    ),
+  );
+  assert.equal(problems.length, 2);
+  assert.match(problems[0] ?? '', /^service shop_web: port '80' is already in use by service 'proxy'/);
+  assert.match(problems[1] ?? '', /^service shop_api: .*constraint/);
+});
+
 test('a plan that is carried out refuses when the world has moved, and says what', async () => {
   using world = await StackWorld.made();
   const stack = stackOfServices(stackService('web'));

@@ -38,19 +38,26 @@ test('another CA goes on with the same tokens, and the old certificate is truste
   assert.equal(JSON.stringify(record).includes('"key"'), false);
 });
 
-test('without a way to lock managers, or to replace the CA, both are refused', async () => {
+test('without a way to make the unlock key anew, or to replace the CA, both are refused', async () => {
   const { swarm } = controlOver(await oneNodeSwarm());
   const version = swarm.inspect().revision;
-  const lock = { Name: 'default', EncryptionConfig: { AutoLockManagers: true } };
-  await assert.rejects(swarm.update({ version, spec: lock }), { kind: 'not-implemented' });
+  const same = { version, spec: { Name: 'default' }, rotateManagerUnlockKey: true };
+  await assert.rejects(swarm.update(same), { kind: 'not-implemented' });
   const rotate = { Name: 'default', CAConfig: { ForceRotate: 1 } };
   await assert.rejects(swarm.update({ version, spec: rotate }), { kind: 'not-implemented' });
   const keys: string[] = [];
   const locking = controlOver(await oneNodeSwarm(), {
     rotateUnlockKey: async () => void keys.push('made'),
   });
-  await locking.swarm.update({ version, spec: lock });
+  await locking.swarm.update(same);
   assert.deepEqual(keys, ['made']);
+});
+
+test('locking managers is a setting, and makes no key', async () => {
+  const { swarm } = controlOver(await oneNodeSwarm());
+  const lock = { Name: 'default', EncryptionConfig: { AutoLockManagers: true } };
+  await swarm.update({ version: swarm.inspect().revision, spec: lock });
+  assert.equal(swarm.inspect().record.Spec.EncryptionConfig?.AutoLockManagers, true);
 });
 
 test('a first swarm has Docker’s defaults, and refuses pools that no subnet fits into', () => {

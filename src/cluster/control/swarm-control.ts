@@ -40,12 +40,12 @@ export class SwarmControl {
     if (before.revision !== request.version) throw outOfSequence();
     const spec = completeSwarmSpec(request.spec, before.record.Spec);
     checkSwarmSpec(spec);
-    const lock = spec.EncryptionConfig?.AutoLockManagers === true;
-    const wasLocked = before.record.Spec.EncryptionConfig?.AutoLockManagers === true;
-    const rekey = request.rotateManagerUnlockKey === true || lock !== wasLocked;
+    const rekey = request.rotateManagerUnlockKey === true;
     const { rotateUnlockKey } = this.#ports;
     if (rekey && rotateUnlockKey === undefined)
-      throw notImplemented('locking managers (autolock) is not there yet');
+      throw notImplemented(
+        'rotating the unlock key (--rotate) is not there: the key is the one of the swarm',
+      );
     const authority = await this.#nextAuthority(before.record, spec);
     await this.#writer.write((view) => {
       const swarm = swarmOf(view);

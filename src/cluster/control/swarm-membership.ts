@@ -2,6 +2,7 @@ import type { NodeAvailability } from '#model/node.ts';
 import type { SwarmSpec } from '#model/swarm.ts';
 import type { ClusterControl } from './cluster-control.ts';
 import type { ClusterEvent } from './cluster-events.ts';
+import type { ClusterOperator, RestoredCluster, RestoreRequest } from './cluster-operator.ts';
 
 /** As Docker's `LocalNodeState`. */
 export type SwarmState = 'inactive' | 'pending' | 'active' | 'error' | 'locked';
@@ -77,6 +78,13 @@ export interface SwarmMembership {
   info(): SwarmInfo;
   /** `unavailable`, in Docker's words, where this is no manager of an unlocked swarm. */
   control(): ClusterControl;
+  /** What an operator asks beyond Docker's API. `unavailable` where the node is in no swarm. */
+  operator(): ClusterOperator;
+  /**
+   * Makes this node, which is in no swarm, the one manager of a backup's. `forbidden` for a key that does not fit, `unavailable` when it is
+   * in a swarm already.
+   */
+  restore(request: RestoreRequest): Promise<RestoredCluster>;
   /** Gives the node's ID. `unavailable` when it is in a swarm already. */
   init(request: SwarmInitRequest): Promise<string>;
   /** Resolves when it is in. `unavailable` when it is in a swarm already, `invalid` for a token that is none. */

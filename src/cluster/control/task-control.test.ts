@@ -56,3 +56,23 @@ test('tasks are listed by service, node, state, revision, name and label', async
   assert.throws(() => ids({ service: ['nope'] }), { message: 'service nope not found' });
   assert.throws(() => ids({ 'desired-state': ['odd'] }), { message: "Invalid desired-state filter: 'odd'" });
 });
+
+test('clients count the places of a job from 0, in each run', async () => {
+  const store = await oneNodeSwarm();
+  const control = controlOver(store);
+  const { id } = await control.services.create({
+    spec: { Name: 'job', TaskTemplate: { ContainerSpec: { Image: 'bb' } }, Mode: { ReplicatedJob: {} } },
+  });
+  const task = (ID: string, Slot: number, JobIteration: number): TaskRecord => ({
+    ...{ ID, CreatedAt: '', UpdatedAt: '', ServiceID: id, Slot, attempt: 1, NodeID: FIRST_NODE.ID },
+    ...{ DesiredState: 'complete', revision: 1, networks: [], JobIteration },
+    Status: { State: 'complete', Timestamp: '', Message: '' },
+  });
+  const tasks = [task('a', 1, 0), task('b', 2, 0), task('c', 3, 1), task('d', 5, 1), task('e', 5, 1)];
+  await store.write(...tasks.map((put) => ({ table: 'task' as const, put })));
+  assert.deepEqual(
+    control.tasks.list({}).map(({ slot }) => slot),
+    [0, 1, 0, 1, 1],
+  );
+  assert.equal(control.tasks.inspect('d').slot, 1);
+});

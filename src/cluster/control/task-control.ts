@@ -12,6 +12,8 @@ export interface TaskEntry {
   readonly version: number;
   /** `service.slot`, of global services `service.node`. */
   readonly name: string;
+  /** Its place as clients count: from 1; of a job's tasks from 0 in each run, for Docker's CLI waits for exactly those. */
+  readonly slot: number;
   /** Undefined when its revision is gone already. */
   readonly template: TaskSpec | undefined;
 }
@@ -50,13 +52,14 @@ export class TaskControl {
     const upToDate = given('_up-to-date') ?? given('up-to-date');
     const current = upToDate?.map((value) => ['1', 'true'].includes(value));
     const found: TaskEntry[] = [];
+    const runs = new JobRuns(view);
     for (const task of candidates(view, services, nodes)) {
       if (nodes?.includes(task.NodeID) === false) continue;
       if (states?.includes(task.DesiredState) === false) continue;
       if (given('id')?.some((prefix) => task.ID.startsWith(prefix)) === false) continue;
       if (current?.includes(isUpToDate(view, task)) === false) continue;
       if (given('name')?.some((prefix) => fullName(view, task).startsWith(prefix)) === false) continue;
-      const entry = entryOf(view, task);
+      const entry = entryOf(view, task, runs);
       if (matchesLabels(filters, labelsOf(view, entry))) found.push(entry);
     }
     return found;
@@ -79,9 +82,36 @@ function* candidates(
   else yield* view.all('task');
 }
 
-function entryOf(view: ClusterView, record: TaskRecord): TaskEntry {
+/** Which places the runs of jobs have, looked up once a run. */
+class JobRuns {
+  readonly #view: ClusterView;
+  readonly #slots = new Map<string, Map<number, number>>();
+
+  constructor(view: ClusterView) {
+    this.#view = view;
+  }
+
+  /** A task's place, as {@link TaskEntry} has it. The slots of two runs differ, while tasks of both are there. */
+  slotOf({ ServiceID, JobIteration, Slot }: TaskRecord): number {
+    if (JobIteration === undefined || Slot === 0) return Slot;
+    const run = `${ServiceID}/${JobIteration}`;
+    let slots = this.#slots.get(run);
+    if (slots === undefined) {
+      const tasks = [...this.#view.tasksOfService(ServiceID)];
+      const own = new Set(
+        tasks.filter((task) => task.JobIteration === JobIteration).map((task) => task.Slot),
+      );
+      slots = new Map([...own].sort((a, b) => a - b).map((slot, index) => [slot, index]));
+      this.#slots.set(run, slots);
+    }
+    return slots.get(Slot) ?? 0;
+  }
+}
+
+function entryOf(view: ClusterView, record: TaskRecord, runs: JobRuns = new JobRuns(view)): TaskEntry {
   return {
     record,
+    slot: runs.slotOf(record),
     version: view.revisionOf('task', record.ID),
     name: taskName(view, record),
     template: view.get('revision', `${record.ServiceID}.${record.revision}`)?.template,

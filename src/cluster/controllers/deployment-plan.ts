@@ -126,11 +126,29 @@ export class DeploymentPlan {
     } else if (modeName(before.Spec.Mode) !== modeName(resolved.Mode)) {
       if (stackOf(before.Spec.Labels) === stack) this.#remove(before);
     } else if (specDifferences(namedSpec(view, before.Spec), namedSpec(view, resolved)).length === 0) {
-      this.#applied[service.key] = before.revision;
-      this.#isMoving = true;
+      this.#keep(service, before);
     } else {
       const auth = (before.ID === ownId ? given : undefined) ?? before.sealedRegistryAuth;
       this.#written(service, changedService(before, resolved, { view, now, sealedRegistryAuth: auth }));
+    }
+  }
+
+  /** A service that is as it is asked for already: one that was given up has another try. */
+  #keep(service: StackService, before: ServiceRecord): void {
+    const { UpdateStatus, ...rest } = before;
+    const isPaused = UpdateStatus?.revision === before.revision && /paused$/.test(UpdateStatus.State);
+    const now = this.#now();
+    if (isPaused) {
+      this.#written(service, [{ table: 'service', put: { ...rest, UpdatedAt: now } }]);
+    } else if (serviceProgress(this.#view, before, this.#fits).outcome === 'failed') {
+      const { TaskTemplate } = before.Spec;
+      const ForceUpdate = (TaskTemplate.ForceUpdate ?? 0) + 1;
+      const spec = { ...before.Spec, TaskTemplate: { ...TaskTemplate, ForceUpdate } };
+      const change = { view: this.#view, now, sealedRegistryAuth: before.sealedRegistryAuth };
+      this.#written(service, changedService(before, spec, change));
+    } else {
+      this.#applied[service.key] = before.revision;
+      this.#isMoving = true;
     }
   }
 

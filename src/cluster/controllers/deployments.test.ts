@@ -83,7 +83,28 @@ test('when a service fails nothing more is touched, and the release says why', a
     (await world.control.releases.deploy({ stack: shop(2), resolveImage: 'never' })).outcome,
     'again',
   );
-  assert.equal(state(world), 'deploying');
+  const run = world.service('schema')?.JobStatus?.JobIteration ?? 0;
+  await world.settle();
+  assert.equal(world.service('schema')?.JobStatus?.JobIteration, run + 1);
+  await world.tasks('schema', 'complete');
+  await world.settle();
+  assert.equal(world.running['shop_app'], 'app:2');
+});
+
+test('an update that was paused goes on when the release is deployed again', async () => {
+  using world = await StackWorld.made();
+  const stack = stackOfServices(stackService('web', { image: 'web:2' }));
+  await world.deployed(stackOfServices(stackService('web')));
+  await deploy(world, stack);
+  const service = world.service('web');
+  assert.ok(service !== undefined);
+  const UpdateStatus = { State: 'paused', Message: 'update paused', revision: service.revision } as const;
+  await world.store.write({ table: 'service', put: { ...service, UpdateStatus } });
+  await world.settle();
+  assert.equal(state(world), 'failed: service shop_web: update paused');
+  await deploy(world, stack);
+  assert.equal(world.service('web')?.UpdateStatus, undefined);
+  assert.equal(world.service('web')?.PreviousSpec?.TaskTemplate.ContainerSpec.Image, 'web:1');
 });
 
 test('an update that was rolled back fails the release', async () => {

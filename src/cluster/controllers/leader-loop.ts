@@ -11,6 +11,8 @@ import { kindOf, messageOf } from '#model/errors.ts';
 import type { Controller, Decision, DecisionContext } from './controller.ts';
 import { DirtyKeys } from './dirty-keys.ts';
 
+/** Nobody is asked with less room: who needs two writes for a step would say that there is nothing to do. */
+const LEAST_ROOM = 8;
 const FIRST_RETRY_MS = 20;
 const LONGEST_RETRY_MS = 2000;
 /** A decision that cannot be made or written is tried again this late: what is wrong with it is in the records. */
@@ -164,7 +166,7 @@ export class LeaderLoop {
     for (const seat of [...this.#seats.slice(from), ...this.#seats.slice(0, from)]) {
       // what becomes dirty again in this round is for the next
       for (let left = seat.dirty.wake(monotonicMs); left > 0; left--) {
-        if (room === 0 || round.length >= this.#most) break;
+        if (room < Math.min(LEAST_ROOM, allRoom) || round.length >= this.#most) break;
         const key = seat.dirty.take() ?? '';
         const decision = this.#ask(seat, key, view, { nowMs, random: this.#random, limit: room });
         if (decision === undefined) continue;

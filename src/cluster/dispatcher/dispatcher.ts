@@ -8,6 +8,7 @@ import type { Clock } from '#control/clock.ts';
 import { forbidden, unavailable } from '#model/errors.ts';
 import type { NodeDescription, NodeRecord } from '#model/node.ts';
 import type { ServiceRecord } from '#model/service.ts';
+import type { SwarmRecord } from '#model/swarm.ts';
 import { isTerminal, stateRank, type TaskStatus } from '#model/task.ts';
 import { AgentSession } from './agent-session.ts';
 import type { AssignmentSources } from './assignments.ts';
@@ -101,6 +102,7 @@ export class Dispatcher implements Controller {
             this.#presences.get(NodeID)?.session?.taskChanged(ID);
         return;
       case 'node':
+        if (change.before?.ManagerStatus?.Addr !== change.after?.ManagerStatus?.Addr) this.#tellAll();
         if (change.after === undefined) this.#presences.get(change.id)?.session?.end();
         else if (change.before?.Spec.Role !== change.after.Spec.Role) this.#tellSettings(change.after);
         // an agent that knows only managers that are away finds none any more
@@ -110,6 +112,14 @@ export class Dispatcher implements Controller {
             if (node !== undefined) this.#tellSettings(node);
           }
         yield `node/${change.id}`;
+        return;
+      case 'swarm':
+        if (
+          change.before !== undefined &&
+          change.after !== undefined &&
+          areOtherRoots(change.before, change.after)
+        )
+          this.#tellAll();
         return;
       default:
         return;
@@ -192,13 +202,29 @@ export class Dispatcher implements Controller {
 
   #settingsFor(node: NodeRecord): LeaderMessage {
     const { heartbeatMs, fencingMs } = this.#times;
-    return { kind: 'settings', heartbeatMs, fencingMs, role: node.Spec.Role, managers: this.#managers() };
+    const managers = this.#managers();
+    return { kind: 'settings', heartbeatMs, fencingMs, role: node.Spec.Role, managers, ...this.#roots() };
+  }
+
+  /** As the CA gives them with certificates: the one that signs, then the one that goes. */
+  #roots(): { roots?: string } {
+    for (const { rootCertificate, previousRootCertificate } of this.#view.all('swarm'))
+      return { roots: rootCertificate + (previousRootCertificate ?? '') };
+    return {};
   }
 
   #tellSettings(node: NodeRecord): void {
     const session = this.#presences.get(node.ID)?.session;
     // a channel that does not take it is over, and the next one begins with it
     session?.send(this.#settingsFor(node)).catch(() => session.end());
+  }
+
+  /** Where managers are, and which roots are trusted: a node that does not know it finds no manager when those that it knows are gone. */
+  #tellAll(): void {
+    for (const nodeId of this.#presences.keys()) {
+      const node = this.#view.get('node', nodeId);
+      if (node !== undefined) this.#tellSettings(node);
+    }
   }
 
   /** A node says what became of its own tasks; about others it is not heard. */
@@ -312,4 +338,11 @@ export class Dispatcher implements Controller {
 function mayFenceOtherwise(before: ServiceRecord | undefined, after: ServiceRecord): boolean {
   const said = ({ Spec }: ServiceRecord): string => JSON.stringify([Spec.Mode, Spec.Labels]);
   return before !== undefined && said(before) !== said(after);
+}
+
+function areOtherRoots(before: SwarmRecord, after: SwarmRecord): boolean {
+  return (
+    before.rootCertificate !== after.rootCertificate ||
+    before.previousRootCertificate !== after.previousRootCertificate
+  );
 }

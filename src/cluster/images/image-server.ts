@@ -64,12 +64,14 @@ export class ImageServer {
     await channel.send(manifest);
     await channel.send(configuration);
     const served = { layers: 0, bytes: 0 };
+    let isSentAway = false;
     try {
       for await (const message of channel.messages) {
         const { layer } = parseMessage(LayerRequest, message, 'question for a layer');
         const index = image.configuration.rootfs.diff_ids.indexOf(layer);
         if (index < 0) throw notFound(`image ${image.id} has no layer ${layer}`);
         if (this.#transfers >= MOST_TRANSFERS) {
+          isSentAway = true;
           await channel.send({ kind: 'busy' } satisfies Busy);
           continue;
         }
@@ -83,7 +85,12 @@ export class ImageServer {
         served.layers++;
       }
     } finally {
-      this.#report('a node read an image', { image: request.image, id: image.id, node: nodeId, ...served });
+      // who is sent away comes back and again, which is no news
+      if (served.bytes > 0 || !isSentAway)
+        this.#report('a node read an image', {
+          ...{ image: request.image, id: image.id, node: nodeId },
+          ...served,
+        });
     }
   }
 

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClusterControl } from '#cluster/control/cluster-control.ts';
 import type { ClusterEvent } from '#cluster/control/cluster-events.ts';
+import type { ClusterOperator, RestoredCluster, RestoreRequest } from '#cluster/control/cluster-operator.ts';
 import { InactiveSwarm } from '#cluster/control/inactive-swarm.ts';
 import type {
   SwarmInfo,
@@ -53,6 +54,14 @@ export class LazySwarm implements SwarmMembership, AsyncDisposable {
 
   control(): ClusterControl {
     return this.#current.control();
+  }
+
+  operator(): ClusterOperator {
+    return this.#current.operator();
+  }
+
+  async restore(request: RestoreRequest): Promise<RestoredCluster> {
+    return await (await this.#loaded()).restore(request);
   }
 
   async init(request: SwarmInitRequest): Promise<string> {

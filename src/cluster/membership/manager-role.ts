@@ -9,6 +9,7 @@ import { ClusterControl } from '#cluster/control/cluster-control.ts';
 import { registryAuthPurpose, type Sealer, secretPurpose } from '#cluster/control/control-ports.ts';
 import { ControlPlane } from '#cluster/control-plane.ts';
 import { parseLeader } from '#cluster/controllers/election.ts';
+import type { ControllerFigures } from '#cluster/controllers/leader-loop.ts';
 import type { LivenessTimes } from '#cluster/dispatcher/dispatcher.ts';
 import { nodeFit } from '#cluster/scheduler/node-fit.ts';
 import { Scheduler } from '#cluster/scheduler/scheduler.ts';
@@ -16,6 +17,7 @@ import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
 import { transactionOf } from '#cluster/state/record-transaction.ts';
 import type { Write } from '#cluster/state/tables.ts';
 import type { ViewListener } from '#cluster/state/view-follower.ts';
+import type { EtcdClient } from '#cluster/store/etcd-client.ts';
 import { hasEtcd, noEtcd } from '#cluster/store/etcd-program.ts';
 import type { Store } from '#cluster/store/store.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
@@ -25,6 +27,9 @@ import type { Random } from '#control/random.ts';
 import { cancelled, forbidden, unavailable } from '#model/errors.ts';
 import type { NodeRecord } from '#model/node.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
+import { callNodes } from './node-calls.ts';
+import { ROOT_KEY_PURPOSE, rootReplacement } from './root-replacement.ts';
+import { keepStoreMembers } from './store-members.ts';
 
 const NANOSECONDS_PER_MS = 1e6;
 /** Docker's default of `Dispatcher.HeartbeatPeriod`. */
@@ -35,9 +40,6 @@ const BEATS = 5;
 const KILL_MS = 2000;
 const DRAIN_MS = 3000;
 const WRITE_ATTEMPTS = 20;
-
-/** What a sealed text is for, so that none can stand in for another. */
-export const ROOT_KEY_PURPOSE = 'swarm/root-key';
 
 export interface ManagerRoleOptions {
   readonly nodeId: string;
@@ -64,7 +66,7 @@ export class ManagerRole implements AsyncDisposable {
   readonly #o: ManagerRoleOptions;
   readonly #plane: ControlPlane;
   readonly #ending = new AbortController();
-  readonly #running: Promise<unknown>;
+  #running: Promise<unknown>;
 
   constructor(o: ManagerRoleOptions) {
     this.#o = o;
@@ -95,6 +97,7 @@ export class ManagerRole implements AsyncDisposable {
       leader: () => this.leader?.nodeId,
       localNetwork: o.localNetwork,
       resolveImage: o.resolveImage,
+      rootRotation: rootReplacement(o),
     });
     const authority: CertificateAuthority = {
       issue: (csr, nodeId, role, hosts) => this.#authority().issue(csr, nodeId, role, hosts),
@@ -108,7 +111,12 @@ export class ManagerRole implements AsyncDisposable {
       RENEW_METHOD,
       renewalHandler({ authority, membership: async (nodeId) => this.#membership(nodeId) }),
     );
-    this.#running = this.#plane.run(signal);
+    const calling = callNodes({
+      ...{ view: this.view, transport: o.transport, nodeId: o.nodeId, clock: o.clock, signal },
+      isLeader: () => this.#plane.isLeader,
+      managers: () => this.managers(),
+    });
+    this.#running = Promise.all([this.#plane.run(signal), calling]);
   }
 
   get leader(): { nodeId: string; address: string } | undefined {
@@ -119,9 +127,31 @@ export class ManagerRole implements AsyncDisposable {
     return this.#plane.follower.view;
   }
 
+  /** How its controllers do; empty while another manager leads. */
+  get figures(): ControllerFigures[] {
+    return this.#plane.figures;
+  }
+
+  /** Takes managers that are gone out of the store while this one leads. */
+  keepStoreMembers(client: EtcdClient): void {
+    const { signal } = this.#ending;
+    const keeping = keepStoreMembers({
+      ...{ view: this.view, clock: this.#o.clock, report: this.#o.report, client, signal },
+      listen: (listener, until) => this.listen(listener, until),
+      isLeader: () => this.#plane.isLeader,
+      write: (decide) => this.write(decide),
+    });
+    this.#running = Promise.all([this.#running, keeping]);
+  }
+
   /** Hears of changes from now on. */
   listen(listener: ViewListener, signal: AbortSignal): void {
     this.#plane.follower.listen(listener, signal);
+  }
+
+  /** Whether managers keep their key in memory alone. */
+  get isLocked(): boolean {
+    return this.#swarm()?.Spec.EncryptionConfig?.AutoLockManagers === true;
   }
 
   /** Why what is known of the cluster may be old; undefined while the store is there. */
@@ -144,8 +174,9 @@ export class ManagerRole implements AsyncDisposable {
   }
 
   /** Writes what is decided on the view, again on another view where somebody else was faster. */
-  async write(decide: () => readonly Write[]): Promise<void> {
-    const { signal } = this.#ending;
+  async write(decide: () => readonly Write[], until?: AbortSignal): Promise<void> {
+    const { signal: ending } = this.#ending;
+    const signal = until === undefined ? ending : AbortSignal.any([ending, until]);
     for (let attempt = 0; attempt < WRITE_ATTEMPTS; attempt++) {
       const writes = decide();
       if (writes.length === 0) return;
@@ -157,13 +188,13 @@ export class ManagerRole implements AsyncDisposable {
   }
 
   /** The node's record, changed; nothing happens where it is gone. */
-  async changeNode(change: (node: NodeRecord) => NodeRecord): Promise<void> {
+  async changeNode(change: (node: NodeRecord) => NodeRecord, until?: AbortSignal): Promise<void> {
     await this.write(() => {
       const node = this.view.get('node', this.#o.nodeId);
       if (node === undefined) return [];
       const put = { ...change(node), UpdatedAt: this.#now() };
       return [{ table: 'node', put }];
-    });
+    }, until);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,10 +1,11 @@
+import { rmSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { SealingKey } from '#cluster/ca/sealing.ts';
 import { ETCD_LIMITS, type EtcdMemberOptions, type EtcdTlsFiles } from '#cluster/store/etcd-arguments.ts';
 import { EtcdClient } from '#cluster/store/etcd-client.ts';
 import { joinEtcd, leaveEtcd } from '#cluster/store/etcd-join.ts';
-import { EtcdMember } from '#cluster/store/etcd-member.ts';
+import { EtcdMember, removeMember } from '#cluster/store/etcd-member.ts';
 import { EtcdStore } from '#cluster/store/etcd-store.ts';
 import { tlsOf } from '#cluster/store/etcd-tls.ts';
 import { SqliteStore } from '#cluster/store/sqlite-store.ts';
@@ -127,6 +128,7 @@ export class ManagerStore implements AsyncDisposable {
 
   /** This manager goes on alone with what it has, when the others are lost for good. */
   static async recoverEtcd(o: ManagerStoreOptions, signal: AbortSignal): Promise<ManagerStore> {
+    await certify(o);
     const member = await EtcdMember.recover(memberOptions(o), { ...supervision(o), signal });
     return ManagerStore.#onEtcd(o, member, { isAlone: true });
   }
@@ -144,14 +146,23 @@ export class ManagerStore implements AsyncDisposable {
     if (endpoints.join() !== client.endpoints.join()) client.endpoints = endpoints;
   }
 
-  /** Leaves the others, where there are any that can say so, and removes what is on disk. */
-  async remove(o: ManagerStoreOptions, others: readonly string[], signal: AbortSignal): Promise<void> {
-    if (this.#member !== undefined && others.length > 0) {
-      using through = clientOf(o, others);
-      await leaveEtcd(etcdUrlsOf(o.advertiseAddress).peerUrl, { through, signal, clock: o.clock });
-    }
-    await this.#parts.disposeAsync();
-    await this.#member?.remove();
+  /** Asks this manager's etcd about its members; undefined where there is none. */
+  get etcd(): EtcdClient | undefined {
+    return this.#member?.client;
+  }
+
+  /** Leaves the others, where there are any that can say so. Nothing on disk changes. */
+  async leave(o: ManagerStoreOptions, others: readonly string[], signal: AbortSignal): Promise<void> {
+    if (this.#member === undefined || others.length === 0) return;
+    using through = clientOf(o, others);
+    await leaveEtcd(etcdUrlsOf(o.advertiseAddress).peerUrl, { through, signal, clock: o.clock });
+  }
+
+  /** Ends what runs of a manager's store here, and removes what is on disk; nobody is told. Repeating it changes nothing. */
+  static async discard(o: ManagerStoreOptions): Promise<void> {
+    await removeMember(memberOptions(o), o.clock);
+    storeRoot(o).remove();
+    for (const ending of ['', '-wal', '-shm']) rmSync(`${sqliteFile(o)}${ending}`, { force: true });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -5,10 +5,7 @@ import {
   type CheckedCredentials,
   checkCredentials,
 } from '#cluster/ca/certificate-files.ts';
-import { createRequest } from '#cluster/ca/certificate-request.ts';
-import { credentialsOf, RENEW_METHOD, requestRenewal } from '#cluster/ca/join-protocol.ts';
 import { readKeyFile, removeKeyFile, writeKeyFile } from '#cluster/ca/key-file.ts';
-import { renewalReason, renewalTimeMs } from '#cluster/ca/renewal.ts';
 import { parseUnlockKey, type SealingKey } from '#cluster/ca/sealing.ts';
 import type { ImageExchange } from '#cluster/images/image-exchange.ts';
 import { HOLDERS_METHOD, holdersHandler } from '#cluster/images/image-holders.ts';
@@ -20,7 +17,7 @@ import { TlsTransport } from '#cluster/transport/tls-transport.ts';
 import type { Clock } from '#control/clock.ts';
 import { KeyedMutex } from '#control/keyed-mutex.ts';
 import type { Random } from '#control/random.ts';
-import { messageOf, unavailable } from '#model/errors.ts';
+import { kindOf, messageOf, unavailable } from '#model/errors.ts';
 import type { NodeDescription, NodeRole } from '#model/node.ts';
 import { askToManage, MANAGE_METHOD, manageHandler } from './manage-protocol.ts';
 import { ManagerRole } from './manager-role.ts';
@@ -31,13 +28,17 @@ import {
   type StoreInvitation,
   storeRootOf,
 } from './manager-store.ts';
+import { serveCalls } from './node-calls.ts';
+import { NodeCertificate } from './node-certificate.ts';
 import type { NodeState, NodeStateFile } from './node-state.ts';
 
-/** How often the certificate is looked at. */
-const CERTIFICATE_LOOK_MS = 60_000;
 /** What a change of role may take: etcd takes a member in, or lets one go. */
 const ROLE_CHANGE_LIMIT_MS = 120_000;
 const RETRY_MS = 2000;
+/** How long the other managers may take to let this one go: to write it down, and to take it out of their store. */
+const LEAVE_LIMIT_MS = 15_000;
+/** How long the others may take to say that this manager is none any more, before it starts its store all the same. */
+const DISOWN_LIMIT_MS = 3000;
 /** How long a first etcd may take to serve. */
 const ETCD_START_LIMIT_MS = 30_000;
 
@@ -83,12 +84,14 @@ export class RunningNode implements AsyncDisposable {
   readonly #mutex = new KeyedMutex();
   readonly #transport: TlsTransport;
   #state: NodeState;
-  #credentials: CheckedCredentials;
-  #renewAtMs: number;
+  readonly #certificate: NodeCertificate;
+  #managerKey: SealingKey | undefined;
   #managing: { readonly store: ManagerStore; readonly role: ManagerRole } | undefined;
   #running: Promise<unknown> = Promise.resolve();
-  #roleAsked: NodeRole;
+  /** Undefined until the leader has said what this node is to be. */
+  #roleAsked: NodeRole | undefined;
   #hasHeardLeader = false;
+  #refusal = '';
   #exchange: Disposable | undefined;
 
   private constructor(o: {
@@ -96,20 +99,32 @@ export class RunningNode implements AsyncDisposable {
     files: NodeFiles;
     state: NodeState;
     credentials: CheckedCredentials;
+    managerKey?: SealingKey;
     onChange: ViewListener;
   }) {
     this.#machine = o.machine;
     this.#files = o.files;
     this.#state = o.state;
-    this.#credentials = o.credentials;
+    this.#managerKey = o.managerKey ?? readKeyFile(o.files.keyPath);
     this.#onChange = o.onChange;
-    this.#renewAtMs = renewalTimeMs(o.credentials.leaf, o.machine.random);
     this.#roleAsked = o.credentials.identity.role;
     this.#transport = new TlsTransport({
       credentials: o.credentials,
       isAllowed: (nodeId, role) => this.#managing?.role.isAllowed(nodeId, role) ?? true,
       clock: o.machine.clock,
       report: (error, where) => o.machine.report(`${where} failed`, { error: messageOf(error) }),
+    });
+    this.#certificate = new NodeCertificate({
+      ...{
+        ...o.machine,
+        files: o.files.certificates,
+        credentials: o.credentials,
+        transport: this.#transport,
+      },
+      // itself last: who is no manager any more may not know it
+      managers: () => this.#managersKnown().reverse(),
+      onManagerKey: (key) => this.#keepKey(parseUnlockKey(key)),
+      inTurn: (work) => this.#mutex.run('role', work),
     });
   }
 
@@ -122,6 +137,8 @@ export class RunningNode implements AsyncDisposable {
     files: NodeFiles;
     state: NodeState;
     onChange: ViewListener;
+    /** The managers', where the swarm was locked and its key is not on disk. */
+    managerKey?: SealingKey;
     /** This manager goes on alone: the others are lost. */
     forceNew?: boolean;
   }): Promise<RunningNode> {
@@ -150,10 +167,25 @@ export class RunningNode implements AsyncDisposable {
     return this.#hasHeardLeader;
   }
 
+  /** Why the managers do not take it for one of the cluster; empty while they do. */
+  get refusal(): string {
+    return this.#refusal;
+  }
+
   /** Resolves when a node that joined as a manager is one. */
   async manageAsJoined(signal: AbortSignal): Promise<void> {
     while (this.#managing === undefined) await this.#machine.clock.sleep(50, signal);
     await this.#managing.role.ready(signal);
+  }
+
+  /** Where it keeps the cluster; undefined while it is a worker. */
+  get store(): ManagerStore | undefined {
+    return this.#managing?.store;
+  }
+
+  /** The managers' key; `unavailable` where it is not here. */
+  get key(): SealingKey {
+    return this.#key();
   }
 
   /** Undefined while it is a worker. */
@@ -164,7 +196,7 @@ export class RunningNode implements AsyncDisposable {
   /** Undoes what makes it a node: leaves the managers where it can, ends all tasks. The files are the caller's to remove. */
   async leave(): Promise<void> {
     await this.#mutex.run('role', async () => {
-      if (this.#managing !== undefined) await this.#stopManaging({ orderly: true });
+      if (this.#state.store !== 'none') await this.#stopManaging();
     });
     await this[Symbol.asyncDispose]();
     const { engine, networks } = this.#machine;
@@ -198,7 +230,12 @@ export class RunningNode implements AsyncDisposable {
       MANAGE_METHOD,
       manageHandler(() => this.#storeForAnother()),
     );
-    if (this.#state.store !== 'none') await this.#resumeManaging(forceNew);
+    const { state } = this;
+    if (state.store === 'etcd' && !forceNew && (await this.#isDisowned())) {
+      // the leader says what is to become of it
+      this.#roleAsked = undefined;
+      this.#machine.report('the managers went on without this one: its store is not started', {});
+    } else if (state.store !== 'none') await this.#resumeManaging(forceNew);
     else if (this.#roleAsked === 'manager') void this.#follow('manager');
     this.#shareImages();
     const { signal } = this.#ending;
@@ -207,10 +244,25 @@ export class RunningNode implements AsyncDisposable {
       ...this.#machine,
       address: this.#state.dataPathAddress,
       managers: this.#managersKnown(),
-      onSettings: ({ managers, role }) => this.#told(managers, role),
+      describe: async () => this.#certificate.described(await this.#machine.describe()),
+      watchDescription: (onChange, until) => {
+        this.#machine.watchDescription(onChange, until);
+        this.#certificate.watch(onChange, until);
+      },
+      onSettings: ({ managers, role, roots }) => {
+        if (roots !== undefined) this.#certificate.rootsAre(roots);
+        this.#told(managers, role);
+      },
+      onRefused: (reason) => {
+        this.#refusal = reason;
+      },
       log: this.#machine.report,
     });
-    this.#running = Promise.all([agent.run(signal), this.#keepCertificate(signal)]);
+    serveCalls(this.#transport, (managers) => {
+      this.#save({ managers });
+      agent.meet(this.#managersKnown());
+    });
+    this.#running = Promise.all([agent.run(signal), this.#certificate.keep(signal)]);
   }
 
   /** What the nodes of the cluster ask each other about images, and managers about nodes. */
@@ -242,6 +294,7 @@ export class RunningNode implements AsyncDisposable {
 
   #told(managers: readonly string[], role: NodeRole): void {
     this.#hasHeardLeader = true;
+    this.#refusal = '';
     if (managers.length > 0 && managers.join() !== this.#state.managers.join()) this.#save({ managers });
     if (role === this.#roleAsked) return;
     this.#roleAsked = role;
@@ -266,9 +319,9 @@ export class RunningNode implements AsyncDisposable {
 
   async #become(role: NodeRole): Promise<void> {
     if (this.#roleAsked !== role) return;
-    if (this.#credentials.identity.role !== role) await this.#renew();
+    if (this.#certificate.role !== role) await this.#certificate.renew(role, this.#ending.signal);
     if (role === 'manager' && this.#managing === undefined) await this.#startManaging();
-    if (role === 'worker' && this.#managing !== undefined) await this.#stopManaging({ orderly: true });
+    if (role === 'worker' && this.#state.store !== 'none') await this.#stopManaging();
   }
 
   /** Joins the managers' store, and takes part. */
@@ -279,6 +332,24 @@ export class RunningNode implements AsyncDisposable {
     const store = await ManagerStore.joinEtcd(this.#storeOptions(), invitation, signal);
     this.#save({ store: 'etcd' });
     await this.#manage(store);
+  }
+
+  /**
+   * Whether another manager says that this one is none any more: then its store must not run, for it may be half of a quorum that was
+   * given up. Who does not answer says nothing.
+   */
+  async #isDisowned(): Promise<boolean> {
+    const signal = AbortSignal.any([this.#ending.signal, AbortSignal.timeout(DISOWN_LIMIT_MS)]);
+    const others = this.#state.managers.filter((address) => address !== this.#state.advertiseAddress);
+    const answers = others.map(async (address) => {
+      try {
+        await askToManage(this.#transport, [address], signal);
+        return false;
+      } catch (error) {
+        return kindOf(error) === 'forbidden';
+      }
+    });
+    return (await Promise.all(answers)).includes(true);
   }
 
   async #resumeManaging(forceNew: boolean): Promise<void> {
@@ -348,8 +419,10 @@ export class RunningNode implements AsyncDisposable {
       onChange: this.#onChange,
     });
     this.#managing = { store, role };
+    if (store.etcd !== undefined) role.keepStoreMembers(store.etcd);
     role.listen((changes) => {
       if (changes.some(({ table }) => table === 'node')) store.reach(role.managers());
+      if (changes.some(({ table }) => table === 'swarm')) this.#keepKey(this.#key(), role.isLocked);
     }, this.#ending.signal);
     this.#announce(role).catch((error: unknown) =>
       this.#machine.report('the manager is not announced', { error: messageOf(error) }),
@@ -363,65 +436,46 @@ export class RunningNode implements AsyncDisposable {
     await role.changeNode((node) => ({ ...node, ManagerStatus: { Addr: this.#state.advertiseAddress } }));
   }
 
-  async #stopManaging({ orderly }: { orderly: boolean }): Promise<void> {
+  /**
+   * Leaves the managers, where there are any that can let it go, and forgets their store. Those that cannot be reached, or have no quorum,
+   * do not keep it: who leads them later finds a member that is no manager.
+   */
+  async #stopManaging(): Promise<void> {
+    const options = this.#storeOptions();
     const managing = this.#managing;
-    if (managing === undefined) return;
-    const signal = AbortSignal.timeout(ROLE_CHANGE_LIMIT_MS);
-    const others = managing.role.managers().filter((address) => address !== this.#state.advertiseAddress);
-    if (orderly && others.length > 0) {
-      await managing.role.changeNode(({ ManagerStatus: _, ...node }) => node);
+    const known = [...(managing?.role.managers() ?? []), ...this.#state.managers];
+    const others = [...new Set(known)].filter((address) => address !== this.#state.advertiseAddress);
+    if (managing !== undefined && others.length > 0) {
+      const signal = AbortSignal.timeout(LEAVE_LIMIT_MS);
+      const saying = managing.role.changeNode(({ ManagerStatus: _, ...node }) => node, signal);
+      await saying.catch((error: unknown) => this.#leftBehind(error));
     }
     this.#managing = undefined;
-    await managing.role[Symbol.asyncDispose]();
+    await managing?.role[Symbol.asyncDispose]();
     const endpoints = others.map((address) => etcdUrlsOf(address).clientUrl);
-    await managing.store.remove(this.#storeOptions(), endpoints, signal);
+    const leaving = managing?.store.leave(options, endpoints, AbortSignal.timeout(LEAVE_LIMIT_MS));
+    await leaving?.catch((error: unknown) => this.#leftBehind(error));
+    await managing?.store[Symbol.asyncDispose]();
+    await ManagerStore.discard(options);
     removeKeyFile(this.#files.keyPath);
+    this.#managerKey = undefined;
     this.#save({ store: 'none' });
   }
 
-  async #keepCertificate(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      await this.#machine.clock.sleep(CERTIFICATE_LOOK_MS, signal).catch(() => undefined);
-      if (signal.aborted) return;
-      const reason = renewalReason({
-        certificate: this.#credentials.leaf,
-        renewAtMs: this.#renewAtMs,
-        nowMs: this.#machine.clock.nowMs(),
-      });
-      if (reason === undefined) continue;
-      try {
-        await this.#mutex.run('role', () => this.#renew());
-      } catch (error) {
-        this.#machine.report('the certificate was not renewed yet', { error: messageOf(error) });
-      }
-    }
+  #leftBehind(error: unknown): void {
+    this.#machine.report('the other managers did not let this one go in order', { error: messageOf(error) });
   }
 
-  /** The next certificate, of whichever manager answers; with the role that the cluster has the node in. */
-  async #renew(): Promise<void> {
-    const { key, csr } = await createRequest();
-    let failure: unknown = unavailable('no manager is known');
-    for (const address of this.#managersKnown()) {
-      try {
-        const channel = await this.#transport.open(address, RENEW_METHOD, this.#ending.signal);
-        const answer = await requestRenewal(channel, { csr });
-        const credentials = credentialsOf(answer, key, this.#machine.clock.nowMs(), this.#state);
-        this.#files.certificates.write(credentials);
-        if (answer.managerKey !== undefined)
-          writeKeyFile(this.#files.keyPath, parseUnlockKey(answer.managerKey));
-        this.#credentials = credentials;
-        this.#renewAtMs = renewalTimeMs(credentials.leaf, this.#machine.random);
-        this.#transport.replaceCredentials(credentials);
-        return;
-      } catch (error) {
-        failure = error;
-      }
-    }
-    throw failure;
+  /** On disk too, unless the swarm is locked: then the next start asks for it. */
+  #keepKey(key: SealingKey, isLocked?: boolean): void {
+    this.#managerKey = key;
+    const lock = isLocked ?? this.#managing?.role.isLocked ?? false;
+    if (lock) removeKeyFile(this.#files.keyPath);
+    else if (readKeyFile(this.#files.keyPath)?.id !== key.id) writeKeyFile(this.#files.keyPath, key);
   }
 
   #key(): SealingKey {
-    const key = readKeyFile(this.#files.keyPath);
+    const key = this.#managerKey;
     if (key === undefined) throw unavailable('the swarm is locked: its key is not here');
     return key;
   }

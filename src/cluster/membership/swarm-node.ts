@@ -7,9 +7,16 @@ import { createJoinToken, parseJoinToken } from '#cluster/ca/join-token.ts';
 import { readKeyFile, writeKeyFile } from '#cluster/ca/key-file.ts';
 import { createAuthority, DEFAULT_LIFE_MS } from '#cluster/ca/root-authority.ts';
 import { createRoot } from '#cluster/ca/root-certificate.ts';
-import { createSealingKey, parseUnlockKey, seal } from '#cluster/ca/sealing.ts';
+import {
+  createSealingKey,
+  formatUnlockKey,
+  parseUnlockKey,
+  type SealingKey,
+  seal,
+} from '#cluster/ca/sealing.ts';
 import type { ClusterControl } from '#cluster/control/cluster-control.ts';
 import { type ClusterEvent, clusterEventsOf } from '#cluster/control/cluster-events.ts';
+import type { ClusterOperator, RestoredCluster, RestoreRequest } from '#cluster/control/cluster-operator.ts';
 import {
   alreadyInASwarm,
   lockedSwarm,
@@ -34,12 +41,18 @@ import { SqliteStore } from '#cluster/store/sqlite-store.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import { openJoinChannel } from '#cluster/transport/join-connection.ts';
 import { KeyedMutex } from '#control/keyed-mutex.ts';
-import { messageOf, unavailable } from '#model/errors.ts';
+import { conflict, DroverError, kindOf, messageOf, unavailable } from '#model/errors.ts';
 import type { NodeRecord } from '#model/node.ts';
 import { type AskedAddresses, remoteAddress, resolveAddresses } from './advertised-address.ts';
-import { type ManagerRole, ROOT_KEY_PURPOSE } from './manager-role.ts';
+import { restoreCluster, withoutOtherManagers, withReceived } from './cluster-backup.ts';
+import { serveFigures } from './cluster-status.ts';
+import { opensStore } from './locked-store.ts';
+import type { ManagerRole } from './manager-role.ts';
+import { type NetworkInspection, serveInspection } from './network-inspection.ts';
 import { type NodeState, NodeStateFile } from './node-state.ts';
+import { ROOT_KEY_PURPOSE } from './root-replacement.ts';
 import { type NodeFiles, type NodeMachine, RunningNode } from './running-node.ts';
+import { SwarmOperator } from './swarm-operator.ts';
 import { readTaskLogs, serveTaskLogs, type TaskLogSource } from './task-log-protocol.ts';
 
 /** How long init, join and leave may take. */
@@ -47,31 +60,57 @@ const CHANGE_LIMIT_MS = 120_000;
 /** How long a worker may take to be heard of by its managers before the join is called done all the same. */
 const JOIN_LIMIT_MS = 20_000;
 
+/** Of an init that founds nothing. */
+const NOTHING_ASKED: SwarmInitRequest = {
+  ...{ listenAddress: '', advertiseAddress: '', dataPathAddress: '', availability: 'active' },
+  ...{ spec: {}, defaultAddrPool: [], subnetSize: 0, dataPathPort: 0, forceNewCluster: false },
+};
+
+export interface SwarmNodeOptions {
+  readonly dataRoot: string;
+  readonly machine: NodeMachine;
+  readonly logs: TaskLogSource;
+  readonly inspection: NetworkInspection;
+}
+
 /** This node's part in a swarm, over the daemon's life: from none to a manager and back. One change at a time. */
 export class SwarmNode implements SwarmMembership, AsyncDisposable {
   readonly #machine: NodeMachine;
   readonly #logs: TaskLogSource;
+  readonly #inspection: NetworkInspection;
   readonly #files: NodeFiles;
   readonly #mutex = new KeyedMutex();
+  readonly #operator: ClusterOperator;
+  readonly #dataRoot: string;
   readonly #listeners = new Set<(event: ClusterEvent) => void>();
   #state: SwarmState = 'inactive';
   #error = '';
+  /** Where the node was begun from; what is so now {@link #current} tells. */
   #known: NodeState | undefined;
   #node: RunningNode | undefined;
 
-  private constructor(o: { dataRoot: string; machine: NodeMachine; logs: TaskLogSource }) {
+  private constructor(o: SwarmNodeOptions) {
     this.#machine = o.machine;
     this.#logs = o.logs;
+    this.#inspection = o.inspection;
     const state = new NodeStateFile(o.dataRoot);
     this.#files = {
       state,
       certificates: new CertificateFiles(join(state.directory, 'certificates')),
       keyPath: join(state.directory, 'manager.key'),
     };
+    this.#dataRoot = o.dataRoot;
+    this.#operator = new SwarmOperator({
+      ...{ dataRoot: o.dataRoot, ...o.machine },
+      isInSwarm: () => this.#state !== 'inactive',
+      node: () => this.#node,
+      checkControl: () => void this.control(),
+      recover: () => this.init({ ...NOTHING_ASKED, forceNewCluster: true }),
+    });
   }
 
   /** Goes on where the daemon before this one was. What keeps it from that is said by {@link info}, and keeps no container from running. */
-  static async start(o: { dataRoot: string; machine: NodeMachine; logs: TaskLogSource }): Promise<SwarmNode> {
+  static async start(o: SwarmNodeOptions): Promise<SwarmNode> {
     const node = new SwarmNode(o);
     const state = node.#files.state.read();
     if (state !== undefined) await node.#resume(state);
@@ -80,6 +119,10 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
 
   get state(): SwarmState {
     return this.#state;
+  }
+
+  get #current(): NodeState | undefined {
+    return this.#node?.state ?? this.#known;
   }
 
   get nodeId(): string {
@@ -92,17 +135,19 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
 
   info(): SwarmInfo {
     const manager = this.#node?.manager;
+    const refusal = this.#node?.refusal ?? '';
     const view = manager?.view;
     const managers = [...(view?.all('node') ?? [])].flatMap(({ ID, ManagerStatus }) =>
       ManagerStatus === undefined ? [] : [{ nodeId: ID, address: ManagerStatus.Addr }],
     );
-    const known = (this.#known?.managers ?? []).map((address) => ({ nodeId: '', address }));
+    const known = (this.#current?.managers ?? []).map((address) => ({ nodeId: '', address }));
     return {
-      state: this.#state,
+      // a node that was removed is none of the cluster any more, whatever it runs
+      state: refusal !== '' && manager === undefined ? 'error' : this.#state,
       nodeId: this.nodeId,
       nodeAddress: this.nodeAddress,
       controlAvailable: manager !== undefined,
-      error: this.#error === '' ? (manager?.error ?? '') : this.#error,
+      error: this.#error || (manager?.error ?? refusal),
       managers: manager === undefined ? known : managers,
     };
   }
@@ -111,18 +156,39 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     if (this.#state === 'locked') throw lockedSwarm();
     if (this.#state === 'inactive' || this.#node === undefined) throw notAManager();
     const { manager } = this.#node;
-    if (manager === undefined) throw this.#known?.store === 'none' ? onAWorker() : notAManager();
+    if (manager === undefined) throw this.#current?.store === 'none' ? onAWorker() : notAManager();
     return manager.control;
   }
 
   async init(request: SwarmInitRequest): Promise<string> {
     return await this.#mutex.run('membership', async () => {
-      if (request.forceNewCluster && this.#known !== undefined) return await this.#goOnAlone(this.#known);
+      const current = this.#current;
+      if (request.forceNewCluster && current !== undefined) return await this.#goOnAlone(current);
       if (this.#state !== 'inactive') throw alreadyInASwarm();
       const state = await this.#found(request);
       await this.#run(state);
       await this.#node?.manager?.ready(AbortSignal.timeout(CHANGE_LIMIT_MS));
       return state.nodeId;
+    });
+  }
+
+  operator(): ClusterOperator {
+    return this.#operator;
+  }
+
+  async restore({ content, ...request }: RestoreRequest): Promise<RestoredCluster> {
+    return await this.#mutex.run('membership', async () => {
+      if (this.#state !== 'inactive') throw alreadyInASwarm();
+      const { clock, random } = this.#machine;
+      const isOwn = (name: string): boolean => this.#machine.isOwnInterface(name);
+      const addresses = await resolveAddresses(request, { isOwn });
+      const place = { directory: this.#dataRoot, id: random.id() };
+      const { state, count } = await withReceived(content, place, (file) =>
+        restoreCluster({ ...{ files: this.#files, clock, random, file, addresses }, key: request.key }),
+      );
+      await this.#run(state);
+      await this.#node?.manager?.ready(AbortSignal.timeout(CHANGE_LIMIT_MS));
+      return { nodeId: state.nodeId, clusterId: state.clusterId, count };
     });
   }
 
@@ -149,17 +215,19 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
   }
 
   async unlock(key: string): Promise<void> {
-    const parsed = parseUnlockKey(key);
     await this.#mutex.run('membership', async () => {
-      if (this.#state !== 'locked' || this.#known === undefined) throw unavailable('swarm is not locked');
-      writeKeyFile(this.#files.keyPath, parsed);
-      await this.#resume(this.#known);
+      const state = this.#known;
+      if (this.#state !== 'locked' || state === undefined) throw conflict('swarm is not locked');
+      const parsed = parsedKey(key);
+      if (!(await opensStore(this.#files.state.directory, state.store, parsed))) throw wrongKey();
+      await this.#resume(state, parsed);
     });
   }
 
   async unlockKey(): Promise<string> {
     this.control();
-    return '';
+    const node = this.#node;
+    return node?.manager?.isLocked === true ? formatUnlockKey(node.key) : '';
   }
 
   logs(request: TaskLogRequest): AsyncIterable<TaskLogRecord> {
@@ -188,31 +256,34 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     this.#error = error;
   }
 
-  async #resume(state: NodeState): Promise<void> {
+  /** `key` is the managers', where the swarm was locked. */
+  async #resume(state: NodeState, key?: SealingKey): Promise<void> {
     this.#known = state;
-    if (state.store !== 'none' && readKeyFile(this.#files.keyPath) === undefined) {
+    if (state.store !== 'none' && key === undefined && readKeyFile(this.#files.keyPath) === undefined) {
       this.#set('locked');
       return;
     }
     try {
-      await this.#run(state);
+      await this.#run(state, key === undefined ? {} : { managerKey: key });
     } catch (error) {
       this.#set('error', messageOf(error));
       this.#machine.report('this node does not take part in its swarm', { error: messageOf(error) });
     }
   }
 
-  async #run(state: NodeState, forceNew = false): Promise<void> {
+  async #run(state: NodeState, o: { forceNew?: boolean; managerKey?: SealingKey } = {}): Promise<void> {
     this.#known = state;
     this.#set('pending');
     const node = await RunningNode.start({
       machine: this.#machine,
       files: this.#files,
       state,
-      forceNew,
+      ...o,
       onChange: (changes) => this.#announce(changes),
     });
     serveTaskLogs(node.transport, this.#logs);
+    serveInspection(node.transport, this.#inspection);
+    serveFigures(node.transport, () => node.manager?.figures ?? []);
     this.#node = node;
     this.#set('active');
   }
@@ -325,22 +396,38 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     return this.#node?.manager;
   }
 
+  /** The others are lost: this manager's store becomes the cluster's only one, and they are managers no more. */
   async #goOnAlone(state: NodeState): Promise<string> {
+    if (this.#state === 'locked') throw lockedSwarm();
+    if (state.store === 'none') throw onAWorker();
+    const key = this.#node?.store === undefined ? undefined : this.#node.key;
     await this.#node?.[Symbol.asyncDispose]();
     this.#node = undefined;
-    await this.#run(state, true);
+    const alone = this.#keep({ ...state, managers: [state.advertiseAddress] });
+    await this.#run(alone, { forceNew: true, ...(key === undefined ? {} : { managerKey: key }) });
     const manager = this.#manager();
     if (manager === undefined) throw notAManager();
     await manager.ready(AbortSignal.timeout(CHANGE_LIMIT_MS));
-    await manager.write(() =>
-      [...manager.view.all('node')].flatMap(({ ManagerStatus, ...node }) =>
-        node.ID === state.nodeId || (ManagerStatus === undefined && node.Spec.Role === 'worker')
-          ? []
-          : [{ table: 'node', put: { ...node, Spec: { ...node.Spec, Role: 'worker' } } } as const],
-      ),
-    );
+    // before that the lease of the leader that was lost has to end
+    const limit = AbortSignal.timeout(CHANGE_LIMIT_MS);
+    while (manager.leader?.nodeId !== state.nodeId) await this.#machine.clock.sleep(50, limit);
+    await manager.write(() => withoutOtherManagers(manager.view, state.nodeId));
     return state.nodeId;
   }
+}
+
+function parsedKey(key: string): SealingKey {
+  try {
+    return parseUnlockKey(key);
+  } catch (cause) {
+    if (kindOf(cause) !== 'invalid') throw cause;
+    throw wrongKey(cause);
+  }
+}
+
+/** Docker's words. */
+function wrongKey(cause?: unknown): Error {
+  return new DroverError('unauthorized', 'swarm could not be unlocked: invalid key provided', { cause });
 }
 
 function managerLeaves(managers: number): Error {

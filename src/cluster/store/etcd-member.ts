@@ -177,6 +177,17 @@ export class EtcdMember implements AsyncDisposable {
   }
 }
 
+/** Ends the process that runs on a directory, and removes the directory: for a member that its cluster has let go, or lost. */
+export async function removeMember(o: EtcdMemberOptions, clock: Clock): Promise<void> {
+  const over = new AbortController();
+  try {
+    await EtcdProcess.adopt(o, clock, over.signal)?.stop();
+  } finally {
+    over.abort();
+  }
+  rmSync(o.directory, { recursive: true, force: true });
+}
+
 function noData(o: EtcdMemberOptions): Error {
   return notFound(`there are no data of an etcd member in ${o.directory}`);
 }

@@ -52,3 +52,8 @@ test('work that is late or cancelled ends with that', async () => {
     isOfKind('cancelled'),
   );
 });
+
+test('what is waited for too late may fail unheard', async () => {
+  const failing = Promise.reject(new Error('nobody hears it'));
+  await assert.rejects(unlessAborted(failing, AbortSignal.abort(new Error('too late'))), /too late/);
+});

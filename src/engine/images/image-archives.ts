@@ -62,7 +62,8 @@ export class ImageArchives {
     const layer = await this.#layers.unpack({
       source: { path, growth: completeFile() },
       lease,
-      blob: true,
+      // its manifest names layers uncompressed
+      blob: 'plain',
       checkFirst: true,
     });
     const created = new Date().toISOString();

@@ -70,13 +70,13 @@ export class LayerStore {
   }
 
   /**
-   * Unpacks an archive as a layer. With `blob`, its bytes as they came become a blob. Kept from being swept by `lease`. What is not
+   * Unpacks an archive as a layer. With `blob`, its bytes as they came become a blob; with `plain` those of the uncompressed archive. Kept from being swept by `lease`. What is not
    * `expectedDiffId` or `expectedDigest` is `invalid`, and nothing is kept of it.
    */
   async unpack(o: {
     source: ArchiveSource;
     lease: Lease;
-    blob?: boolean;
+    blob?: boolean | 'plain';
     expectedDiffId?: string;
     expectedDigest?: string;
     checkFirst?: boolean;
@@ -89,6 +89,7 @@ export class LayerStore {
       target: join(work.path, 'layer', 'diff'),
       options,
       ...(o.blob === true ? { copy } : {}),
+      ...(o.blob === 'plain' ? { plain: copy } : {}),
       ...(o.checkFirst === true ? { checkFirst: true } : {}),
     });
     const { diffId, sourceDigest: digest, sourceSize, size, tarSize } = result;
@@ -101,6 +102,7 @@ export class LayerStore {
     o.lease.keep(digest);
     o.lease.keep(diffId);
     if (o.blob === true) this.blobs.adopt(copy, digest);
+    if (o.blob === 'plain') this.blobs.adopt(copy, diffId);
     if (!this.has(diffId)) {
       this.#place(join(work.path, 'layer'), diffId);
       this.#put({ diffId, size, tarSize });

@@ -419,8 +419,10 @@ export class NetworkStore {
 
   hosts(container: ContainerRecord): string {
     const defaultGateway = this.resolve('bridge').IPAM.Config[0]?.Gateway ?? '';
-    const addresses = Object.values(container.networks)
-      .map((endpoint) => endpoint.IPAddress)
+    // a program that looks its own name up is to find where others reach it
+    const addresses = Object.entries(container.networks)
+      .filter(([name]) => this.#find(name)?.Ingress !== true)
+      .map(([, endpoint]) => endpoint.IPAddress)
       .filter((address) => address !== '');
     return hostsFile(container, {
       addresses,

@@ -174,7 +174,7 @@ export class OverlayNetworks implements AsyncDisposable {
     const actual = this.#programmed.get(network.id) ?? readOverlay(network.id);
     this.#programmed.delete(network.id);
     // The record first: what is cut off here is found by it.
-    this.#store.putOverlay(recordOf(network, wanted));
+    this.#store.putOverlay(recordOf(network, { ...wanted, isIngress: network.id === plan.ingressNetworkId }));
     changeOverlay(network.id, actual, overlayChanges(actual, wanted));
     this.#programmed.set(network.id, wanted);
   }
@@ -286,7 +286,10 @@ function attempt(failures: Failure[], what: string, work: () => void): void {
 }
 
 /** What the node keeps of a planned network. */
-function recordOf(network: PlannedNetwork, { bridge }: OverlayState): NetworkRecord {
+function recordOf(
+  network: PlannedNetwork,
+  { bridge, isIngress }: OverlayState & { isIngress: boolean },
+): NetworkRecord {
   const [Gateway = ''] = network.nodeAddress.split('/');
   return {
     Id: network.id,
@@ -294,6 +297,7 @@ function recordOf(network: PlannedNetwork, { bridge }: OverlayState): NetworkRec
     Created: new Date(0).toISOString(),
     Driver: 'overlay',
     Internal: network.internal,
+    ...(isIngress ? { Ingress: true } : {}),
     Attachable: false,
     EnableIPv4: true,
     EnableIPv6: false,

@@ -33,6 +33,10 @@ test('a container on a network of its own asks the gateway', () => {
     gatewayResolvConf(container({ Dns: ['9.9.9.9'] }), '10.1.0.1', HOST),
     'nameserver 10.1.0.1\nsearch example.org\noptions ndots:0\n',
   );
+  assert.match(
+    gatewayResolvConf(container({ DnsOptions: ['ndots:2', 'rotate'] }), '10.1.0.1', HOST),
+    /^options ndots:2 rotate$/m,
+  );
 });
 
 test('hosts: itself, links, and what was asked for', () => {

@@ -24,7 +24,8 @@ export function gatewayResolvConf(container: ContainerRecord, gateway: string, h
   const { DnsSearch, DnsOptions } = container.hostConfig;
   const hostSearch = hostFile.split('\n').filter((line) => line.startsWith('search '));
   const search = DnsSearch.length > 0 ? searchLine(DnsSearch) : hostSearch;
-  return `${[`nameserver ${gateway}`, ...search, `options ${['ndots:0', ...DnsOptions].join(' ')}`].join('\n')}\n`;
+  const dots = DnsOptions.some((option) => option.startsWith('ndots:')) ? [] : ['ndots:0'];
+  return `${[`nameserver ${gateway}`, ...search, `options ${[...dots, ...DnsOptions].join(' ')}`].join('\n')}\n`;
 }
 
 function searchLine(domains: readonly string[]): string[] {

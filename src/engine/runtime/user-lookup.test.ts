@@ -14,18 +14,18 @@ const user = (text: string, groupAdd: string[] = []): ResolvedUser =>
   resolveUser({ user: text, groupAdd, passwd, group });
 
 test('users and groups by name and by number', () => {
-  assert.deepEqual(user(''), { uid: 0, gid: 0, additionalGids: [], home: '/root' });
-  assert.deepEqual(user('web'), { uid: 33, gid: 34, additionalGids: [50, 6], home: '/var/www' });
+  assert.deepEqual(user(''), { uid: 0, gid: 0, additionalGids: [0], home: '/root' });
+  assert.deepEqual(user('web'), { uid: 33, gid: 34, additionalGids: [34, 50, 6], home: '/var/www' });
   // Known by its number it is the same user.
   assert.deepEqual(user('33'), user('web'));
-  assert.deepEqual(user('1234'), { uid: 1234, gid: 0, additionalGids: [], home: '/' });
+  assert.deepEqual(user('1234'), { uid: 1234, gid: 0, additionalGids: [0], home: '/' });
   assert.deepEqual(user('nohome').home, '/');
 });
 
 test('a group that is named replaces the memberships; groups that are added come to them', () => {
-  assert.deepEqual(user('web:disk'), { uid: 33, gid: 6, additionalGids: [], home: '/var/www' });
+  assert.deepEqual(user('web:disk'), { uid: 33, gid: 6, additionalGids: [6], home: '/var/www' });
   assert.deepEqual(user('web:77').gid, 77);
-  assert.deepEqual(user('web', ['empty', '50', '4242']).additionalGids, [50, 6, 9, 4242]);
+  assert.deepEqual(user('web', ['empty', '50', '4242']).additionalGids, [34, 50, 6, 9, 4242]);
 });
 
 test('what is not there is said so', () => {

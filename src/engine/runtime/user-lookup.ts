@@ -60,7 +60,9 @@ export function resolveUser(o: {
     groupPart === undefined && found !== undefined
       ? groups.filter((group) => group.members.includes(found.name)).map((group) => group.gid)
       : [];
-  const additionalGids = [...new Set([...memberships, ...o.groupAdd.map((name) => groupId(groups, name))])];
+  // the group itself too: a file that it is denied stays denied when the process drops it
+  const added = o.groupAdd.map((name) => groupId(groups, name));
+  const additionalGids = [...new Set([gid, ...memberships, ...added])];
   return { uid, gid, additionalGids, home: found === undefined || found.home === '' ? '/' : found.home };
 }
 

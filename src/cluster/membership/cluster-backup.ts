@@ -1,0 +1,159 @@
+import { createReadStream, createWriteStream, statSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { createRequest } from '#cluster/ca/certificate-request.ts';
+import { writeKeyFile } from '#cluster/ca/key-file.ts';
+import { createAuthority, DEFAULT_LIFE_MS } from '#cluster/ca/root-authority.ts';
+import { parseUnlockKey, type SealingKey, unseal } from '#cluster/ca/sealing.ts';
+import type { BackupContent } from '#cluster/control/cluster-operator.ts';
+import { ClusterView } from '#cluster/state/cluster-view.ts';
+import { transactionOf } from '#cluster/state/record-transaction.ts';
+import type { Write } from '#cluster/state/tables.ts';
+import { SqliteStore } from '#cluster/store/sqlite-store.ts';
+import type { Store } from '#cluster/store/store.ts';
+import { restoreBackup, writeBackup } from '#cluster/store/store-backup.ts';
+import { parseAddress } from '#cluster/transport/address.ts';
+import type { Clock } from '#control/clock.ts';
+import type { Random } from '#control/random.ts';
+import { conflict, forbidden, invalid, kindOf } from '#model/errors.ts';
+import type { NodeRecord } from '#model/node.ts';
+import type { SwarmRecord } from '#model/swarm.ts';
+import type { Addresses } from './advertised-address.ts';
+import type { NodeState } from './node-state.ts';
+import { ROOT_KEY_PURPOSE } from './root-replacement.ts';
+import type { NodeFiles } from './running-node.ts';
+
+/** Saves a store into a file of `directory` (0600), which goes when its content was read. */
+export async function readBackup(store: Store, directory: string, id: string): Promise<BackupContent> {
+  const file = join(directory, `backup-${id}.partial`);
+  const header = await writeBackup(store, file);
+  return { ...header, bytes: statSync(file).size, content: contentOf(file) };
+}
+
+async function* contentOf(file: string): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of createReadStream(file)) if (Buffer.isBuffer(chunk)) yield chunk;
+  } finally {
+    await rm(file, { force: true });
+  }
+}
+
+/** Keeps a backup in a file of `directory` (0600) while `work` reads it. */
+export async function withReceived<T>(
+  content: AsyncIterable<Uint8Array>,
+  o: { directory: string; id: string },
+  work: (file: string) => Promise<T>,
+): Promise<T> {
+  const file = join(o.directory, `restore-${o.id}.partial`);
+  try {
+    await pipeline(content, createWriteStream(file, { mode: 0o600, flags: 'wx' }));
+    return await work(file);
+  } finally {
+    await rm(file, { force: true });
+  }
+}
+
+/**
+ * Makes this machine the one manager of the cluster that a backup is of: a node of its own, with the cluster's CA, on a store that has all the
+ * backup has. Who managed before is a worker by its record; nodes at this one's address go, for it is taken. Nothing stays of a try that
+ * fails. `forbidden` for a key that does not fit.
+ */
+export async function restoreCluster(o: {
+  readonly files: NodeFiles;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** The backup. */
+  readonly file: string;
+  readonly key: string;
+  readonly addresses: Addresses;
+}): Promise<{ state: NodeState; count: number }> {
+  const key = parseUnlockKey(o.key);
+  const { directory } = o.files.state;
+  // what a try before this one left is nobody's
+  o.files.state.remove();
+  try {
+    // makes the directory, too
+    writeKeyFile(o.files.keyPath, key);
+    using store = new SqliteStore(join(directory, 'store.db'), { clock: o.clock });
+    const { count } = await restoreBackup(o.file, store);
+    const state = await takeOver(o, store, key);
+    o.files.state.write(state);
+    return { state, count };
+  } catch (error) {
+    o.files.state.remove();
+    throw error;
+  }
+}
+
+async function takeOver(
+  o: Parameters<typeof restoreCluster>[0],
+  store: SqliteStore,
+  key: SealingKey,
+): Promise<NodeState> {
+  const view = new ClusterView();
+  view.replace(await store.list(''));
+  const [swarm] = view.all('swarm');
+  if (swarm === undefined) throw invalid('the backup has no cluster in it');
+  const nodeId = o.random.id();
+  const { advertiseAddress } = o.addresses;
+  const own = await createRequest();
+  const authority = createAuthority({
+    ...{ clusterId: swarm.ID, clock: o.clock, lifeMs: DEFAULT_LIFE_MS },
+    root: { certificate: swarm.rootCertificate, key: rootKeyOf(swarm, key) },
+  });
+  const { host } = parseAddress(advertiseAddress);
+  o.files.certificates.write({
+    key: own.key,
+    ...(await authority.issue(own.csr, nodeId, 'manager', [host])),
+  });
+  const now = new Date(o.clock.nowMs()).toISOString();
+  const done = await store.commit(
+    transactionOf(view, [...withoutOtherManagers(view, nodeId, advertiseAddress), ownNode(o, nodeId, now)]),
+  );
+  if (!done.committed) throw conflict('the store was changed while the backup was restored');
+  return {
+    version: 1,
+    nodeId,
+    clusterId: swarm.ID,
+    ...o.addresses,
+    managers: [advertiseAddress],
+    store: 'sqlite',
+  };
+}
+
+function ownNode({ addresses }: { addresses: Addresses }, ID: string, now: string): Write {
+  const { advertiseAddress, dataPathAddress } = addresses;
+  const put: NodeRecord = {
+    ...{ ID, CreatedAt: now, UpdatedAt: now, address: advertiseAddress },
+    Spec: { Role: 'manager', Availability: 'active', Labels: {} },
+    Status: { State: 'unknown', Addr: dataPathAddress, since: now },
+    ManagerStatus: { Addr: advertiseAddress },
+  };
+  return { table: 'node', put };
+}
+
+function rootKeyOf(swarm: SwarmRecord, key: SealingKey): string {
+  try {
+    return unseal(swarm.sealedRootKey, [key], ROOT_KEY_PURPOSE).toString('utf8');
+  } catch (cause) {
+    if (kindOf(cause) !== 'forbidden') throw cause;
+    throw forbidden('the key does not fit this backup', {
+      hint: 'It is the one that `drover cluster key` showed when the backup was made.',
+      cause,
+    });
+  }
+}
+
+/**
+ * Nodes that managed before become workers: a manager that comes back finds that it is none any more. Records at `takenAddress` go: a
+ * machine has one node.
+ */
+export function withoutOtherManagers(view: ClusterView, nodeId: string, takenAddress?: string): Write[] {
+  return [...view.all('node')].flatMap(({ ManagerStatus, ...node }): Write[] => {
+    if (node.ID === nodeId) return [];
+    if (node.address === takenAddress) return [{ table: 'node', delete: node.ID }];
+    if (ManagerStatus === undefined && node.Spec.Role === 'worker') return [];
+    return [{ table: 'node', put: { ...node, Spec: { ...node.Spec, Role: 'worker' } } }];
+  });
+}

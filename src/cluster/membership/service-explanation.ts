@@ -1,0 +1,43 @@
+import type { ServiceExplanation, TaskExplanation } from '#cluster/control/cluster-operator.ts';
+import { findRecord } from '#cluster/control/find-record.ts';
+import { isWanted } from '#cluster/controllers/task-places.ts';
+import { explainPlacement } from '#cluster/scheduler/explain.ts';
+import { NodeTable } from '#cluster/scheduler/node-table.ts';
+import type { ClusterView } from '#cluster/state/cluster-view.ts';
+import type { TaskRecord } from '#model/task.ts';
+
+/** Why each task of a service is where it is, or nowhere, by any manager's view: costs a look at all of it. `not-found`. */
+export function explainService(view: ClusterView, reference: string): ServiceExplanation {
+  const service = findRecord(view, 'service', reference);
+  const table = tableOf(view);
+  const name = service.Spec.Name;
+  const tasks = [...view.tasksOfService(service.ID)]
+    .filter(isWanted)
+    .sort((a, b) => a.Slot - b.Slot || (a.NodeID < b.NodeID ? -1 : 1))
+    .map(
+      (task): TaskExplanation => ({
+        ...explainPlacement(view, table, task.ID, 'spread'),
+        name: `${name}.${task.Slot === 0 ? hostOf(view, task) : task.Slot}`,
+        state: task.Status.State,
+        desiredState: task.DesiredState,
+        error: task.Status.Err ?? '',
+      }),
+    );
+  return { serviceId: service.ID, name, tasks };
+}
+
+/** What tasks hold of their nodes, as a leader's scheduler knows it. */
+function tableOf(view: ClusterView): NodeTable {
+  const table = new NodeTable();
+  for (const after of view.all('node'))
+    table.observe({ table: 'node', id: after.ID, before: undefined, after });
+  for (const after of view.all('revision'))
+    table.observe({ table: 'revision', id: after.ID, before: undefined, after });
+  for (const after of view.all('task'))
+    table.observe({ table: 'task', id: after.ID, before: undefined, after });
+  return table;
+}
+
+function hostOf(view: ClusterView, { NodeID }: TaskRecord): string {
+  return view.get('node', NodeID)?.Description?.Hostname ?? NodeID;
+}
