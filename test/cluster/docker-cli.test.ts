@@ -29,7 +29,9 @@ test('info, nodes and tokens tell of the swarm', async () => {
   await served.ok('swarm', 'update', '--task-history-limit', '2');
   const limit = '{{.Swarm.Cluster.Spec.Orchestration.TaskHistoryRetentionLimit}}';
   assert.equal(await served.ok('info', '--format', limit), '2');
-  assert.match(await served.fails('swarm', 'unlock-key', '--rotate'), /autolock is not turned on/);
+  await served.ok('swarm', 'update', '--autolock=true');
+  assert.match(await served.fails('swarm', 'unlock-key', '--rotate'), /rotating the unlock key/);
+  await served.ok('swarm', 'update', '--autolock=false');
   assert.match(await served.fails('swarm', 'init'), /This node is already part of a swarm/);
 });
 
@@ -203,7 +205,6 @@ test('a service is kept as it was asked for', async () => {
         StopSignal: 'SIGINT',
         ReadOnly: true,
         Init: true,
-        Isolation: 'default',
         Mounts: [
           { Type: 'volume', Source: 'v', Target: '/v', ReadOnly: true },
           { Type: 'tmpfs', Target: '/t' },
@@ -381,7 +382,7 @@ test('tasks are listed, inspected, and their lines carry where they are from', a
     Name: 'tasks.1',
     Labels: {},
     Spec: {
-      ContainerSpec: { Image: 'bb:latest', Init: false, Isolation: 'default', DNSConfig: {} },
+      ContainerSpec: { Image: 'bb:latest', Init: false, DNSConfig: {} },
       Resources: { Limits: {}, Reservations: {} },
       Placement: {},
       ForceUpdate: 0,
