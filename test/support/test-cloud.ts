@@ -63,10 +63,30 @@ export class TestCloud implements AsyncDisposable {
     return node;
   }
 
+  socket(number: number): string {
+    return join(this.root, 'run', 'c', `node${number}`, 'drover.sock');
+  }
+
+  /** A docker command on a node, to its end; others can go on meanwhile. */
+  async dockerResult(number: number, argv: readonly string[], stdin = ''): Promise<Result> {
+    const child = spawn('docker', ['-H', `unix://${this.socket(number)}`, ...argv], { timeout: LIMIT_MS });
+    const result = { stdout: '', stderr: '' };
+    child.stdout.on('data', (chunk) => {
+      result.stdout += String(chunk);
+    });
+    child.stderr.on('data', (chunk) => {
+      result.stderr += String(chunk);
+    });
+    // a command may end before it has read its input
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(stdin);
+    const [status] = await once(child, 'close');
+    return { status: Number(status), ...result };
+  }
+
   /** What a docker command on a node prints, which must succeed. */
   docker(number: number, ...argv: string[]): string {
-    const socket = join(this.root, 'run', 'c', `node${number}`, 'drover.sock');
-    const done = spawnSync('docker', ['-H', `unix://${socket}`, ...argv], {
+    const done = spawnSync('docker', ['-H', `unix://${this.socket(number)}`, ...argv], {
       encoding: 'utf8',
       timeout: LIMIT_MS,
     });
