@@ -205,6 +205,7 @@ test('a service is kept as it was asked for', async () => {
         StopSignal: 'SIGINT',
         ReadOnly: true,
         Init: true,
+        Isolation: 'default',
         Mounts: [
           { Type: 'volume', Source: 'v', Target: '/v', ReadOnly: true },
           { Type: 'tmpfs', Target: '/t' },
@@ -382,7 +383,7 @@ test('tasks are listed, inspected, and their lines carry where they are from', a
     Name: 'tasks.1',
     Labels: {},
     Spec: {
-      ContainerSpec: { Image: 'bb:latest', Init: false, DNSConfig: {} },
+      ContainerSpec: { Image: 'bb:latest', Init: false, Isolation: 'default', DNSConfig: {} },
       Resources: { Limits: {}, Reservations: {} },
       Placement: {},
       ForceUpdate: 0,
