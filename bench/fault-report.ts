@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism, loadavg, release } from 'node:os';
 import { join } from 'node:path';
 import type { Fault, Outcome } from './fault-list.ts';
 
@@ -66,13 +67,19 @@ export function idleTable(idle: IdleResult): string {
 
 /** Puts the results between their markers. */
 export function writeReadme(results: readonly FaultResult[], idle: IdleResult | undefined): void {
-  const parts = [faultTable(results), ...(idle === undefined ? [] : [idleTable(idle)])];
+  const parts = [faultTable(results), ...(idle === undefined ? [] : [idleTable(idle)]), machine()];
   const text = `<!-- bench-faults -->\n\n${parts.join('\n\n')}\n\n<!-- /bench-faults -->`;
   const readme = readFileSync(README, 'utf8');
   writeFileSync(
     README,
     readme.replace(/<!-- bench-faults -->[\s\S]*<!-- \/bench-faults -->/, () => text),
   );
+}
+
+/** Times are those of a machine that had this much else to do. */
+function machine(): string {
+  const [, , load = 0] = loadavg();
+  return `${availableParallelism()} cores with a load average of ${load.toFixed(0)}, Linux ${release().replace(/-.*/, '')}.`;
 }
 
 function goalOf({ goal }: FaultResult): string {

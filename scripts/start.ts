@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { COMPOSE_FLAGS, DROVER, importCommands } from './example.ts';
 import { startCloud } from './start-cloud.ts';
 
 /**
@@ -9,19 +9,6 @@ import { startCloud } from './start-cloud.ts';
  * the example's volume included. Arguments are given to the daemon, so that a second one can run elsewhere; with `--nodes` it is a
  * cluster instead.
  */
-const ROOT = join(import.meta.dirname, '..');
-const DROVER = join(ROOT, 'bin', 'drover');
-const COMPOSE = ['-f', join(ROOT, 'examples', 'hello', 'compose.yaml')];
-const IMAGES = {
-  'hello-web': ['CMD ["httpd","-f","-p","80","-h","/srv"]', 'EXPOSE 80', 'WORKDIR /srv'],
-  'hello-store': [
-    'CMD ["httpd","-f","-p","9000","-h","/srv"]',
-    'EXPOSE 9000',
-    'VOLUME /var/lib/store',
-    'WORKDIR /srv',
-  ],
-};
-
 async function main(daemonArgs: readonly string[]): Promise<number> {
   const host = daemonArgs[daemonArgs.findIndex((arg) => arg === '-H' || arg === '--host') + 1];
   const environment = {
@@ -62,21 +49,20 @@ async function main(daemonArgs: readonly string[]): Promise<number> {
       }),
     );
   let code = 0;
-  for (const [image, changes] of Object.entries(IMAGES)) {
+  for (const { image, argv } of importCommands()) {
     console.log(`Importing ${image} …`);
-    const options = changes.flatMap((change) => ['-c', change]);
-    code ||= await drover(['import', ...options, join(ROOT, '.cache', `${image}.tar`), image], true);
+    code ||= await drover(argv, true);
   }
   console.log('Deploying examples/hello …');
-  if (code === 0) code = await drover(['up', ...COMPOSE, '--wait']);
+  if (code === 0) code = await drover(['up', ...COMPOSE_FLAGS, '--wait']);
   if (code === 0) {
     console.log('');
-    await drover(['ps', ...COMPOSE]);
+    await drover(['ps', ...COMPOSE_FLAGS]);
     console.log('\nOpen http://127.0.0.1:8080/ (and 8081, 8082). Press Ctrl-C to stop it all.');
     await Promise.race([interrupted.promise, stopped]);
     console.log('\nStopping …');
   }
-  await drover(['down', ...COMPOSE, '-v', '-t', '1']);
+  await drover(['down', ...COMPOSE_FLAGS, '-v', '-t', '1']);
   if (daemon.exitCode === null) daemon.kill('SIGTERM');
   await stopped;
   const ended = await exitCode(

@@ -139,10 +139,17 @@ function attachments(project: Project, service: Service): NetworkAttachmentConfi
   });
 }
 
+/** On one machine each container of a service has a port of a range; on a cluster every port of it leads to all of them. */
+function publishedPorts(hostPort: string): (number | undefined)[] {
+  if (hostPort === '') return [undefined];
+  const [first = 0, last = first] = hostPort.split('-').map(Number);
+  return Array.from({ length: last - first + 1 }, (_, at) => first + at);
+}
+
 function endpoint(service: Service): EndpointSpec | undefined {
   const Ports = service.ports.flatMap((port): PortConfig[] => {
     const [target = '', protocol = 'tcp'] = port.target.split('/');
-    return port.bindings.map(({ HostIp, HostPort }) => {
+    return port.bindings.flatMap(({ HostIp, HostPort }) => {
       const what = `${service.place}: services.${service.name}: port ${HostPort}:${target}`;
       if (!ANY_ADDRESS.includes(HostIp)) {
         throw invalid(
@@ -152,14 +159,13 @@ function endpoint(service: Service): EndpointSpec | undefined {
           },
         );
       }
-      if (HostPort.includes('-')) throw invalid(`${what}: the tasks of a service share one port: give one`);
-      return {
+      return publishedPorts(HostPort).map((PublishedPort) => ({
         ...given({ Name: port.name }),
-        Protocol: protocol === 'udp' ? 'udp' : 'tcp',
+        Protocol: protocol === 'udp' ? ('udp' as const) : ('tcp' as const),
         TargetPort: Number(target),
-        ...(HostPort === '' ? {} : { PublishedPort: Number(HostPort) }),
+        ...given({ PublishedPort }),
         PublishMode: port.mode ?? 'ingress',
-      };
+      }));
     });
   });
   const result: EndpointSpec = {

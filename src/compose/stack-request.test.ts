@@ -36,7 +36,6 @@ test('what a cluster cannot do as the file says is refused by name', () => {
     ['pid: host', 'compose.yaml:1:12: services.web: pid is not there'],
     ['network_mode: "service:db"', 'compose.yaml:1:12: services.web: network_mode service:db is not there'],
     ['ports: ["127.0.0.1:80:80"]', "compose.yaml:1:12: services.web: port 80:80: 127.0.0.1 is one machine's"],
-    ['ports: ["8000-8002:80"]', 'compose.yaml:1:12: services.web: port 8000-8002:80: the tasks of a service'],
     ['security_opt: ["seccomp=x.json"]', 'compose.yaml:1:12: services.web: security_opt: seccomp=x.json'],
     ['tmpfs: ["/x:noexec"]', 'compose.yaml:1:12: services.web: tmpfs: option noexec is not there'],
     ['deploy: { mode: global, replicas: 2 }', 'compose.yaml:1:12: services.web: replicas are for'],
@@ -94,5 +93,14 @@ test('the same file runs on one machine: secrets are mounted files, an overlay n
   assert.throws(
     () => planUp(inline, actual, options),
     /compose.yaml:2:11: secrets.k: on one machine a secret/,
+  );
+});
+
+test('every port of a range leads to the service', () => {
+  const { services } = stack('services: { web: { image: web, ports: ["8000-8002:80"] } }');
+  const ports = services[0]?.spec.EndpointSpec?.Ports ?? [];
+  assert.deepEqual(
+    ports.map(({ PublishedPort, TargetPort }) => [PublishedPort, TargetPort]),
+    [8000, 8001, 8002].map((port) => [port, 80]),
   );
 });

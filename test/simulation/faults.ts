@@ -39,12 +39,14 @@ export function mendAll(cluster: SimulatedCluster): void {
 function leaderFails(cluster: SimulatedCluster, random: SeededRandom): void {
   const leader = cluster.nodes.find(({ isLeader }) => isLeader);
   if (leader === undefined) return;
-  const how = random.below(5);
+  const how = random.below(6);
   if (how === 0) leader.kill();
   else if (how === 1) leader.crash();
   else if (how === 2) cutOff(cluster, leader, random);
   else if (how === 3) failStores(cluster, [leader], random);
-  else leader.freeze(random.between(2000, 9000));
+  else if (random.chance(40)) leader.freeze(random.between(2000, 9000));
+  // until about when another one leads, and may not have done anything yet
+  else leader.freezeAtCommit(random.between(2500, 5000));
 }
 
 /** An update of all machines at once, or a power cut. */

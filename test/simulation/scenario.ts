@@ -33,7 +33,8 @@ export async function runScenario(
   }
   while (cluster.clock.nowMs() < startMs + TROUBLE_MS) {
     await pass(cluster, random.between(100, 3000));
-    if (random.chance(50)) client.act();
+    // some at the same moment, at different managers
+    if (random.chance(50)) for (let acts = random.pick([1, 1, 1, 2, 4]); acts > 0; acts--) client.act();
     else if (!isCalm) faultHappens(cluster, random);
   }
   mendAll(cluster);

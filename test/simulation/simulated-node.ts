@@ -59,6 +59,7 @@ export class SimulatedNode {
   readonly #world: World;
   readonly #random: SeededRandom;
   #process: Process | undefined;
+  #freezeMs = 0;
 
   constructor(o: {
     id: string;
@@ -148,6 +149,11 @@ export class SimulatedNode {
     this.#process.clock.freeze(ms);
   }
 
+  /** It stands still for so long from its next commit on, which is on its way then. */
+  freezeAtCommit(ms: number): void {
+    this.#freezeMs = ms;
+  }
+
   /** SIGKILL: nothing is given back, containers run on; those that must not run unwatched are ended by the keeper of their lease. */
   kill(): void {
     const process = this.#process;
@@ -178,8 +184,15 @@ export class SimulatedNode {
       clock.sleep(random.between(0, random.chance(1) ? 300 : diskMs()), killed);
     // rounds that are full are where decisions are cut off
     const maxOperations = random.pick([40, 10_000]);
-    return new NodeStore({ clock, database, delay, maxOperations }, (transaction, revision) =>
-      this.#world.onCommit(this.id, transaction, revision),
+    return new NodeStore(
+      { clock, database, delay, maxOperations },
+      {
+        begun: () => {
+          if (this.#freezeMs > 0) this.freeze(this.#freezeMs);
+          this.#freezeMs = 0;
+        },
+        made: (transaction, revision) => this.#world.onCommit(this.id, transaction, revision),
+      },
     );
   }
 
@@ -227,21 +240,24 @@ export class SimulatedNode {
   }
 }
 
-/** Says which commits were made through it. */
-class NodeStore extends MemoryStore {
-  readonly #onCommit: (transaction: Transaction, revision: number) => void;
+interface CommitListener {
+  begun(): void;
+  made(transaction: Transaction, revision: number): void;
+}
 
-  constructor(
-    o: ConstructorParameters<typeof MemoryStore>[0],
-    onCommit: (transaction: Transaction, revision: number) => void,
-  ) {
+/** Says when a commit is on its way, and which ones are known to be made. */
+class NodeStore extends MemoryStore {
+  readonly #listener: CommitListener;
+
+  constructor(o: ConstructorParameters<typeof MemoryStore>[0], listener: CommitListener) {
     super(o);
-    this.#onCommit = onCommit;
+    this.#listener = listener;
   }
 
   override async commit(transaction: Transaction): Promise<CommitResult> {
+    this.#listener.begun();
     const result = await super.commit(transaction);
-    if (result.committed) this.#onCommit(transaction, result.revision);
+    if (result.committed) this.#listener.made(transaction, result.revision);
     return result;
   }
 }

@@ -297,6 +297,7 @@ test('a newer session of a node ends the older one, which is not heard any more'
   using led = new Led(node('a'), service(), task('t1', { is: 'assigned' }));
   const older = await led.comes('a');
   await led.comes('a');
+  assert.ok(older.agent.closed.aborted);
   older.agent.says(status('t1', 'failed'));
   await led.pass(1);
   led.writes();
