@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SwarmRecord } from '#model/swarm.ts';
 import { controlOver, oneNodeSwarm } from './control-fixture.ts';
-import { firstSwarm } from './swarm-spec.ts';
+import { completeSwarmSpec, DEFAULT_SWARM_SPEC, firstSwarm } from './swarm-spec.ts';
 
 test('what is not given stays; tokens are made anew when asked for', async () => {
   const { swarm } = controlOver(await oneNodeSwarm());
@@ -78,4 +78,20 @@ test('a first swarm has Docker’s defaults, and refuses pools that no subnet fi
   assert.ok(ingress !== undefined && 'put' in ingress && ingress.table === 'network');
   assert.deepEqual(ingress.put.IPAM.Config, [{ Subnet: '10.20.0.0/24', Gateway: '10.20.0.1' }]);
   assert.throws(() => firstSwarm({ ...made, defaultAddrPool: ['10.20.0.0/26'] }), { kind: 'invalid' });
+});
+
+test('0 is not given where it would mean nothing', () => {
+  const spec = completeSwarmSpec({
+    ...{
+      Raft: { ElectionTick: 0, KeepOldSnapshots: 0, SnapshotInterval: 7 },
+      CAConfig: { NodeCertExpiry: 0 },
+    },
+    ...{ Dispatcher: { HeartbeatPeriod: 0 }, Orchestration: { TaskHistoryRetentionLimit: 0 } },
+  });
+  assert.deepEqual(spec.Raft, { ...DEFAULT_SWARM_SPEC.Raft, SnapshotInterval: 7 });
+  assert.deepEqual(
+    [spec.CAConfig, spec.Dispatcher],
+    [DEFAULT_SWARM_SPEC.CAConfig, DEFAULT_SWARM_SPEC.Dispatcher],
+  );
+  assert.equal(spec.Orchestration?.TaskHistoryRetentionLimit, 0);
 });

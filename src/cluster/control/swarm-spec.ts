@@ -25,7 +25,10 @@ export const DEFAULT_SWARM_SPEC: SwarmSpec = Object.freeze({
   EncryptionConfig: { AutoLockManagers: false },
 });
 
-/** What is not given stays as it is, group by group and field by field; a client that sends `{}` changes nothing. */
+/**
+ * What is not given stays as it is, group by group and field by field; a client that sends `{}` changes nothing. As with Docker, 0 is
+ * "not given" where it would mean nothing.
+ */
 export function completeSwarmSpec(
   spec: Partial<SwarmSpec>,
   before: SwarmSpec = DEFAULT_SWARM_SPEC,
@@ -35,11 +38,27 @@ export function completeSwarmSpec(
     ...spec,
     Name: spec.Name === undefined || spec.Name === '' ? before.Name : spec.Name,
     Orchestration: { ...before.Orchestration, ...spec.Orchestration },
-    Raft: { ...before.Raft, ...spec.Raft },
-    Dispatcher: { ...before.Dispatcher, ...spec.Dispatcher },
-    CAConfig: { ...before.CAConfig, ...spec.CAConfig },
+    Raft: {
+      ...before.Raft,
+      ...without(
+        spec.Raft,
+        'SnapshotInterval',
+        'LogEntriesForSlowFollowers',
+        'ElectionTick',
+        'HeartbeatTick',
+      ),
+    },
+    Dispatcher: { ...before.Dispatcher, ...without(spec.Dispatcher, 'HeartbeatPeriod') },
+    CAConfig: { ...before.CAConfig, ...without(spec.CAConfig, 'NodeCertExpiry') },
     EncryptionConfig: { ...before.EncryptionConfig, ...spec.EncryptionConfig },
   };
+}
+
+/** The fields given, less those of `keys` that are 0. */
+function without<T extends object>(group: T | undefined, ...keys: (keyof T & string)[]): Partial<T> {
+  const given: Partial<T> = { ...group };
+  for (const key of keys) if (given[key] === 0) delete given[key];
+  return given;
 }
 
 export function checkSwarmSpec(spec: SwarmSpec): void {
@@ -86,7 +105,7 @@ export function firstSwarm(o: FirstSwarm): Write[] {
   }
   const DataPathPort = o.dataPathPort === 0 ? VXLAN_PORT : o.dataPathPort;
   if (DataPathPort < 1024 || DataPathPort > 49_151)
-    throw invalid(`Datapath port number must be in valid range (1024-49151)`);
+    throw invalid(`Datapath port number is not in valid range (1024-49151) : ${DataPathPort}`);
   const put: SwarmRecord = {
     ID: o.id,
     CreatedAt: o.now,
