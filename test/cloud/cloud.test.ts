@@ -158,13 +158,15 @@ test('up finishes what is not there, and refuses to make another cloud of the sa
 test('an up and a down that are interrupted are finished by down, which leaves nothing', async () => {
   await using half = new TestCloud();
   const cgroup = cgroupOf(half);
-  await half.interrupted(
+  const isHalfUp = await half.interrupted(
     () => existsSync(join(half.root, 'lib/c/cloud.json')) && cgroupTreeProcesses(cgroup).length > 0,
     ...['up', 'c', '--nodes', '2', '--managers', '1', '--no-swarm'],
   );
+  assert.ok(isHalfUp);
   const links = listLinks().length;
-  await half.interrupted(() => cgroupTreeProcesses(cgroup).length === 0, 'down', 'c');
-  half.ok('down', 'c');
+  const isHalfDown = await half.interrupted(() => cgroupTreeProcesses(cgroup).length === 0, 'down', 'c');
+  // on a busy machine it may be through before it is seen half-way
+  if (isHalfDown) half.ok('down', 'c');
   assert.ok(listLinks().length < links);
   assert.deepEqual(cgroupTreeProcesses(cgroup), []);
   assert.deepEqual(readdirSync(join(half.root, 'lib')), []);
