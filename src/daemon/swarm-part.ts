@@ -15,6 +15,7 @@ import type { LayerStore } from '#engine/layers/layer-store.ts';
 import type { NetworkStore } from '#engine/networks/network-store.ts';
 import type { OverlayNetworks } from '#engine/networks/overlay-networks.ts';
 import type { VolumeStore } from '#engine/volumes/volume-store.ts';
+import type { NetworkPlan } from '#model/network-plan.ts';
 import type { ImagePuller } from '#registry/image-puller.ts';
 import type { DaemonOptions } from './daemon-options.ts';
 
@@ -55,7 +56,11 @@ export async function openSwarm(
     new NodeDescriber({ images, volumes, events, engineVersion: PRODUCT_VERSION, labels, genericResources }),
   );
   const machine = {
-    ...{ engine: tasks, networks: overlays, fence, images: exchange, report, ...clocks },
+    ...{ engine: tasks, fence, images: exchange, report, ...clocks },
+    networks: {
+      apply: (plan: NetworkPlan) => overlays.apply(plan),
+      heal: () => overlays.check({ heal: true }),
+    },
     resolveImage: (image: string, registryAuth: string | undefined) =>
       pinImage({ puller, images }, { image, registryAuth, signal: AbortSignal.timeout(PIN_LIMIT_MS) }),
     describe: async () => describer.describe(),

@@ -369,7 +369,7 @@ export class Agent {
         for (const worker of this.#workers.values()) worker.wake();
         for (const taskId of this.#leftovers) this.#forget(taskId);
         // slow as they may be, what is fenced waits for neither
-        void this.#plan.again(signal);
+        void this.#plan.resync(signal);
         this.#news.lookAgain();
       }
       const step = Number.isFinite(this.#fencingMs) ? Math.max(50, this.#fencingMs / 10) : 1000;

@@ -50,6 +50,18 @@ export class PlanApplier {
     return this.#turn;
   }
 
+  /** Applies the last plan once more, and mends what somebody else changed in the meantime. Never rejects. */
+  async resync(signal: AbortSignal): Promise<void> {
+    await this.again(signal);
+    if (signal.aborted || this.#planned === undefined) return;
+    try {
+      const found = (await this.#networks.heal?.()) ?? [];
+      if (found.length > 0) this.#log('the networks were not as planned, and are mended', { found });
+    } catch (error) {
+      this.#log('the networks could not be compared with the plan', { error: messageOf(error) });
+    }
+  }
+
   async #apply(signal: AbortSignal): Promise<void> {
     const planned = this.#planned;
     if (planned === undefined || signal.aborted) return;

@@ -69,4 +69,6 @@ export interface TaskEngine {
 export interface TaskNetworks {
   /** Makes the kernel and the name server what the plan says, all of one change together. Safe to repeat. */
   apply(plan: NetworkPlan): Promise<void>;
+  /** Compares what there is with what was applied last, mends it, and says what differed, a sentence each. */
+  heal?(): Promise<readonly string[]>;
 }
