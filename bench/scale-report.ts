@@ -68,7 +68,7 @@ export function scaleReport(results: ScaleResults): string {
 }
 
 /** What the scheduler means to be. */
-export function scaleGoals(results: ScaleResults): Goal[] {
+function scaleGoals(results: ScaleResults): Goal[] {
   const { deciles, changes, nodes } = results;
   const rates = deciles.map(rateOf);
   const cpuRates = deciles.map(cpuRateOf);

@@ -3,7 +3,7 @@ import type { SwarmInfo } from '#cluster/control/swarm-membership.ts';
 import type { NodeDescription } from '#model/node.ts';
 
 /** The cluster without its tokens, as `docker info` has it. */
-export function clusterView(control: ClusterControl): object {
+function clusterView(control: ClusterControl): object {
   const { record, revision } = control.swarm.inspect();
   return {
     ID: record.ID,

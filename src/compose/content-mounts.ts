@@ -4,7 +4,7 @@ import type { Project, Service } from './project.ts';
 import type { ContentKind, ContentReference, ProjectContent } from './project-content.ts';
 
 /** Where a service finds a secret or a config: under /run/secrets, a config under `/`, unless the file says where. */
-export function contentPath(kind: ContentKind, reference: ContentReference): string {
+function contentPath(kind: ContentKind, reference: ContentReference): string {
   const target = reference.target ?? reference.source;
   if (target.startsWith('/')) return target;
   return kind === 'secret' ? `/run/secrets/${target}` : `/${target}`;

@@ -31,7 +31,7 @@ export const SERVICE_ID_LABEL = 'com.docker.swarm.service.id';
 export const NODE_ID_LABEL = 'com.docker.swarm.node.id';
 
 /** What Swarm says of a task's container; no service can say otherwise. */
-export function taskLabels(task: AssignedTask): Record<string, string> {
+function taskLabels(task: AssignedTask): Record<string, string> {
   return {
     [NODE_ID_LABEL]: task.nodeId,
     [SERVICE_ID_LABEL]: task.serviceId,
@@ -185,7 +185,7 @@ function portBindings({ hostPorts }: AssignedTask): Record<string, PortBinding[]
  * The networks that a task joins, keyed by network ID, with the addresses that the allocator gave. The first is the one that the
  * container is made on; without any it is the node's default bridge.
  */
-export function networkingOf(task: AssignedTask): {
+function networkingOf(task: AssignedTask): {
   networkMode: string;
   endpoints: Record<string, Partial<EndpointSettings>>;
 } {

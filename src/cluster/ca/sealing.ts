@@ -21,7 +21,7 @@ export function createSealingKey(): SealingKey {
 }
 
 /** The key with these 32 bytes. Throws `invalid` for another number of them. */
-export function sealingKeyOf(bytes: Buffer): SealingKey {
+function sealingKeyOf(bytes: Buffer): SealingKey {
   if (bytes.length !== KEY_BYTES) throw invalid(`a sealing key has ${KEY_BYTES} bytes, not ${bytes.length}`);
   const id = createHash('sha256').update('drover sealing key\0').update(bytes).digest();
   return { id: id.subarray(0, ID_BYTES).toString('hex'), bytes };

@@ -19,7 +19,7 @@ export function checkContainerSpec(spec: ContainerSpec): void {
 }
 
 /** An image as a client names it; anything the engine can read. */
-export function checkImage(image: string): void {
+function checkImage(image: string): void {
   if (image === '') throw invalid('ContainerSpec: image reference must be provided');
   try {
     parseReference(image);

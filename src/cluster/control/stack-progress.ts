@@ -37,7 +37,7 @@ export async function* followRelease(
   }
 }
 
-export function stackProgress(view: ClusterView, release: ReleaseRecord): StackProgress {
+function stackProgress(view: ClusterView, release: ReleaseRecord): StackProgress {
   const fits = nodeFit();
   return {
     stack: release.stack,

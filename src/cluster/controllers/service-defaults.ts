@@ -4,8 +4,8 @@ import type { TaskRestartPolicy } from '#model/task-spec.ts';
 const NANOSECONDS_PER_MS = 1e6;
 
 /** What Swarm takes where a service does not say; times in milliseconds. */
-export const DEFAULT_RESTART_DELAY_MS = 5000;
-export const DEFAULT_MONITOR_MS = 5000;
+const DEFAULT_RESTART_DELAY_MS = 5000;
+const DEFAULT_MONITOR_MS = 5000;
 export const DEFAULT_HISTORY_LIMIT = 5;
 
 export interface RestartRules {

@@ -8,7 +8,7 @@ export function isIngress(port: PortConfig): boolean {
   return port.PublishMode !== 'host';
 }
 
-export function hasIngressPorts(endpoint: EndpointSpec | undefined): boolean {
+function hasIngressPorts(endpoint: EndpointSpec | undefined): boolean {
   return (endpoint?.Ports ?? []).some(isIngress);
 }
 

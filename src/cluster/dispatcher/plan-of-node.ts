@@ -112,7 +112,7 @@ function plannedNetwork(
 }
 
 /** True while connections are to go to a task: it runs, is healthy, and nobody wants it to end. */
-export function isServing(task: TaskRecord): boolean {
+function isServing(task: TaskRecord): boolean {
   return task.Status.State === 'running' && isWanted(task);
 }
 

@@ -4,7 +4,7 @@ import { parseAddress } from '#cluster/transport/address.ts';
 import { invalid, messageOf, unavailable } from '#model/errors.ts';
 
 /** Swarm's. */
-export const DEFAULT_PORT = 2377;
+const DEFAULT_PORT = 2377;
 const CONNECT_TIMEOUT_MS = 5000;
 
 export interface Addresses {

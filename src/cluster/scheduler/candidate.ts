@@ -5,7 +5,7 @@ import type { TaskRequirements } from './task-requirements.ts';
 export type PlacementStrategy = 'spread' | 'binpack';
 
 /** From so many failures in the window on, a node is the last choice, as in Swarm. */
-export const MAX_FAILURES = 5;
+const MAX_FAILURES = 5;
 
 /** A node that may take a task, and how well it suits. */
 export interface Candidate {

@@ -2,7 +2,7 @@ import type { ServiceRecord } from '#model/service.ts';
 import type { TaskSpec } from '#model/task-spec.ts';
 
 /** `true` or `false` on a service decides what is otherwise concluded. */
-export const SINGLE_WRITER_LABEL = 'drover.single-writer';
+const SINGLE_WRITER_LABEL = 'drover.single-writer';
 
 /**
  * Whether two tasks in one place of a service must never run at once, wherever they are: such a task is fenced, replaced elsewhere

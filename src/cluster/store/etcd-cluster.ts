@@ -65,15 +65,6 @@ export async function removeMember(client: EtcdClient, id: string): Promise<void
   }
 }
 
-/** Has the client know who can serve it now: every started member with a vote, `first` before the others. */
-export async function refreshEndpoints(client: EtcdClient, first?: string): Promise<void> {
-  const members = await listMembers(client);
-  const urls = members.flatMap(({ clientUrls, isLearner }) => (isLearner ? [] : clientUrls));
-  const others = urls.filter((url) => url !== first);
-  const endpoints = first !== undefined && urls.includes(first) ? [first, ...others] : others;
-  if (endpoints.length > 0) client.endpoints = endpoints;
-}
-
 /**
  * Makes a cluster that refuses writes because its quota is used up take them again: all history is forgotten, every member gives its free
  * pages back, one after the other (each serves nothing meanwhile), and the alarm is ended. It comes back when what is kept is too large.

@@ -23,7 +23,7 @@ export function checkTransaction(transaction: Transaction, maxOperations: number
 }
 
 /** Gives the key. */
-export function checkKey(key: string): string {
+function checkKey(key: string): string {
   if (key.length > MAX_KEY_BYTES || !PRINTABLE.test(key))
     throw invalid(`not a key of the store: ${JSON.stringify(key.slice(0, MAX_KEY_BYTES))}`);
   return key;

@@ -28,7 +28,7 @@ export function overlayBridgeName(networkId: string): string {
   return `ov-${networkId.slice(0, ID_LENGTH)}`;
 }
 
-export function vxlanName(networkId: string): string {
+function vxlanName(networkId: string): string {
   return `vx-${networkId.slice(0, ID_LENGTH)}`;
 }
 

@@ -77,7 +77,7 @@ const listing = z.object({
 });
 
 /** The commands of one transaction that make the table the plan's, or take it away. */
-export function peerFilterOf(table: string, plan: NetworkPlan): string {
+function peerFilterOf(table: string, plan: NetworkPlan): string {
   const gone = `add table ip ${table}\ndelete table ip ${table}\n`;
   if (plan.networks.length === 0) return gone;
   const elements = (list: readonly string[]): string =>
