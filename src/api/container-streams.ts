@@ -1,12 +1,11 @@
-import { once } from 'node:events';
-import { invalid } from '#model/errors.ts';
 import { carrySession } from './attach-stream.ts';
 import type { Call } from './call.ts';
 import { parseDetachKeys } from './detach-keys.ts';
 import { logLine } from './log-line.ts';
-import { booleanOf, nanosecondsOf } from './query.ts';
+import { logOptionsOf, sendLog } from './log-response.ts';
+import { booleanOf } from './query.ts';
 import type { Route } from './route.ts';
-import { frame, streamMediaType } from './stream-frame.ts';
+import { streamMediaType } from './stream-frame.ts';
 
 /** What a container reads and writes: attach and logs. */
 export const containerStreamRoutes: readonly Route[] = [
@@ -48,26 +47,6 @@ export async function carryOverConnection(
 }
 
 async function logs(call: Call): Promise<void> {
-  const { query, signal } = call;
-  const stdout = booleanOf(query, 'stdout');
-  const stderr = booleanOf(query, 'stderr');
-  if (!stdout && !stderr) throw invalid('Bad parameters: you must choose at least one stream');
-  const tail = query.get('tail') ?? '';
-  const { tty, records } = call.parts.containers.logs(call.param('id'), {
-    follow: booleanOf(query, 'follow'),
-    stdout,
-    stderr,
-    sinceNs: nanosecondsOf(query, 'since'),
-    untilNs: nanosecondsOf(query, 'until'),
-    tail: /^\d{1,15}$/.test(tail) ? Number(tail) : 'all',
-    signal,
-  });
-  const timestamps = booleanOf(query, 'timestamps');
-  const details = booleanOf(query, 'details');
-  const response = call.startStream(streamMediaType({ tty, version: call.version }));
-  for await (const record of records) {
-    const line = logLine(record, { timestamps, details });
-    if (!response.write(tty ? line : frame(record.stream, line))) await once(response, 'drain', { signal });
-  }
-  response.end();
+  const { tty, records } = call.parts.containers.logs(call.param('id'), logOptionsOf(call));
+  await sendLog(call, { tty, records, lineOf: logLine });
 }

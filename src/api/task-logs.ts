@@ -1,11 +1,8 @@
-import { once } from 'node:events';
 import type { TaskLogRecord, TaskLogRequest } from '#cluster/control/swarm-membership.ts';
-import { invalid } from '#model/errors.ts';
 import type { Call } from './call.ts';
 import { formatNanoseconds } from './log-line.ts';
-import { booleanOf, nanosecondsOf } from './query.ts';
+import { type LineDetails, logOptionsOf, sendLog } from './log-response.ts';
 import type { Route } from './route.ts';
-import { frame, streamMediaType } from './stream-frame.ts';
 
 /** What the tasks of a service write, on whichever node. */
 export const taskLogRoutes: readonly Route[] = [
@@ -25,33 +22,12 @@ async function taskLogs(call: Call): Promise<void> {
 }
 
 async function sendLogs(call: Call, target: TaskLogRequest['target'], tty: boolean): Promise<void> {
-  const { query, signal } = call;
-  const stdout = booleanOf(query, 'stdout');
-  const stderr = booleanOf(query, 'stderr');
-  if (!stdout && !stderr) throw invalid('Bad parameters: you must choose at least one stream');
-  const tail = query.get('tail') ?? '';
-  const records = call.parts.cluster.logs({
-    target,
-    follow: booleanOf(query, 'follow'),
-    stdout,
-    stderr,
-    sinceNs: nanosecondsOf(query, 'since'),
-    untilNs: nanosecondsOf(query, 'until'),
-    tail: /^\d{1,15}$/.test(tail) ? Number(tail) : 'all',
-    signal,
-  });
-  const timestamps = booleanOf(query, 'timestamps');
-  const details = booleanOf(query, 'details');
-  const response = call.startStream(streamMediaType({ tty, version: call.version }));
-  for await (const record of records) {
-    const line = taskLogLine(record, { timestamps, details });
-    if (!response.write(tty ? line : frame(record.stream, line))) await once(response, 'drain', { signal });
-  }
-  response.end();
+  const records = call.parts.cluster.logs({ target, ...logOptionsOf(call) });
+  await sendLog(call, { tty, records, lineOf: taskLogLine });
 }
 
 /** The line behind its time and behind where it is from, each followed by a blank, in the form that `docker service logs` reads. */
-export function taskLogLine(record: TaskLogRecord, o: { timestamps: boolean; details: boolean }): Buffer {
+export function taskLogLine(record: TaskLogRecord, o: LineDetails): Buffer {
   const time = o.timestamps ? `${formatNanoseconds(record.timeNs)} ` : '';
   const places = [
     `com.docker.swarm.node.id=${record.nodeId}`,
