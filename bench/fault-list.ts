@@ -83,10 +83,7 @@ export const FAULTS: readonly Fault[] = [
       await cloud.cloud('kill', 'c', 'node4');
       await delay(SHORT_MS);
       await cloud.cloud('start', 'c', 'node4');
-      const recoveredMs = await since(
-        began,
-        cloud.until('all run', () => cloud.allRun()),
-      );
+      const recoveredMs = await untilAllRun(cloud, began);
       return { recoveredMs, note: await sameContainers(cloud, before) };
     },
   },
@@ -120,10 +117,7 @@ export const FAULTS: readonly Fault[] = [
       const began = performance.now();
       await Promise.all(cloud.nodes.map(({ name }) => cloud.cloud('kill', 'c', name)));
       await startAll(cloud);
-      const recoveredMs = await since(
-        began,
-        cloud.until('all run', () => cloud.allRun()),
-      );
+      const recoveredMs = await untilAllRun(cloud, began);
       await cloud.until('all are back', () => allReady(cloud));
       return { recoveredMs, note: await sameContainers(cloud, before) };
     },
@@ -212,10 +206,7 @@ export const FAULTS: readonly Fault[] = [
       await startAll(cloud);
       await cloud.until('all are back', () => allReady(cloud));
       return {
-        recoveredMs: await since(
-          began,
-          cloud.until('all run', () => cloud.allRun()),
-        ),
+        recoveredMs: await untilAllRun(cloud, began),
       };
     },
   },
@@ -230,10 +221,7 @@ export const FAULTS: readonly Fault[] = [
         await cloud.cloud('upgrade', 'c', name);
         await cloud.until('all are back', () => allReady(cloud));
       }
-      const recoveredMs = await since(
-        began,
-        cloud.until('all run', () => cloud.allRun()),
-      );
+      const recoveredMs = await untilAllRun(cloud, began);
       return { recoveredMs, note: await sameContainers(cloud, before) };
     },
   },
@@ -304,6 +292,14 @@ function version(text: string): string[] {
 async function since(began: number, until: Promise<unknown>): Promise<number> {
   await until;
   return performance.now() - began;
+}
+
+/** Milliseconds since `began` when every task that is wanted runs. */
+function untilAllRun(cloud: LoadedCloud, began: number): Promise<number> {
+  return since(
+    began,
+    cloud.until('all run', () => cloud.allRun()),
+  );
 }
 
 async function leaderOf(cloud: LoadedCloud): Promise<string> {
@@ -422,9 +418,6 @@ async function update(cloud: LoadedCloud, wanted: string, ...flags: string[]): P
     const { UpdateStatus } = await cloud.service();
     return UpdateStatus?.State === wanted && JSON.stringify(UpdateStatus) !== JSON.stringify(before);
   });
-  const recoveredMs = await since(
-    began,
-    cloud.until('all run', () => cloud.allRun()),
-  );
+  const recoveredMs = await untilAllRun(cloud, began);
   return { recoveredMs };
 }

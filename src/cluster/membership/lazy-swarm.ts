@@ -1,5 +1,3 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { ClusterControl } from '#cluster/control/cluster-control.ts';
 import type { ClusterEvent } from '#cluster/control/cluster-events.ts';
 import type { ClusterOperator, RestoredCluster, RestoreRequest } from '#cluster/control/cluster-operator.ts';
@@ -13,6 +11,7 @@ import type {
   TaskLogRecord,
   TaskLogRequest,
 } from '#cluster/control/swarm-membership.ts';
+import { NodeStateFile } from './node-state.ts';
 
 /** Opens the real one; what it consists of is registered for closing. */
 type Load = (parts: AsyncDisposableStack) => Promise<SwarmMembership>;
@@ -32,7 +31,7 @@ export class LazySwarm implements SwarmMembership, AsyncDisposable {
   /** Loads at once where the data root says that the node is in a swarm. */
   static async start(o: { dataRoot: string; load: Load }): Promise<LazySwarm> {
     const swarm = new LazySwarm(o.load);
-    if (existsSync(join(o.dataRoot, 'cluster', 'node.json'))) await swarm.#loaded();
+    if (new NodeStateFile(o.dataRoot).isThere()) await swarm.#loaded();
     return swarm;
   }
 

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { syncDirectory, writePrivateFile } from '#cluster/ca/key-file.ts';
@@ -43,6 +43,11 @@ export class NodeStateFile {
   constructor(dataRoot: string) {
     this.directory = join(dataRoot, 'cluster');
     this.#path = join(this.directory, 'node.json');
+  }
+
+  /** Whether the node is in a cluster, or was when it was stopped. */
+  isThere(): boolean {
+    return existsSync(this.#path);
   }
 
   /** Undefined when the node is in no cluster; `invalid` for a file that cannot be read. */
