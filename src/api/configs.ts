@@ -1,8 +1,7 @@
 import { z } from 'zod';
 import type { ConfigSpec } from '#cluster/control/config-control.ts';
-import type { Versioned } from '#cluster/state/tables.ts';
-import type { ConfigRecord } from '#model/secret.ts';
 import type { Call } from './call.ts';
+import { CONTENT_FILTERS, contentView } from './file-content.ts';
 import { parseFilters } from './filters.ts';
 import { versionOf } from './query.ts';
 import { present, readBody, textMap } from './request-body.ts';
@@ -34,20 +33,9 @@ const schema = z
     }),
   );
 
-/** A config as `docker config inspect` prints it. */
-function configView({ record, revision }: Versioned<ConfigRecord>): object {
-  return {
-    ID: record.ID,
-    Version: { Index: revision },
-    CreatedAt: record.CreatedAt,
-    UpdatedAt: record.UpdatedAt,
-    Spec: { ...record.Spec, Labels: record.Spec.Labels ?? {} },
-  };
-}
-
 function list(call: Call): void {
-  const filters = parseFilters(call.query.get('filters'), ['id', 'label', 'name', 'names']);
-  call.json(200, call.parts.cluster.control().configs.list(filters).map(configView));
+  const filters = parseFilters(call.query.get('filters'), CONTENT_FILTERS);
+  call.json(200, call.parts.cluster.control().configs.list(filters).map(contentView));
 }
 
 async function create(call: Call): Promise<void> {
@@ -56,7 +44,7 @@ async function create(call: Call): Promise<void> {
 }
 
 function inspect(call: Call): void {
-  call.json(200, configView(call.parts.cluster.control().configs.inspect(call.param('id'))));
+  call.json(200, contentView(call.parts.cluster.control().configs.inspect(call.param('id'))));
 }
 
 async function remove(call: Call): Promise<void> {

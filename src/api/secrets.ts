@@ -1,7 +1,6 @@
 import { z } from 'zod';
-import type { Versioned } from '#cluster/state/tables.ts';
-import type { SecretRecord } from '#model/secret.ts';
 import type { Call } from './call.ts';
+import { CONTENT_FILTERS, contentView } from './file-content.ts';
 import { parseFilters } from './filters.ts';
 import { versionOf } from './query.ts';
 import { present, readBody, textMap } from './request-body.ts';
@@ -30,20 +29,9 @@ const schema = z
     data: Data ?? '',
   }));
 
-/** A secret as `docker secret inspect` prints it: everything but what it is about. */
-function secretView({ record, revision }: Versioned<SecretRecord>): object {
-  return {
-    ID: record.ID,
-    Version: { Index: revision },
-    CreatedAt: record.CreatedAt,
-    UpdatedAt: record.UpdatedAt,
-    Spec: { ...record.Spec, Labels: record.Spec.Labels ?? {} },
-  };
-}
-
 function list(call: Call): void {
-  const filters = parseFilters(call.query.get('filters'), ['id', 'label', 'name', 'names']);
-  call.json(200, call.parts.cluster.control().secrets.list(filters).map(secretView));
+  const filters = parseFilters(call.query.get('filters'), CONTENT_FILTERS);
+  call.json(200, call.parts.cluster.control().secrets.list(filters).map(contentView));
 }
 
 async function create(call: Call): Promise<void> {
@@ -52,7 +40,7 @@ async function create(call: Call): Promise<void> {
 }
 
 function inspect(call: Call): void {
-  call.json(200, secretView(call.parts.cluster.control().secrets.inspect(call.param('id'))));
+  call.json(200, contentView(call.parts.cluster.control().secrets.inspect(call.param('id'))));
 }
 
 async function remove(call: Call): Promise<void> {
