@@ -151,6 +151,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'leader-cut-off',
     title: 'the leader is cut off',
+    goal: { recoveredMs: 10_000 },
     strike: async (cloud) => {
       const leader = await leaderOf(cloud);
       cloud.ask(...namesBut(cloud, leader));

@@ -1,3 +1,4 @@
+import type { HeardLeader } from '#cluster/agent/agent.ts';
 import { type LeaderMessage, SESSION_METHOD } from '#cluster/agent/session-messages.ts';
 import { Allocator } from '#cluster/controllers/allocator.ts';
 import type { Controller } from '#cluster/controllers/controller.ts';
@@ -36,6 +37,9 @@ export class ControlPlane {
   readonly #sources: AssignmentSources;
   readonly #makeScheduler: () => Controller;
   readonly #report: (message: string, details: object) => void;
+  readonly #heard: () => HeardLeader | undefined;
+  /** How long nodes had been silent when this manager last ceased to lead. */
+  #silences: ReadonlyMap<string, number> = new Map();
   #leading: { dispatcher: Dispatcher; loop: LeaderLoop } | undefined;
 
   constructor(o: {
@@ -49,6 +53,8 @@ export class ControlPlane {
     rules: Omit<OrchestratorRules, 'fencedInMs'>;
     sources: AssignmentSources;
     makeScheduler: () => Controller;
+    /** When this node's own agent last heard of who led. */
+    heard: () => HeardLeader | undefined;
     report: (message: string, details: object) => void;
   }) {
     this.#store = o.store;
@@ -60,6 +66,7 @@ export class ControlPlane {
     this.#sources = o.sources;
     this.#makeScheduler = o.makeScheduler;
     this.#report = o.report;
+    this.#heard = o.heard;
     this.follower = new ViewFollower(o);
     o.transport.serve(SESSION_METHOD, (channel, peer) => this.#serve(channel, peer));
   }
@@ -86,7 +93,7 @@ export class ControlPlane {
     await Promise.all([this.follower.run(signal), campaigning]);
   }
 
-  async #lead({ guard, lost, isHeld }: Leadership): Promise<void> {
+  async #lead({ guard, lost, isHeld, predecessor }: Leadership): Promise<void> {
     const { view } = this.follower;
     // the view has to have everything that those before wrote, of which the leader's key is the last
     await this.follower.untilRevision(guard.revision, lost);
@@ -98,6 +105,7 @@ export class ControlPlane {
       managers: () => this.#managers(),
       leads: lost,
       isHeld,
+      silentMs: this.#silencesAfter(predecessor),
     });
     const fencedInMs = (nodeId: string): number => dispatcher.fencedInMs(nodeId);
     const loop = new LeaderLoop({
@@ -124,8 +132,18 @@ export class ControlPlane {
       await loop.run(lost);
     } finally {
       this.#leading = undefined;
+      this.#silences = dispatcher.silences;
       this.#report('does not lead any more', {});
     }
+  }
+
+  /** A node that was cut off does not get all its time once more because that ended a leadership. */
+  #silencesAfter(predecessor: Leader | undefined): ReadonlyMap<string, number> {
+    if (predecessor === undefined) return new Map();
+    if (predecessor.nodeId === this.#self.nodeId) return this.#silences;
+    const heard = this.#heard();
+    if (heard?.manager !== predecessor.address) return new Map();
+    return new Map([[predecessor.nodeId, this.#clock.monotonicMs() - heard.atMs]]);
   }
 
   #managers(): string[] {

@@ -1,4 +1,4 @@
-import { Agent } from '#cluster/agent/agent.ts';
+import { Agent, type HeardLeader } from '#cluster/agent/agent.ts';
 import { ClusterControl } from '#cluster/control/cluster-control.ts';
 import { ControlPlane } from '#cluster/control-plane.ts';
 import { parseLeader } from '#cluster/controllers/election.ts';
@@ -133,7 +133,10 @@ export class SimulatedNode {
       log: (message, details) => this.#trace(`agent: ${message} ${JSON.stringify(details)}`),
     });
     const store = this.isManager ? this.#store(clock, random, signal) : undefined;
-    const plane = store === undefined ? undefined : this.#plane(store, clock, random, transport);
+    const plane =
+      store === undefined
+        ? undefined
+        : this.#plane(store, { clock, random, transport, heard: () => agent.heard });
     const control =
       store === undefined || plane === undefined ? undefined : this.#control(store, plane, random, signal);
     Promise.all([agent.run(signal), plane?.run(signal)]).catch((error: unknown) => {
@@ -198,12 +201,15 @@ export class SimulatedNode {
 
   #plane(
     store: MemoryStore,
-    clock: ProcessClock,
-    random: SeededRandom,
-    transport: ProcessTransport,
+    parts: {
+      clock: ProcessClock;
+      random: SeededRandom;
+      transport: ProcessTransport;
+      heard: () => HeardLeader | undefined;
+    },
   ): ControlPlane {
     return new ControlPlane({
-      ...{ store, clock, random, transport },
+      ...{ store, ...parts },
       self: { nodeId: this.id, address: this.id },
       times: () => TIMES,
       rules: { isSingleWriter, fits: nodeFit() },

@@ -17,7 +17,7 @@ import { TaskWorker } from './task-worker.ts';
 const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 1000;
 /** A manager that has not answered by then is on a machine that is away. */
-const OPEN_LIMIT_MS = 3000;
+const OPEN_LIMIT_MS = 2000;
 /** How often a node looks whether its description is another, and everything is as it should be, though nobody said so. */
 const RESYNC_MS = 30_000;
 /** Without any word of the leader for so many heartbeats, another manager is tried. */
@@ -29,6 +29,14 @@ const FENCE_GRACE_MS = 1000;
 export interface WriterLease {
   /** Good for so long from now. Rejects when nobody keeps it: single writers are better ended then. */
   renew(validMs: number): Promise<void>;
+}
+
+/** Whom an agent heard last of all who led. */
+export interface HeardLeader {
+  /** `host:port`. */
+  readonly manager: string;
+  /** On the clock's `monotonicMs`, when the last heartbeat was sent that was answered. */
+  readonly atMs: number;
 }
 
 /** What the leader says of a node itself. */
@@ -66,6 +74,7 @@ export class Agent {
   #fencingMs = Number.POSITIVE_INFINITY;
   /** When the last heartbeat that was answered was sent. */
   #confirmedMs: number;
+  #heard: HeardLeader | undefined;
   #wake: (() => void) | undefined;
 
   constructor(o: {
@@ -110,6 +119,11 @@ export class Agent {
   /** Managers are at other addresses than this node knew: one of them said so. */
   meet(managers: readonly string[]): void {
     this.#route.replace(managers);
+  }
+
+  /** Undefined before the first answer. */
+  get heard(): HeardLeader | undefined {
+    return this.#heard;
   }
 
   /** Runs until `signal` aborts; containers run on then. */
@@ -167,7 +181,7 @@ export class Agent {
       // whoever is silent does not end the channel either
       this.#beat(channel, heartbeatMs, ending).catch(silence.reject);
     };
-    const listening = this.#listen(channel, { ending, beat }).finally(over);
+    const listening = this.#listen(channel, { manager, ending, beat }).finally(over);
     const telling = this.#tellAll(channel, ending.signal).catch((error: unknown) => {
       // what came before the other side ended it, such as where the leader is, is still read
       if (!channel.closed.aborted) over();
@@ -194,7 +208,7 @@ export class Agent {
   /** Reads on whatever is to be done, so that the answer to a heartbeat waits for nothing. */
   async #listen(
     channel: Channel,
-    { ending, beat }: { ending: AbortController; beat: (heartbeatMs: number) => void },
+    o: { manager: string; ending: AbortController; beat: (heartbeatMs: number) => void },
   ): Promise<'redirected' | 'ended'> {
     let isBeating = false;
     let obeyed = Promise.resolve();
@@ -212,14 +226,15 @@ export class Agent {
           this.#onSettings(said);
           if (isBeating) break;
           isBeating = true;
-          beat(said.heartbeatMs);
+          o.beat(said.heartbeatMs);
           break;
         case 'heartbeat':
+          this.#heard = { manager: o.manager, atMs: said.sent };
           this.#confirm(said.sent);
           break;
         default:
           obeyed = obeyed
-            .then(() => this.#obey(said, ending.signal))
+            .then(() => this.#obey(said, o.ending.signal))
             .catch((error: unknown) => {
               this.#log('what the leader said could not be done', { error: messageOf(error) });
               channel.close();

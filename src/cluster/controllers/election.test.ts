@@ -54,6 +54,8 @@ test('one leads; the next when that one leaves in order, at once', async () => {
   a.leave.abort();
   await election.pass(100);
   assert.deepEqual(election.leaders, ['b']);
+  // who never saw anybody else lead knows of none
+  assert.equal(election.leaderships.get('b')?.predecessor?.nodeId, 'a');
 });
 
 test('who loses the store knows it before another one leads', async () => {

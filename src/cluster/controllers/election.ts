@@ -24,12 +24,19 @@ export function parseLeader(text: string | undefined): Leader | undefined {
   return nodeId === undefined || address === undefined ? undefined : { nodeId, address };
 }
 
+/** What the one who stands knows of who led last; kept from one standing to the next. */
+interface Candidacy {
+  predecessor: Leader | undefined;
+}
+
 /** What leading gives: a guard for writes, and a signal that is aborted before anybody else can lead. */
 export interface Leadership {
   readonly guard: Guard;
   readonly lost: AbortSignal;
   /** Looks at the clock: a process that stood still may be asked something before `lost` could be aborted. */
   readonly isHeld: () => boolean;
+  /** Who led before, as far as is known here; may be the same. */
+  readonly predecessor: Leader | undefined;
 }
 
 /**
@@ -45,9 +52,10 @@ export async function campaign(o: {
   signal: AbortSignal;
 }): Promise<void> {
   let failures = 0;
+  const candidacy: Candidacy = { predecessor: undefined };
   while (!o.signal.aborted) {
     try {
-      await standOnce(o);
+      await standOnce(o, candidacy);
       failures = 0;
     } catch (error) {
       if (o.signal.aborted) return;
@@ -59,18 +67,20 @@ export async function campaign(o: {
 }
 
 /** Until the leader's key is free, then takes it; when it is lost again, or somebody was faster, the caller stands again. */
-async function standOnce(o: Parameters<typeof campaign>[0]): Promise<void> {
+async function standOnce(o: Parameters<typeof campaign>[0], candidacy: Candidacy): Promise<void> {
   const ending = new AbortController();
   const signal = AbortSignal.any([o.signal, ending.signal]);
   try {
     const { revision, entries } = await o.store.list(LEADER_KEY);
-    if (entries.some(({ key }) => key === LEADER_KEY)) {
+    const held = entries.find(({ key }) => key === LEADER_KEY);
+    if (held !== undefined) {
+      candidacy.predecessor = parseLeader(held.value);
       await untilDeleted(o.store, revision, signal);
       return;
     }
     const lease = await o.store.lease(LEADER_TTL_MS, signal);
     try {
-      await leadWith(o, lease);
+      await leadWith(o, candidacy, lease);
     } finally {
       await lease
         .revoke()
@@ -81,17 +91,24 @@ async function standOnce(o: Parameters<typeof campaign>[0]): Promise<void> {
   }
 }
 
-async function leadWith(o: Parameters<typeof campaign>[0], lease: StoreLease): Promise<void> {
+async function leadWith(
+  o: Parameters<typeof campaign>[0],
+  candidacy: Candidacy,
+  lease: StoreLease,
+): Promise<void> {
   const taken = await o.store.commit({
     checks: [{ key: LEADER_KEY, revision: 0 }],
     puts: [{ key: LEADER_KEY, value: JSON.stringify(o.self), lease: lease.id }],
     deletes: [],
   });
   if (!taken.committed) return;
+  const { predecessor } = candidacy;
+  candidacy.predecessor = o.self;
   await o.lead({
     guard: { key: LEADER_KEY, revision: taken.revision },
     lost: AbortSignal.any([lease.lost, o.signal]),
     isHeld: () => lease.isHeld() && !o.signal.aborted,
+    predecessor,
   });
 }
 

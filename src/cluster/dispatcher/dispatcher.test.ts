@@ -60,7 +60,7 @@ class AgentEnd implements Channel {
 /** A dispatcher that leads, over a scene. */
 class Led extends Scene implements Disposable {
   readonly clock: ManualClock = new ManualClock();
-  readonly dispatcher: Dispatcher;
+  dispatcher: Dispatcher;
   readonly dirty: Set<string> = new Set();
   isHeld = true;
   secretError: Error | undefined;
@@ -69,7 +69,13 @@ class Led extends Scene implements Disposable {
 
   constructor(...writes: (Write | Write[])[]) {
     super();
-    this.dispatcher = new Dispatcher({
+    this.dispatcher = this.leadsAfter(new Map());
+    this.follow(...writes);
+  }
+
+  /** Another one that leads over the same, and what it begins with. */
+  leadsAfter(silentMs: ReadonlyMap<string, number>): Dispatcher {
+    const dispatcher = new Dispatcher({
       ...{ view: this.view, clock: this.clock, times: TIMES, managers: () => ['m1'] },
       sources: {
         openSecret: ({ sealed }) => {
@@ -81,9 +87,10 @@ class Led extends Scene implements Disposable {
       },
       leads: this.#leads.signal,
       isHeld: () => this.isHeld,
+      silentMs,
     });
-    this.dispatcher.connect((key) => this.dirty.add(key));
-    this.follow(...writes);
+    dispatcher.connect((key) => this.dirty.add(key));
+    return dispatcher;
   }
 
   [Symbol.dispose](): void {
@@ -219,6 +226,29 @@ test('how long single writers of a node may go on counts from when it was heard 
   assert.equal(led.dispatcher.fencedInMs('a'), 6500);
   await led.pass(10_000);
   assert.equal(led.dispatcher.fencedInMs('a'), 0);
+});
+
+test('silence before a leadership counts, but for the time to come to the new leader, and not for single writers', async () => {
+  using led = new Led(node('a'), node('b'));
+  const { agent } = await led.comes('a');
+  await led.comes('b');
+  await led.pass(3000);
+  agent.says({ kind: 'heartbeat', sent: 1 });
+  await led.pass(1);
+  const { silences } = led.dispatcher;
+  assert.deepEqual([silences.get('a'), silences.get('b')], [1, 3002]);
+  led.dispatcher = led.leadsAfter(silences);
+  const look = (): unknown[] => {
+    led.dirty.add('node/a').add('node/b');
+    led.writes();
+    return [led.state('a'), led.state('b')];
+  };
+  look();
+  assert.equal(led.dispatcher.fencedInMs('b'), 7000);
+  await led.pass(2999);
+  assert.deepEqual(look(), ['ready', 'ready']);
+  await led.pass(1);
+  assert.deepEqual(look(), ['ready', 'down']);
 });
 
 const REPORTS: [string, TaskState, TaskState, boolean][] = [

@@ -18,7 +18,7 @@ import { NetworkMembers } from './network-members.ts';
 export interface LivenessTimes {
   /** Between two heartbeats of an agent. */
   readonly heartbeatMs: number;
-  /** Without a heartbeat for so long, a node is lost. */
+  /** Without a heartbeat for so long, a node is lost. More than three of {@link heartbeatMs}. */
   readonly lostAfterMs: number;
   /** Without an answered heartbeat for so long, an agent ends its single writers. */
   readonly fencingMs: number;
@@ -27,6 +27,9 @@ export interface LivenessTimes {
   /** The longest that the end of a task waits for the others to stop sending to it. */
   readonly drainMs: number;
 }
+
+/** Heartbeats that every node has the time for to come to a new leader, however long it was silent before. */
+const RETURNING_HEARTBEATS = 3;
 
 /** What is known of a node while this manager leads; nothing of it is written unless it changes the record. */
 interface Presence {
@@ -53,6 +56,7 @@ export class Dispatcher implements Controller {
   readonly #leads: AbortSignal;
   readonly #isHeld: () => boolean;
   readonly #startedMs: number;
+  readonly #silentMs: ReadonlyMap<string, number>;
   readonly #presences = new Map<string, Presence>();
   readonly #members = new NetworkMembers();
   /** The newest status that a node told of its task, until the view has it. */
@@ -70,6 +74,8 @@ export class Dispatcher implements Controller {
     leads: AbortSignal;
     /** False from when somebody else may lead, by the clock. */
     isHeld: () => boolean;
+    /** For how long nodes had been silent already when the one before ceased to lead, in milliseconds, where that is known. */
+    silentMs?: ReadonlyMap<string, number>;
   }) {
     this.#view = o.view;
     this.#clock = o.clock;
@@ -79,6 +85,13 @@ export class Dispatcher implements Controller {
     this.#leads = o.leads;
     this.#isHeld = o.isHeld;
     this.#startedMs = o.clock.monotonicMs();
+    this.#silentMs = o.silentMs ?? new Map();
+  }
+
+  /** For how long each node has been silent, in milliseconds: what the next leader begins with. */
+  get silences(): Map<string, number> {
+    const now = this.#clock.monotonicMs();
+    return new Map([...this.#presences].map(([nodeId, { lastHeardMs }]) => [nodeId, now - lastHeardMs]));
   }
 
   connect(dirty: (key: string) => void): void {
@@ -102,15 +115,10 @@ export class Dispatcher implements Controller {
             this.#presences.get(NodeID)?.session?.taskChanged(ID);
         return;
       case 'node':
-        if (change.before?.ManagerStatus?.Addr !== change.after?.ManagerStatus?.Addr) this.#tellAll();
         if (change.after === undefined) this.#presences.get(change.id)?.session?.end();
         else if (change.before?.Spec.Role !== change.after.Spec.Role) this.#tellSettings(change.after);
         // an agent that knows only managers that are away finds none any more
-        if (change.before?.ManagerStatus?.Addr !== change.after?.ManagerStatus?.Addr)
-          for (const nodeId of this.#presences.keys()) {
-            const node = view.get('node', nodeId);
-            if (node !== undefined) this.#tellSettings(node);
-          }
+        if (change.before?.ManagerStatus?.Addr !== change.after?.ManagerStatus?.Addr) this.#tellAll();
         yield `node/${change.id}`;
         return;
       case 'swarm':
@@ -305,7 +313,7 @@ export class Dispatcher implements Controller {
    */
   fencedInMs(nodeId: string): number {
     const lastHeardMs = this.#presences.get(nodeId)?.lastHeardMs ?? this.#startedMs;
-    const safeAtMs = lastHeardMs + this.#times.fencingMs + this.#times.killMs;
+    const safeAtMs = Math.max(lastHeardMs, this.#startedMs) + this.#times.fencingMs + this.#times.killMs;
     return Math.max(0, safeAtMs - this.#clock.monotonicMs());
   }
 
@@ -324,7 +332,12 @@ export class Dispatcher implements Controller {
     const known = this.#presences.get(nodeId);
     if (known !== undefined) return known;
     // who is heard of for the first time, by a new leader above all, has the time to come
-    const lastHeardMs = this.#clock.monotonicMs();
+    const { heartbeatMs, lostAfterMs } = this.#times;
+    const silentMs = Math.min(
+      this.#silentMs.get(nodeId) ?? 0,
+      Math.max(0, lostAfterMs - RETURNING_HEARTBEATS * heartbeatMs),
+    );
+    const lastHeardMs = this.#clock.monotonicMs() - silentMs;
     const made = {
       ...{ session: undefined, lastHeardMs, describedMs: Number.NEGATIVE_INFINITY },
       ...{ description: undefined, address: undefined },

@@ -1,3 +1,4 @@
+import type { HeardLeader } from '#cluster/agent/agent.ts';
 import { AttemptLimit } from '#cluster/ca/attempt-limit.ts';
 import type { CertificateAuthority, Membership } from '#cluster/ca/join-handler.ts';
 import { joinHandler, renewalHandler } from '#cluster/ca/join-handler.ts';
@@ -55,6 +56,8 @@ export interface ManagerRoleOptions {
   readonly localNetwork: (reference: string) => string | undefined;
   /** Pins an image for clients that leave that to the manager. */
   readonly resolveImage: (image: string, registryAuth: string | undefined) => Promise<string>;
+  /** When this node's agent last heard of who led. */
+  readonly heard: () => HeardLeader | undefined;
   /** Hears of every change of the cluster, from the first listing on. */
   readonly onChange: ViewListener;
   readonly report: (message: string, details: object) => void;
@@ -77,6 +80,7 @@ export class ManagerRole implements AsyncDisposable {
     };
     this.#plane = new ControlPlane({
       ...{ store: o.store, clock: o.clock, random: o.random, transport: o.transport, report: o.report },
+      heard: o.heard,
       self: { nodeId: o.nodeId, address: o.advertiseAddress },
       times: () => this.#times(),
       rules: { isSingleWriter, fits: nodeFit() },

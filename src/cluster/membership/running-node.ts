@@ -86,6 +86,7 @@ export class RunningNode implements AsyncDisposable {
   #state: NodeState;
   readonly #certificate: NodeCertificate;
   #managerKey: SealingKey | undefined;
+  #agent: Agent | undefined;
   #managing: { readonly store: ManagerStore; readonly role: ManagerRole } | undefined;
   #running: Promise<unknown> = Promise.resolve();
   /** Undefined until the leader has said what this node is to be. */
@@ -239,7 +240,7 @@ export class RunningNode implements AsyncDisposable {
     else if (this.#roleAsked === 'manager') void this.#follow('manager');
     this.#shareImages();
     const { signal } = this.#ending;
-    const agent = new Agent({
+    this.#agent = new Agent({
       transport: this.#transport,
       ...this.#machine,
       address: this.#state.dataPathAddress,
@@ -258,6 +259,7 @@ export class RunningNode implements AsyncDisposable {
       },
       log: this.#machine.report,
     });
+    const agent = this.#agent;
     serveCalls(this.#transport, (managers) => {
       this.#save({ managers });
       agent.meet(this.#managersKnown());
@@ -416,6 +418,7 @@ export class RunningNode implements AsyncDisposable {
       ...this.#machine,
       localNetwork: (reference) => this.#machine.localNetwork(reference),
       resolveImage: (image, registryAuth) => this.#machine.resolveImage(image, registryAuth),
+      heard: () => this.#agent?.heard,
       onChange: this.#onChange,
     });
     this.#managing = { store, role };
