@@ -13,50 +13,61 @@ const CTA = { original: 1, reply: 2, id: 12, filter: 25 };
 const TUPLE = { ip: 1, protocol: 2 };
 const IP = { source: 1, destination: 2 };
 const PROTOCOL_NUMBER = 1;
-const FILTER_ORIGINAL_FLAGS = 1;
-const FILTER_BY_PROTOCOL = 1 << 3;
+const FILTER_REPLY_FLAGS = 2;
+const FILTER_BY_SOURCE = 1 << 0;
 
 const COUNT = '/proc/sys/net/netfilter/nf_conntrack_count';
+/** So many connections are read here in the ten milliseconds that the kernel takes to pick out those of one address. */
+const READ_MEANWHILE = 2000;
 
 /**
- * Forgets where datagrams were translated to addresses that are no longer there, in the current network namespace: to UDP, a sender
- * that goes on from the same port is the same connection for ever, and would be sent there for as long as it goes on. Gives how many.
+ * Forgets what was translated to addresses that tasks are no longer at, in the current network namespace. To UDP, a sender that goes on
+ * from the same port is the same connection for ever. To TCP, a client that comes again from a port of which a connection was
+ * never answered, or never ended, would be led to where that went, for minutes or days; but where an address is in use
+ * again, its TCP connections are left alone. Gives how many.
  * Ten milliseconds, for the kernel looks through the connections of all namespaces; at once where this one has none.
  */
-export function forgetDatagramsTo(addresses: ReadonlySet<string>): number {
-  if (!existsSync(COUNT) || readFileSync(COUNT, 'utf8').trim() === '0') return 0;
+export function forgetConnectionsTo(addresses: ReadonlySet<string>, inUse: ReadonlySet<string>): number {
+  const count = existsSync(COUNT) ? Number(readFileSync(COUNT, 'utf8')) : 0;
+  if (count === 0) return 0;
   using netfilter = new NetlinkSocket('netfilter');
-  const udpOnly = Buffer.concat([
-    header(),
-    nested(
-      NLA_F_NESTED | CTA.original,
-      nested(NLA_F_NESTED | TUPLE.protocol, attribute(PROTOCOL_NUMBER, Buffer.from([UDP]))),
-    ),
-    nested(NLA_F_NESTED | CTA.filter, attribute(FILTER_ORIGINAL_FLAGS, FILTER_BY_PROTOCOL)),
-  ]);
   let forgotten = 0;
-  for (const body of netfilter.dump('CTNETLINK_GET', GET, udpOnly)) {
-    const attributes = parseAttributes(body, 4);
-    const [original, reply, id] = [CTA.original, CTA.reply, CTA.id].map((type) => attributes.get(type));
-    if (original === undefined || reply === undefined || id === undefined) continue;
-    // A kernel that knows no filter (before 5.8) gives everything.
-    const target = addressIn(reply, IP.source);
-    if (protocolOf(reply) !== UDP || !addresses.has(target)) continue;
-    if (addressIn(original, IP.destination) === target) continue;
-    try {
-      const payload = Buffer.concat([
-        header(),
-        attribute(NLA_F_NESTED | CTA.original, original),
-        attribute(CTA.id, id),
-      ]);
-      netfilter.request('CTNETLINK_DELETE', DELETE, 0, payload, target);
-      forgotten += 1;
-    } catch (error) {
-      // It has ended by itself meanwhile.
-      if (!hasCode(error, 'ENOENT')) throw error;
+  for (const filter of count > READ_MEANWHILE * addresses.size
+    ? [...addresses].map(fromAddress)
+    : [header()]) {
+    for (const body of netfilter.dump('CTNETLINK_GET', GET, filter)) {
+      const attributes = parseAttributes(body, 4);
+      const [original, reply, id] = [CTA.original, CTA.reply, CTA.id].map((type) => attributes.get(type));
+      if (original === undefined || reply === undefined || id === undefined) continue;
+      // A kernel that knows no filter (before 5.8) gives everything.
+      const target = addressIn(reply, IP.source);
+      if (!addresses.has(target) || addressIn(original, IP.destination) === target) continue;
+      if (protocolOf(reply) !== UDP && inUse.has(target)) continue;
+      try {
+        const payload = Buffer.concat([
+          header(),
+          attribute(NLA_F_NESTED | CTA.original, original),
+          attribute(CTA.id, id),
+        ]);
+        netfilter.request('CTNETLINK_DELETE', DELETE, 0, payload, target);
+        forgotten += 1;
+      } catch (error) {
+        // It has ended by itself meanwhile.
+        if (!hasCode(error, 'ENOENT')) throw error;
+      }
     }
   }
   return forgotten;
+}
+
+/** Asks for the connections alone that are answered from an address. */
+function fromAddress(address: string): Buffer {
+  const source = attribute(IP.source, Buffer.from(address.split('.').map(Number)));
+  return Buffer.concat([
+    header(),
+    nested(NLA_F_NESTED | CTA.reply, nested(NLA_F_NESTED | TUPLE.ip, source)),
+    nested(NLA_F_NESTED | CTA.filter, attribute(FILTER_REPLY_FLAGS, FILTER_BY_SOURCE)),
+  ]);
 }
 
 /** struct nfgenmsg. */

@@ -144,9 +144,15 @@ export class OverlayCluster implements AsyncDisposable {
     await once(server.stdout, 'data');
   }
 
-  /** What connections from there are answered, or the codes of their errors. */
-  connect(path: string, address: string, port: number, times = 1, mode: 'once' | 'udp' = 'once'): string[] {
-    const argv = [process.execPath, CLIENT, mode, address, String(port), String(times)];
+  /** What connections from there are answered, or the codes of their errors: so many, or one from a port (`from`). */
+  connect(
+    path: string,
+    address: string,
+    port: number,
+    number = 1,
+    mode: 'once' | 'udp' | 'from' = 'once',
+  ): string[] {
+    const argv = [process.execPath, CLIENT, mode, address, String(port), String(number)];
     return this.ok(path, ...argv)
       .trim()
       .split('\n');

@@ -93,3 +93,23 @@ test('a sender of datagrams is led on when the task that it sends to is gone', a
   await apply(cluster, [near, far]);
   assert.match(await sender.ask(), /^far /);
 });
+
+test('a client that comes again from the same port is not led to a task that is gone and never answered', async () => {
+  await using cluster = await OverlayCluster.start({ bridge: 'tsy', nodes: 2 });
+  const one = cluster.node(1);
+  const [near, far] = tasks;
+  assert.ok(near !== undefined && far !== undefined);
+  await apply(cluster, [far]);
+  for (const [id, address] of [
+    ['client', client.address],
+    ['near', near.address],
+  ] as const)
+    await one.ask({ call: 'join', id, networks: { net: address } });
+  await cluster.serve(one.containerPath('near'), 'near', 80);
+  const ask = (): string | undefined =>
+    cluster.connect(one.containerPath('client'), VIP, 80, 40_000, 'from')[0];
+  // its machine is gone, which nobody knows yet
+  assert.equal(ask(), 'ABORT_ERR');
+  await apply(cluster, [near]);
+  assert.match(ask() ?? '', /^near /);
+});

@@ -1,7 +1,7 @@
 import { setImmediate as immediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { RecordStore } from '#engine/records/record-store.ts';
-import { forgetDatagramsTo } from '#linux/connections.ts';
+import { forgetConnectionsTo } from '#linux/connections.ts';
 import { inNetworkNamespace } from '#linux/network-namespace.ts';
 import { messageOf, notImplemented, unavailable } from '#model/errors.ts';
 import type { NetworkRecord } from '#model/network.ts';
@@ -89,7 +89,7 @@ export class OverlayNetworks implements AsyncDisposable {
     this.#plan = plan;
     this.#plans.save(plan);
     const failures = this.#program();
-    await this.#forgetDatagrams(gone);
+    await this.#forgetConnections(gone);
     if (failures.length === 0) return;
     if (failures.length === 1) throw failures[0]?.error;
     throw unavailable(failures.map(({ what, error }) => `${what}: ${messageOf(error)}`).join('; '), {
@@ -192,7 +192,7 @@ export class OverlayNetworks implements AsyncDisposable {
    * After the tables: what is sent meanwhile is led to a task that is there. One container at a time, for each takes the kernel a
    * while; resolves when all of what was asked for is done.
    */
-  #forgetDatagrams(addresses: readonly string[]): Promise<void> {
+  #forgetConnections(addresses: readonly string[]): Promise<void> {
     if (addresses.length > 0)
       this.#forgetting = this.#forgetting.then(() => this.#forget(new Set(addresses)));
     return this.#forgetting;
@@ -201,15 +201,30 @@ export class OverlayNetworks implements AsyncDisposable {
   /** Never rejects. */
   async #forget(addresses: ReadonlySet<string>): Promise<void> {
     const failures: Failure[] = [];
-    attempt(failures, 'datagrams of the host', () => void forgetDatagramsTo(addresses));
+    attempt(
+      failures,
+      'connections of the host',
+      () => void forgetConnectionsTo(addresses, this.#addressesInUse()),
+    );
     for (const containerId of this.#addresses.containers(this.#plan)) {
       await immediate();
       if (this.#isClosed || this.#store.networksOf(containerId).length === 0) continue;
-      attempt(failures, `datagrams of container ${containerId}`, () =>
-        inNetworkNamespace(this.#store.namespacePath(containerId), () => forgetDatagramsTo(addresses)),
+      attempt(failures, `connections of container ${containerId}`, () =>
+        inNetworkNamespace(this.#store.namespacePath(containerId), () =>
+          forgetConnectionsTo(addresses, this.#addressesInUse()),
+        ),
       );
     }
     this.#logFailures(failures);
+  }
+
+  #addressesInUse(): Set<string> {
+    const here = this.#store.list().flatMap(({ Id }) => this.#store.endpointsOf(Id));
+    const planned = this.#plan.networks.flatMap(({ endpoints }) => endpoints);
+    return new Set([
+      ...here.map(({ endpoint }) => endpoint.IPAddress),
+      ...planned.map(({ address }) => address),
+    ]);
   }
 
   /** Links stay as long as a container is on them. */
@@ -258,7 +273,7 @@ export class OverlayNetworks implements AsyncDisposable {
   #onLeft(containerId: string, addresses: readonly string[]): void {
     this.#addresses.forget(containerId);
     this.#logFailures([...this.#programServing(this.#livePlan()), ...this.#removeUnplanned()]);
-    this.#forgetting = this.#forgetDatagrams(addresses);
+    this.#forgetting = this.#forgetConnections(addresses);
   }
 
   #logFailures(failures: readonly Failure[]): void {
