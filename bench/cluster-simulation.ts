@@ -1,13 +1,10 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { Scheduler } from '#cluster/scheduler/scheduler.ts';
-import {
-  SimulatedCluster,
-  type SimulatedNode,
-  type SimulatedService,
-} from '#cluster/scheduler/simulated-cluster.ts';
+import { SimulatedCluster } from '#cluster/scheduler/simulated-cluster.ts';
 import { TABLE_NAMES, type ViewChange, type Write } from '#cluster/state/tables.ts';
 import type { TaskRecord } from '#model/task.ts';
+import { mixedNode, mixedService, nodeId, seeded, spreadOver } from './mixed-services.ts';
 
 const DECILES = 10;
 /** Single changes are sampled at each of these numbers of tasks. */
@@ -55,7 +52,7 @@ export interface ScaleResults {
 export function measureScale(o: ScaleOptions): ScaleResults {
   const random = seeded(4711);
   const cluster = new SimulatedCluster();
-  for (let at = 0; at < o.nodes; at += 1) cluster.node(nodeId(at), nodeOf(at, random));
+  for (let at = 0; at < o.nodes; at += 1) cluster.node(nodeId(at), mixedNode(at, random));
   const deciles: ScaleResults['deciles'][number][] = [];
   const changes: ScaleResults['changes'][number][] = [];
   let present = 0;
@@ -68,7 +65,7 @@ export function measureScale(o: ScaleOptions): ScaleResults {
       const wave = Math.min(until - service, waveSize(o, present));
       for (let at = 0; at < wave; at += 1, service += 1) {
         const id = `service${service}`;
-        cluster.service(id, serviceOf(service, o.tasks));
+        cluster.service(id, mixedService(service, o.tasks));
         cluster.tasks(id, o.tasks);
         present += o.tasks;
       }
@@ -176,10 +173,7 @@ function sampleChanges(cluster: SimulatedCluster, random: () => number): { media
 /** A tenth of the nodes goes down; their tasks are ended and made anew, as the orchestrator does. */
 function loseNodes(cluster: SimulatedCluster, o: ScaleOptions): ScaleResults['loss'] {
   const { scheduler, view } = cluster;
-  const lost = Array.from({ length: Math.round(o.nodes * LOST_SHARE) }, (_, at) =>
-    // of all zones and kinds
-    nodeId(Math.floor(at / LOST_SHARE) + (at % 10)),
-  );
+  const lost = spreadOver(o.nodes, LOST_SHARE).map(nodeId);
   const writes: Write[] = [];
   let tasks = 0;
   for (const id of lost) {
@@ -241,64 +235,4 @@ function heapBytes(): number {
   const collect: unknown = runInNewContext('gc');
   if (typeof collect === 'function') collect();
   return process.memoryUsage().heapUsed;
-}
-
-function nodeId(at: number): string {
-  return `node${String(at).padStart(5, '0')}`;
-}
-
-/** Machines of four sizes in five zones of ten racks each; every fifth has devices, every tenth another processor. */
-function nodeOf(at: number, random: () => number): SimulatedNode {
-  const cpus = [16, 32, 32, 48][Math.floor(random() * 4)] ?? 32;
-  return {
-    cpus,
-    memoryGib: cpus * (random() < 0.5 ? 2 : 4),
-    arch: at % 10 === 9 ? 'aarch64' : 'x86_64',
-    role: at % 1000 === 0 ? 'manager' : 'worker',
-    labels: {
-      zone: `zone${at % 5}`,
-      rack: `rack${at % 50}`,
-      disk: random() < 0.6 ? 'ssd' : 'hdd',
-    },
-    ...(at % 5 === 0 ? { generic: [{ DiscreteResourceSpec: { Kind: 'device', Value: 64 } }] } : {}),
-  };
-}
-
-/** Twenty kinds of services, which have between them everything that a placement can ask for. */
-function serviceOf(at: number, tasks: number): SimulatedService {
-  const zone = `zone${Math.floor(at / 20) % 5}`;
-  const spread = (...keys: string[]) => keys.map((SpreadDescriptor) => ({ Spread: { SpreadDescriptor } }));
-  const amd64 = [{ Architecture: 'amd64', OS: 'linux' }];
-  const kinds: readonly SimulatedService[] = [
-    {},
-    { cpus: 0.1, memoryGib: 0.25 },
-    { cpus: 0.25, memoryGib: 0.5 },
-    { memoryGib: 0.125 },
-    { cpus: 0.1, memoryGib: 0.25, placement: { Constraints: [`node.labels.zone == ${zone}`] } },
-    { cpus: 0.25, memoryGib: 0.25, placement: { Constraints: [`node.labels.zone == ${zone}`] } },
-    { cpus: 0.1, memoryGib: 0.5, placement: { Constraints: ['node.labels.disk == ssd'] } },
-    { cpus: 0.2, placement: { Constraints: ['node.labels.disk != ssd', 'node.role == worker'] } },
-    { cpus: 0.1, memoryGib: 0.25, placement: { Platforms: amd64 } },
-    { cpus: 0.1, placement: { Platforms: amd64, Constraints: [`node.labels.zone != ${zone}`] } },
-    { cpus: 0.2, memoryGib: 0.25, placement: { Preferences: spread('node.labels.zone') } },
-    { memoryGib: 0.25, placement: { Preferences: spread('node.labels.zone', 'node.labels.rack') } },
-    { cpus: 0.1, placement: { MaxReplicas: 1 } },
-    { cpus: 0.1, memoryGib: 0.125, placement: { MaxReplicas: 2, Preferences: spread('node.labels.rack') } },
-    { ports: [{ TargetPort: 80, PublishedPort: 1024 + at, PublishMode: 'host' }], cpus: 0.1 },
-    { ...{ cpus: 0.1, memoryGib: 0.25 }, generic: [{ DiscreteResourceSpec: { Kind: 'device', Value: 1 } }] },
-    { cpus: 0.3, memoryGib: 0.75 },
-    { mounts: [{ Type: 'volume', Source: 'cache', Target: '/cache' }], cpus: 0.1, memoryGib: 0.25 },
-    { placement: { Constraints: ['node.hostname != host-node00000'] }, cpus: 0.1 },
-    { cpus: 0.05, memoryGib: 0.125 },
-  ];
-  return { mode: { Replicated: { Replicas: tasks } }, ...kinds[at % kinds.length] };
-}
-
-/** Numbers from 0 to 1, the same in every run. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
 }

@@ -1,7 +1,11 @@
+import { simulatedNode, simulatedService } from '#cluster/scheduler/simulated-cluster.ts';
 import type { Write } from '#cluster/state/tables.ts';
 import type { NodeRecord } from '#model/node.ts';
-import type { ServiceRecord } from '#model/service.ts';
 import { LeadingCluster } from './leading-cluster.ts';
+import { mixedNode, mixedService, nodeId, seeded, spreadOver } from './mixed-services.ts';
+
+type ServiceWrite = Extract<Write, { table: 'service'; put: unknown }>;
+type RevisionWrite = Extract<Write, { table: 'revision'; put: unknown }>;
 
 const SAMPLES = 30;
 const LOST_SHARE = 0.1;
@@ -32,8 +36,9 @@ export async function measureLeader(o: {
 }): Promise<LeaderScale> {
   await using cluster = new LeadingCluster();
   await cluster.start();
+  const random = seeded(4711);
   await cluster.write(
-    Array.from({ length: o.nodes }, (_, at) => ({ table: 'node', put: nodeOf(at) }) as const),
+    Array.from({ length: o.nodes }, (_, at) => ({ table: 'node', put: nodeOf(at, random) }) as const),
   );
   const sizes: LeaderScale['sizes'][number][] = [];
   let services = 0;
@@ -92,14 +97,13 @@ async function rollingUpdate(cluster: LeadingCluster): Promise<LeaderScale['upda
 }
 
 async function loseNodes(cluster: LeadingCluster, nodes: number): Promise<LeaderScale['loss']> {
-  const count = Math.round(nodes * LOST_SHARE);
   const wanted = cluster.running;
-  const lost = Array.from({ length: count }, (_, at) => nodeOf(at * 10));
+  const lost = spreadOver(nodes, LOST_SHARE).map(nodeId);
   let tasks = 0;
-  for (const { ID } of lost) tasks += [...cluster.view.tasksOnNode(ID)].length;
+  for (const ID of lost) tasks += [...cluster.view.tasksOnNode(ID)].length;
   const began = performance.now();
   await cluster.write(
-    lost.map(({ ID }) => {
+    lost.map((ID) => {
       const node = cluster.view.get('node', ID);
       if (node === undefined) throw new Error(`${ID} is gone`);
       return { table: 'node', put: { ...node, Status: { ...node.Status, State: 'down' } } } as const;
@@ -107,67 +111,27 @@ async function loseNodes(cluster: LeadingCluster, nodes: number): Promise<Leader
   );
   const alive = (): number => {
     let there = 0;
-    for (const { ID } of lost)
+    for (const ID of lost)
       for (const task of cluster.view.tasksOnNode(ID)) there += Number(task.DesiredState === 'running');
     return there;
   };
   await cluster.until(() => cluster.running >= wanted && alive() === 0);
-  return { nodes: count, tasks, seconds: (performance.now() - began) / 1000 };
+  return { nodes: lost.length, tasks, seconds: (performance.now() - began) / 1000 };
 }
 
 const NOW = new Date(0).toISOString();
-const TIMES = { CreatedAt: NOW, UpdatedAt: NOW };
 
-function nodeOf(at: number): NodeRecord {
-  const ID = `node${String(at).padStart(5, '0')}`;
-  const cpus = [16, 32, 32, 48][at % 4] ?? 32;
-  return {
-    ...{ ID, ...TIMES, address: `${ID}:2377` },
-    Spec: {
-      Role: 'worker',
-      Availability: 'active',
-      Labels: { zone: `zone${at % 5}`, disk: at % 3 === 0 ? 'ssd' : 'hdd' },
-    },
-    Description: {
-      Hostname: `host-${ID}`,
-      Platform: { Architecture: 'x86_64', OS: 'linux' },
-      Resources: { NanoCPUs: cpus * 1e9, MemoryBytes: cpus * 2 ** 32 },
-      Engine: { EngineVersion: '1', Labels: {}, Plugins: [] },
-    },
-    Status: { State: 'ready', Addr: '10.0.0.1', since: NOW },
-  };
+function nodeOf(at: number, random: () => number): NodeRecord {
+  return simulatedNode(nodeId(at), NOW, mixedNode(at, random));
 }
 
-/** Four kinds, in turn: no constraint, a reservation, a constraint, a preference. */
-function serviceOf(
-  at: number | 'updated',
-  replicas: number,
-): [Extract<Write, { table: 'service'; put: unknown }>, Extract<Write, { table: 'revision'; put: unknown }>] {
-  const ID = `service${at}`;
-  const kind = at === 'updated' ? 0 : at % 4;
-  const TaskTemplate: ServiceRecord['Spec']['TaskTemplate'] = {
-    ContainerSpec: { Image: 'web:1' },
-    RestartPolicy: { Delay: 0 },
-    ...(kind === 1
-      ? { Resources: { Reservations: { NanoCPUs: 5e7, MemoryBytes: 2 ** 26 } } }
-      : kind === 2
-        ? { Placement: { Constraints: ['node.labels.disk == ssd'] } }
-        : kind === 3
-          ? { Placement: { Preferences: [{ Spread: { SpreadDescriptor: 'node.labels.zone' } }] } }
-          : {}),
-  };
-  const put: ServiceRecord = {
-    ...{ ID, ...TIMES, revision: 1, Endpoint: {} },
-    Spec: {
-      Name: ID,
-      TaskTemplate,
-      Mode: { Replicated: { Replicas: replicas } },
-      UpdateConfig: { Parallelism: UPDATED_AT_ONCE, Monitor: 1e6 },
-    },
-  };
-  const revision = { ...TIMES, ID: `${ID}.1`, serviceId: ID, number: 1, template: TaskTemplate };
+function serviceOf(at: number | 'updated', replicas: number): [ServiceWrite, RevisionWrite] {
+  const kind =
+    at === 'updated' ? { mode: { Replicated: { Replicas: replicas } } } : mixedService(at, replicas);
+  const { service, revision } = simulatedService(`service${at}`, NOW, kind);
+  const UpdateConfig = { Parallelism: UPDATED_AT_ONCE, Monitor: 1e6 };
   return [
-    { table: 'service', put },
+    { table: 'service', put: { ...service, Spec: { ...service.Spec, UpdateConfig } } },
     { table: 'revision', put: revision },
   ];
 }

@@ -1,7 +1,7 @@
 import { ClusterView, recordKey } from '#cluster/state/cluster-view.ts';
 import type { ViewChange, Write } from '#cluster/state/tables.ts';
 import type { NodeAvailability, NodeDescription, NodeRecord, NodeRole, NodeState } from '#model/node.ts';
-import type { PortConfig, ServiceMode } from '#model/service.ts';
+import type { PortConfig, ServiceMode, ServiceRecord, ServiceRevision } from '#model/service.ts';
 import type { TaskRecord, TaskState } from '#model/task.ts';
 import type { GenericResource, Placement, TaskMount } from '#model/task-spec.ts';
 import type { PlacementStrategy } from './candidate.ts';
@@ -36,6 +36,61 @@ export interface SimulatedService {
   readonly revision?: number;
 }
 
+/** 4 CPUs and 8 GiB, ready and active, where nothing is said. */
+export function simulatedNode(id: string, now: string, o: SimulatedNode = {}): NodeRecord {
+  const Description: NodeDescription = {
+    Hostname: `host-${id}`,
+    Platform: { Architecture: o.arch ?? 'x86_64', OS: 'linux' },
+    Resources: {
+      NanoCPUs: (o.cpus ?? 4) * 1e9,
+      MemoryBytes: (o.memoryGib ?? 8) * GIB,
+      ...(o.generic === undefined ? {} : { GenericResources: o.generic }),
+    },
+    Engine: { EngineVersion: '1', Labels: o.engineLabels ?? {}, Plugins: [] },
+    images: o.images ?? [],
+    volumes: o.volumes ?? [],
+  };
+  return {
+    ...{ ID: id, CreatedAt: now, UpdatedAt: now },
+    Spec: { Role: o.role ?? 'worker', Availability: o.availability ?? 'active', Labels: o.labels ?? {} },
+    Description,
+    Status: { State: o.state ?? 'ready', since: now, Addr: o.address ?? '10.0.0.1' },
+    address: `${o.address ?? '10.0.0.1'}:2377`,
+  };
+}
+
+/** A service with its revision. Tasks that fail are replaced at once. */
+export function simulatedService(
+  id: string,
+  now: string,
+  o: SimulatedService = {},
+): { service: ServiceRecord; revision: ServiceRevision } {
+  const number = o.revision ?? 1;
+  const Reservations = {
+    NanoCPUs: (o.cpus ?? 0) * 1e9,
+    MemoryBytes: (o.memoryGib ?? 0) * GIB,
+    ...(o.generic === undefined ? {} : { GenericResources: o.generic }),
+  };
+  const template = {
+    ContainerSpec: { Image: `${id}:latest`, Mounts: o.mounts ?? [] },
+    Resources: { Reservations },
+    Placement: o.placement ?? {},
+    RestartPolicy: { Delay: 0 },
+  };
+  const times = { CreatedAt: now, UpdatedAt: now };
+  const Mode = o.mode ?? { Replicated: { Replicas: 1 } };
+  return {
+    revision: {
+      ...{ ...times, ID: `${id}.${number}`, serviceId: id, number, template },
+      endpoint: { Ports: o.ports ?? [] },
+    },
+    service: {
+      ...{ ...times, ID: id, revision: number, Endpoint: {} },
+      Spec: { Name: id, TaskTemplate: template, Mode, Labels: o.labels ?? {} },
+    },
+  };
+}
+
 /** A cluster without a store: commits go straight into the view and to the scheduler. For tests and benchmarks. */
 export class SimulatedCluster {
   readonly view: ClusterView = new ClusterView();
@@ -68,30 +123,9 @@ export class SimulatedCluster {
     });
   }
 
-  /** Makes a node, or makes it another. 4 CPUs and 8 GiB, ready and active, where nothing is said. */
+  /** Makes a node, or makes it another. */
   node(id: string, o: SimulatedNode = {}): void {
-    const Description: NodeDescription = {
-      Hostname: `host-${id}`,
-      Platform: { Architecture: o.arch ?? 'x86_64', OS: 'linux' },
-      Resources: {
-        NanoCPUs: (o.cpus ?? 4) * 1e9,
-        MemoryBytes: (o.memoryGib ?? 8) * GIB,
-        ...(o.generic === undefined ? {} : { GenericResources: o.generic }),
-      },
-      Engine: { EngineVersion: '1', Labels: o.engineLabels ?? {}, Plugins: [] },
-      images: o.images ?? [],
-      volumes: o.volumes ?? [],
-    };
-    const put: NodeRecord = {
-      ID: id,
-      CreatedAt: this.now,
-      UpdatedAt: this.now,
-      Spec: { Role: o.role ?? 'worker', Availability: o.availability ?? 'active', Labels: o.labels ?? {} },
-      Description,
-      Status: { State: o.state ?? 'ready', since: this.now, Addr: o.address ?? '10.0.0.1' },
-      address: `${o.address ?? '10.0.0.1'}:2377`,
-    };
-    this.apply([{ table: 'node', put }]);
+    this.apply([{ table: 'node', put: simulatedNode(id, this.now, o) }]);
   }
 
   nodeDown(id: string): void {
@@ -102,34 +136,10 @@ export class SimulatedCluster {
 
   /** Makes a service with its revision, and no tasks. */
   service(id: string, o: SimulatedService = {}): void {
-    const number = o.revision ?? 1;
-    const Reservations = {
-      NanoCPUs: (o.cpus ?? 0) * 1e9,
-      MemoryBytes: (o.memoryGib ?? 0) * GIB,
-      ...(o.generic === undefined ? {} : { GenericResources: o.generic }),
-    };
-    const template = {
-      ContainerSpec: { Image: `${id}:latest`, Mounts: o.mounts ?? [] },
-      Resources: { Reservations },
-      Placement: o.placement ?? {},
-    };
-    const times = { CreatedAt: this.now, UpdatedAt: this.now };
-    const Mode = o.mode ?? { Replicated: { Replicas: 1 } };
+    const { service, revision } = simulatedService(id, this.now, o);
     this.apply([
-      {
-        table: 'revision',
-        put: {
-          ...{ ...times, ID: `${id}.${number}`, serviceId: id, number, template },
-          endpoint: { Ports: o.ports ?? [] },
-        },
-      },
-      {
-        table: 'service',
-        put: {
-          ...{ ...times, ID: id, revision: number, Endpoint: {} },
-          Spec: { Name: id, TaskTemplate: template, Mode, Labels: o.labels ?? {} },
-        },
-      },
+      { table: 'revision', put: revision },
+      { table: 'service', put: service },
     ]);
   }
 
