@@ -8,11 +8,16 @@ import { FAULTS, type Fault } from './fault-list.ts';
 import { type FaultResult, faultTable, type IdleResult, idleTable, writeReadme } from './fault-report.ts';
 import { pssBytes } from './process.ts';
 
-const USAGE = `npm run bench:faults -- [--only NAME,NAME] [--format table|json] [--idle-seconds N] [--write-readme]
+const USAGE = `npm run bench:faults -- [--only NAME,NAME] [--format table|json] [--nodes N] [--idle-seconds N]
+  [--write-readme]
 
-Strikes a cluster of five nodes, three of them managers, with one fault after the other while it serves, and prints what was lost and
-how long it took. Wants to be root, in network and mount namespaces of its own.
-The faults: ${FAULTS.map(({ name }) => name).join(', ')}.
+Strikes a cluster of five nodes (or more), three of them managers, with one fault after the other while it serves, and prints what
+was lost and how long it took. Wants to be root, in network and mount namespaces of its own.
+
+  npm run bench:faults
+  npm run bench:faults -- --only idle --nodes 50
+
+The faults, beside \`idle\`, which measures a cluster that nobody changes: ${FAULTS.map(({ name }) => name).join(', ')}.
 `;
 const PEERS = join(import.meta.dirname, '..', '.cache', 'peers');
 /** For so long it is looked on whether more is lost. */
@@ -25,6 +30,7 @@ async function main(): Promise<number> {
     options: {
       only: { type: 'string' },
       format: { type: 'string', default: 'table' },
+      nodes: { type: 'string', default: '5' },
       'idle-seconds': { type: 'string', default: '60' },
       'write-readme': { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -34,6 +40,11 @@ async function main(): Promise<number> {
     console.log(USAGE);
     return 0;
   }
+  const nodes = Number(values.nodes);
+  if (!Number.isInteger(nodes) || nodes < 5) {
+    console.error('--nodes is a number, and five at least');
+    return 2;
+  }
   if (installPeers(PEERS) !== 0) return 1;
   process.env['PATH'] = `${process.env['PATH'] ?? ''}:${join(PEERS, 'usr/bin')}`;
   setLinkUp('lo');
@@ -41,7 +52,7 @@ async function main(): Promise<number> {
   const faults = FAULTS.filter(({ name }) => chosen === undefined || chosen.includes(name));
   const results: FaultResult[] = [];
   const began = performance.now();
-  await using cloud = await LoadedCloud.up({ replicas: 6 });
+  await using cloud = await LoadedCloud.up({ replicas: 6, nodes });
   const upMs = performance.now() - began;
   const idle =
     chosen === undefined || chosen.includes('idle')
@@ -54,7 +65,10 @@ async function main(): Promise<number> {
     for (const text of result.reasons) console.error(`    ${text}`);
   }
   if (values.format === 'json') console.log(JSON.stringify({ upMs, idle, faults: results }, undefined, 2));
-  else console.log([idle === undefined ? '' : `${idleTable(idle)}\n`, faultTable(results)].join('\n'));
+  else {
+    if (idle !== undefined) console.log(`${idleTable(idle)}\n`);
+    if (results.length > 0) console.log(faultTable(results));
+  }
   if (values['write-readme']) writeReadme(results, idle);
   return results.every(({ missed }) => missed.length === 0) ? 0 : 1;
 }

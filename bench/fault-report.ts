@@ -61,19 +61,25 @@ export function faultTable(results: readonly FaultResult[]): string {
 }
 
 export function idleTable(idle: IdleResult): string {
-  const memory = idle.daemons.map(({ name, bytes }) => `${name} ${(bytes / (1 << 20)).toFixed(0)} MiB`);
-  return `An idle cluster wrote ${idle.writes} times to its store in ${idle.seconds} s; memory of the daemons: ${memory.join(', ')}.`;
+  const bytes = idle.daemons.map((daemon) => daemon.bytes).toSorted((a, b) => a - b);
+  const middle = bytes[Math.floor(bytes.length / 2)] ?? 0;
+  const sum = bytes.reduce((all, one) => all + one, 0);
+  return `An idle cluster of ${bytes.length} nodes wrote ${idle.writes} times to its store in ${idle.seconds} s; memory of the daemons: ${mebibytes(middle)} (median), ${mebibytes(sum)} in all.`;
 }
 
-/** Puts the results between their markers. */
+/** Puts the results between their markers: those of the faults where any was struck, else what an idle cluster costs. */
 export function writeReadme(results: readonly FaultResult[], idle: IdleResult | undefined): void {
-  const parts = [faultTable(results), ...(idle === undefined ? [] : [idleTable(idle)]), machine()];
-  const text = `<!-- bench-faults -->\n\n${parts.join('\n\n')}\n\n<!-- /bench-faults -->`;
+  if (results.length > 0) replacePart('bench-faults', [faultTable(results), machine()]);
+  else if (idle !== undefined) replacePart('bench-idle', [idleTable(idle)]);
+}
+
+function replacePart(name: string, paragraphs: readonly string[]): void {
+  const text = `<!-- ${name} -->\n\n${paragraphs.join('\n\n')}\n\n<!-- /${name} -->`;
   const readme = readFileSync(README, 'utf8');
-  writeFileSync(
-    README,
-    readme.replace(/<!-- bench-faults -->[\s\S]*<!-- \/bench-faults -->/, () => text),
-  );
+  const [before, rest = ''] = readme.split(`<!-- ${name} -->`, 2);
+  const [, after] = rest.split(`<!-- /${name} -->`, 2);
+  if (after === undefined) throw new Error(`README.md has no place for ${name}`);
+  writeFileSync(README, `${before}${text}${after}`);
 }
 
 /** Times are those of a machine that had this much else to do. */
@@ -88,6 +94,10 @@ function goalOf({ goal }: FaultResult): string {
     ...(goal.recoveredMs === undefined ? [] : [`under ${goal.recoveredMs / 1000} s`]),
   ];
   return parts.join(', ');
+}
+
+function mebibytes(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 }
 
 function seconds(ms: number): string {

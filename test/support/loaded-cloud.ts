@@ -17,6 +17,8 @@ const LOOK_MS = 40;
 /** What a condition may take before a fault counts as never recovered. */
 const LIMIT_MS = 90_000;
 const NODES = 5;
+/** Each import takes a machine's core for a moment. */
+const IMPORTS_AT_ONCE = 5;
 const MANAGERS = 3;
 export const PORT = 8080;
 /** In each of the two modes, at published ports and at the virtual IP each. */
@@ -47,7 +49,7 @@ export interface ServiceView {
   readonly UpdateStatus?: { readonly State: string; readonly Message: string };
 }
 
-/** A cluster of five nodes, three of them managers, under load from outside and from inside; driven by the docker CLI. */
+/** A cluster of five nodes or more, three of them managers, under load from outside and from inside; driven by the docker CLI. */
 export class LoadedCloud implements AsyncDisposable {
   readonly directory: string = mkdtempSync(join(tmpdir(), 'df-'));
   readonly replicas: number;
@@ -61,10 +63,18 @@ export class LoadedCloud implements AsyncDisposable {
   }
 
   /** Up, with a service `web` of so many replicas, and its load. `flags` are those of `drover cloud up`. */
-  static async up({ replicas, flags = [] }: { replicas: number; flags?: string[] }): Promise<LoadedCloud> {
+  static async up({
+    replicas,
+    nodes = NODES,
+    flags = [],
+  }: {
+    replicas: number;
+    nodes?: number;
+    flags?: string[];
+  }): Promise<LoadedCloud> {
     const cloud = new LoadedCloud(replicas);
     try {
-      await cloud.#up(flags);
+      await cloud.#up(nodes, flags);
       return cloud;
     } catch (error) {
       await cloud[Symbol.asyncDispose]();
@@ -72,12 +82,17 @@ export class LoadedCloud implements AsyncDisposable {
     }
   }
 
-  async #up(flags: readonly string[]): Promise<void> {
-    await this.cloud('up', 'c', '--nodes', `${NODES}`, '--managers', `${MANAGERS}`, ...flags);
+  async #up(nodes: number, flags: readonly string[]): Promise<void> {
+    await this.cloud('up', 'c', '--nodes', `${nodes}`, '--managers', `${MANAGERS}`, ...flags);
     const views: CloudView[] = JSON.parse(await this.cloud('ls', 'c', '--format', 'json'));
     this.#nodes = views[0]?.nodes ?? [];
     this.ask();
-    await Promise.all(this.#nodes.map(({ name }) => this.docker(name, 'import', BUSYBOX, 'busybox:latest')));
+    for (let at = 0; at < nodes; at += IMPORTS_AT_ONCE)
+      await Promise.all(
+        this.#nodes
+          .slice(at, at + IMPORTS_AT_ONCE)
+          .map(({ name }) => this.docker(name, 'import', BUSYBOX, 'busybox:latest')),
+      );
     mkdirSync(join(this.directory, 'load'));
     await this.docker('node1', 'network', 'create', '-d', 'overlay', 'back');
     await this.docker('node1', ...this.webService('web', this.replicas, '-p', `${PORT}:80`));
