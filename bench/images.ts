@@ -1,8 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type IncomingMessage, request } from 'node:http';
 import { availableParallelism, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { parseArgs } from 'node:util';
 import { type Engine, isInstalled, startEngines } from './engines.ts';
 import { end, run, timed } from './process.ts';
@@ -30,6 +33,8 @@ interface Tool {
   load: (archive: string, reference: string) => string[][];
   /** Whose network the tool is in. */
   engine: Engine;
+  /** Builds what is posted to /build. */
+  takesPosts?: boolean;
 }
 
 type Samples = Map<string, Map<string, number[]>>;
@@ -37,6 +42,7 @@ type Samples = Map<string, Map<string, number[]>>;
 const TITLES: Readonly<Record<string, string>> = {
   cold: 'build, multi-stage, nothing cached',
   same: 'build, nothing changed',
+  'same-posted': 'the same context posted to the API: the engine alone',
   source: 'build, one source file changed',
   'many-cold': 'build with a context of many files',
   'many-same': 'the same, nothing changed',
@@ -63,6 +69,7 @@ function tools(engines: readonly Engine[]): Tool[] {
       found.push({
         name: 'drover',
         engine,
+        takesPosts: true,
         build: (tag, context) => ({ command: [DROVER, '--host', socket, 'build', '-q', '-t', tag, context] }),
         push: (reference) => [DROVER, '--host', socket, 'push', reference],
         pull: (reference) => [DROVER, '--host', socket, 'pull', reference],
@@ -83,6 +90,7 @@ function tools(engines: readonly Engine[]): Tool[] {
       const classic: Tool = {
         name: 'dockerd',
         engine,
+        takesPosts: true,
         build: (tag, context) => ({
           command: [...engine.client, 'build', '-q', '-t', tag, context],
           env: { ...process.env, DOCKER_BUILDKIT: '0' },
@@ -186,13 +194,26 @@ function build(tool: Tool, tag: string, context: string): number {
   return timed(command, env);
 }
 
-function measureBuilds(
+/** Milliseconds that an engine takes to build a context, from the request to the end of its answer. */
+async function posted({ engine }: Tool, tag: string, context: Buffer): Promise<number> {
+  const socketPath = new URL(engine.client[2] ?? '').pathname;
+  const began = performance.now();
+  const call = request({ socketPath, path: `/build?q=1&t=${tag}`, method: 'POST', agent: false });
+  call.setHeader('Content-Type', 'application/x-tar');
+  call.end(context);
+  const [response]: IncomingMessage[] = await once(call, 'response');
+  const said = response === undefined ? '' : await text(response);
+  if (!said.includes('sha256:')) throw new Error(`${engine.name} did not build: ${said}`);
+  return performance.now() - began;
+}
+
+async function measureBuilds(
   samples: Samples,
   all: readonly Tool[],
   home: string,
   rounds: number,
   files: number,
-): void {
+): Promise<void> {
   const project = join(home, 'project');
   writeProject(project);
   for (let round = 1; round <= rounds; round += 1) {
@@ -202,6 +223,11 @@ function measureBuilds(
       noted(samples, 'cold', tool.name, build(tool, 'bench-app', project));
       noted(samples, 'same', tool.name, build(tool, 'bench-app', project));
       noted(samples, 'same', tool.name, build(tool, 'bench-app', project));
+      if (tool.takesPosts === true) {
+        const context = execFileSync('tar', ['-C', project, '-c', '.'], { maxBuffer: 1 << 30 });
+        for (let turn = 0; turn < 3; turn += 1)
+          noted(samples, 'same-posted', tool.name, await posted(tool, 'bench-app', context));
+      }
       writeFileSync(join(project, 'src', '7.c'), randomBytes(4000).toString('hex'));
       noted(samples, 'source', tool.name, build(tool, 'bench-app', project));
     }
@@ -439,7 +465,7 @@ async function main(): Promise<number> {
     for (const tool of all) for (const command of tool.load(ROOTFS, 'bench-bb')) run(command);
     const samples: Samples = new Map();
     const wants = (part: string): boolean => values.only === '' || values.only.split(',').includes(part);
-    if (wants('build')) measureBuilds(samples, all, home, rounds, files);
+    if (wants('build')) await measureBuilds(samples, all, home, rounds, files);
     if (wants('transfer') && isInstalled('docker-registry'))
       await measureTransfers(samples, all, home, { rounds, megabytes });
     const [first] = engines;
