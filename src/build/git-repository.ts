@@ -74,8 +74,9 @@ export async function checkoutGit(
 }
 
 async function git(args: readonly string[], signal: AbortSignal): Promise<{ stdout: string }> {
-  // No hooks, and no address that is a command: what is fetched decides nothing.
-  const safely = ['-c', 'core.hooksPath=/dev/null', '-c', 'protocol.ext.allow=never'];
+  // No hooks, and no address that is a command: what is fetched decides nothing. The machine's passwords are not the build's.
+  const rules = ['core.hooksPath=/dev/null', 'protocol.ext.allow=never', 'credential.helper='];
+  const safely = rules.flatMap((rule) => ['-c', rule]);
   let result: Awaited<ReturnType<typeof runCommand>>;
   try {
     result = await runCommand('git', [...safely, ...args], signal);

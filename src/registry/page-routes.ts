@@ -55,7 +55,7 @@ async function showRepository({ parts, response }: Exchange, repository: string)
 }
 
 async function showTag({ parts, response }: Exchange, repository: string, encodedTag: string): Promise<void> {
-  const tag = decodeURIComponent(encodedTag);
+  const tag = decoded(encodedTag);
   const manifest = parts.content.manifest(repository, tag);
   const { data, mediaType } = await storedManifest(parts, repository, manifest.digest);
   const document =
@@ -63,6 +63,16 @@ async function showTag({ parts, response }: Exchange, repository: string, encode
       ? parseDocument(ImageIndex, data, 'the index')
       : parseDocument(ImageManifest, data, 'the manifest');
   sendHtml(response, manifestPage(repository, tag, manifest, document));
+}
+
+/** As it is written where its escapes are broken: no tag is called so. */
+function decoded(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch (error) {
+    if (error instanceof URIError) return segment;
+    throw error;
+  }
 }
 
 async function storedManifest(

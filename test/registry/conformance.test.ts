@@ -269,6 +269,7 @@ test('the pages list repositories, tags and layers, and escape what they show', 
   assert.match(String((await call('GET', '/r/pages/app')).body), /<a href="\/r\/pages\/app:v1">v1<\/a>/);
   assert.match(String((await call('GET', '/r/pages/app:v1')).body), /layer 1<\/td><td><code>sha256:/);
   assert.equal((await call('GET', '/r/nope')).status, 404);
+  assert.equal((await call('GET', '/r/pages/app:%zz')).status, 400);
   const metrics = String((await call('GET', '/metrics')).body);
   assert.match(metrics, /drover_registry_requests_total\{method="PUT",route="manifest",status="201"\} \d+/);
   assert.match(metrics, /drover_registry_repositories \d+/);
