@@ -24,7 +24,6 @@ export const CLIENTS: readonly Peer[] = [
 const UNPACKED: readonly Peer[] = [
   ['docker-registry', 'docker-registry'],
   ['etcd-server', 'etcd'],
-  ['etcd-client', 'etcdctl'],
 ];
 
 /**

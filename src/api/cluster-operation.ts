@@ -14,6 +14,7 @@ export const clusterOperationRoutes: readonly Route[] = [
   { method: 'GET', path: '/cluster/key', operation: 'ClusterKey', handler: key },
   { method: 'POST', path: '/cluster/restore', operation: 'ClusterRestore', handler: restore },
   { method: 'POST', path: '/cluster/recover', operation: 'ClusterRecover', handler: recover },
+  { method: 'POST', path: '/cluster/compact', operation: 'ClusterCompact', handler: compact },
   { method: 'POST', path: '/cluster/networks/check', operation: 'ClusterNetworkCheck', handler: check },
   { method: 'GET', path: '/cluster/networks/why', operation: 'ClusterNetworkWhy', handler: why },
   { method: 'GET', path: '/services/{id}/explain', operation: 'ServiceExplain', handler: explain },
@@ -119,6 +120,19 @@ async function restore(call: Call): Promise<void> {
 async function recover(call: Call): Promise<void> {
   const { Force } = await readBody(call, z.object({ Force: z.boolean().nullish() }).default({}));
   call.json(200, { NodeID: await operatorOf(call).recover({ force: Force ?? false }) });
+}
+
+async function compact(call: Call): Promise<void> {
+  const members = await operatorOf(call).compact();
+  call.json(
+    200,
+    members.map(({ nodeId, name, bytesBefore, bytesAfter }) => ({
+      NodeID: nodeId,
+      Hostname: name,
+      BytesBefore: bytesBefore ?? null,
+      BytesAfter: bytesAfter ?? null,
+    })),
+  );
 }
 
 function explain(call: Call): void {

@@ -96,6 +96,16 @@ export async function printStatus(client: ApiClient, format: 'table' | 'json'): 
   );
 }
 
+/** `drover cluster compact`. */
+export async function compact(client: ApiClient): Promise<void> {
+  const members = await client.call<
+    { Hostname: string; BytesBefore: number | null; BytesAfter: number | null }[]
+  >('POST', '/cluster/compact');
+  const size = (bytes: number | null): string => (bytes === null ? '' : bytesText(bytes));
+  const rows = members.map((each) => [each.Hostname, size(each.BytesBefore), size(each.BytesAfter)]);
+  process.stdout.write(formatTable(['NODE', 'BEFORE', 'AFTER'], rows));
+}
+
 function roleOf({ Role, Manages, IsLeader }: StatusView['Nodes'][number]): string {
   if (IsLeader) return 'leader';
   // between a promotion or demotion and its end

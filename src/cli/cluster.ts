@@ -61,6 +61,21 @@ Examples:
 
 function addBackupCommands(cluster: Command, connect: Connect): void {
   cluster
+    .command('compact')
+    .description('make the store as small as what it keeps; one that is full can be written again')
+    .addHelpText(
+      'after',
+      `
+Managers do that by themselves where it helps. Each member serves nothing while its file is written anew: seconds, by its size.
+
+Examples:
+  drover cluster compact`,
+    )
+    .action(async () => {
+      const { compact } = await import('./cluster-status.ts');
+      await compact(await connect());
+    });
+  cluster
     .command('backup <file>')
     .description('save all of the cluster as it is now: services, networks, secrets, its CA')
     .option('-q, --quiet', 'do not show the key that a restore asks for', false)
@@ -79,7 +94,7 @@ Examples:
     });
   cluster
     .command('key')
-    .description("print the managers' key, which opens backups and locked managers")
+    .description("print the managers' key, which opens backups")
     .action(async () => {
       const client = await connect();
       console.log((await client.call<{ Key: string }>('GET', '/cluster/key')).Key);

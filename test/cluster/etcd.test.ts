@@ -1,16 +1,15 @@
 import assert from 'node:assert/strict';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
-import { EtcdClient } from '#cluster/store/etcd-client.ts';
-import { freeSpace, listMembers, memberHealth, saveSnapshot } from '#cluster/store/etcd-cluster.ts';
+import { listMembers, memberHealth } from '#cluster/store/etcd-cluster.ts';
 import { joinEtcd, leaveEtcd } from '#cluster/store/etcd-join.ts';
 import { EtcdMember } from '#cluster/store/etcd-member.ts';
-import { restoreSnapshot } from '#cluster/store/etcd-restore.ts';
+import { freeSpace, isSparse, keepSpaceOnce } from '#cluster/store/etcd-space.ts';
+import type { EtcdStore } from '#cluster/store/etcd-store.ts';
 import type { Change, Store } from '#cluster/store/store.ts';
 import { processStartTime } from '#linux/process-identity.ts';
 import { kindOf } from '#model/errors.ts';
 import { changesUntil, put, write } from '../contract/store-contract.ts';
+import { eventually } from '../support/docker-host.ts';
 import { EtcdMachines, limit } from '../support/etcd-machines.ts';
 
 const isUnavailable = (error: unknown): boolean => kindOf(error) === 'unavailable';
@@ -224,50 +223,92 @@ test('a joining that was cut off goes on when it is repeated', async () => {
   ]);
 });
 
-test('a snapshot is saved whole and private, and restored as a cluster of its own', async () => {
-  await using machines = new EtcdMachines();
-  const first = await machines.found('one');
-  using store = machines.store(['one']);
-  await put(store, 'a', 'x'.repeat(100_000));
-  const file = join(machines.directory, 'snapshot.db');
-  await saveSnapshot(first.client, { file, signal: limit() });
-  assert.equal(statSync(file).mode & 0o777, 0o600);
-  assert.ok(readFileSync(file).includes('x'.repeat(1000)));
-  const options = await machines.machine('two');
-  const cut = join(machines.directory, 'cut.db');
-  writeFileSync(cut, readFileSync(file).subarray(0, 10_000));
-  await assert.rejects(restoreSnapshot(options, cut), (error) => kindOf(error) === 'invalid');
-  await restoreSnapshot(options, file);
-  await machines.found('two');
-  using restored = machines.store(['two']);
-  assert.deepEqual(await restored.get('a'), await store.get('a'));
-  await put(restored, 'b', '');
-  assert.equal(await store.get('b'), undefined);
-  await assert.rejects(restoreSnapshot(options, file), (error) => kindOf(error) === 'conflict');
+/** Puts a megabyte over and over. */
+async function fill(store: EtcdStore, isEnough: () => Promise<boolean>): Promise<void> {
+  const until = limit();
+  while (!until.aborted && !(await isEnough())) await put(store, 'a', 'x'.repeat(1024 * 1024));
+}
 
-  using nobody = new EtcdClient({ endpoints: ['http://127.0.0.1:1'] });
-  const none = join(machines.directory, 'none.db');
-  await assert.rejects(saveSnapshot(nobody, { file: none, signal: limit() }), isUnavailable);
-  assert.throws(() => statSync(none));
-});
+const QUOTA_BYTES = 16 * 1024 * 1024;
 
-test('a cluster whose quota is used up refuses writes and takes them again when space was freed', async () => {
+test('a cluster whose quota is used up refuses writes, and its leader frees what is history by itself', async () => {
   await using machines = new EtcdMachines();
-  const options = { ...(await machines.machine('one')), quotaBytes: 16 * 1024 * 1024 };
+  const options = { ...(await machines.machine('one')), quotaBytes: QUOTA_BYTES };
   const first = machines.kept(await EtcdMember.found(options, { report: machines.report }));
   await first.ready(limit());
   using store = machines.store(['one']);
-  const until = limit();
-  const fill = async (): Promise<void> => {
-    while (!until.aborted) await put(store, 'a', 'x'.repeat(1024 * 1024));
-  };
-  await assert.rejects(fill(), (error) => isUnavailable(error) && /space exceeded/.test(String(error)));
+  const full = fill(store, async () => false);
+  await assert.rejects(full, (error) => isUnavailable(error) && /space exceeded/.test(String(error)));
   await assert.rejects(put(store, 'b', ''), isUnavailable);
   assert.ok(await store.get('a'));
   assert.match((await memberHealth(store.client))[0]?.problem ?? '', /NOSPACE/);
-  await freeSpace(store.client);
+  const space = { client: first.client, quotaBytes: QUOTA_BYTES, report: machines.report };
+  await keepSpaceOnce({ ...space, name: 'another' });
+  await assert.rejects(put(store, 'b', ''), isUnavailable, 'who does not lead does nothing');
+  await keepSpaceOnce({ ...space, name: 'one' });
   await put(store, 'b', '');
   assert.equal((await memberHealth(store.client))[0]?.problem, undefined);
+});
+
+test('a cluster that is full of what is kept says so, and can be written again so that something is removed', async () => {
+  await using machines = new EtcdMachines();
+  const options = { ...(await machines.machine('one')), quotaBytes: QUOTA_BYTES };
+  const first = machines.kept(await EtcdMember.found(options, { report: machines.report }));
+  await first.ready(limit());
+  using store = machines.store(['one']);
+  let count = 0;
+  const keep = async (): Promise<void> => {
+    for (; count < 100; count++) await put(store, `kept/${count}`, 'x'.repeat(1024 * 1024));
+  };
+  await assert.rejects(keep(), isUnavailable);
+  const reports: string[] = [];
+  const report = (message: string): void => void reports.push(message);
+  // a file grows by 16 MiB at a time: the last of these steps is beyond this quota with little in it
+  const quotaBytes = QUOTA_BYTES / 2;
+  await keepSpaceOnce({ client: first.client, name: 'one', quotaBytes, report });
+  assert.deepEqual(reports, ['the store is full']);
+  await freeSpace(first.client);
+  await store.commit(write({ puts: [{ key: 'turn', value: '' }], deletes: ['kept/0', 'kept/1', 'kept/2'] }));
+  await freeSpace(first.client);
+  await put(store, 'kept/0', 'x'.repeat(1024 * 1024));
+});
+
+test('members whose files are mostly free give the space back, the leader last', async () => {
+  await using machines = new EtcdMachines();
+  const first = await machines.found('one');
+  const how = { through: first.client, signal: limit(), report: machines.report };
+  machines.kept(await joinEtcd(await machines.machine('two'), how));
+  using store = machines.store(['one']);
+  const bytes = async (): Promise<number[]> =>
+    (await memberHealth(store.client)).map(({ databaseBytes }) => databaseBytes ?? 0);
+  const large = QUOTA_BYTES / 2;
+  await fill(store, async () => (await bytes()).every((size) => size > large));
+  const members = await memberHealth(store.client);
+  const leader = members.find(({ isLeader }) => isLeader)?.name ?? '';
+  const reports: { nodeId?: string }[] = [];
+  const report = (_message: string, details: object): void => void reports.push(details);
+  const space = { client: first.client, name: leader, quotaBytes: QUOTA_BYTES, report };
+  await keepSpaceOnce(space);
+  assert.deepEqual(reports, [], 'what is used is left alone');
+  const { revision } = await store.list('');
+  await store.client.call(
+    'kv/compaction',
+    { revision: String(revision), physical: true },
+    { repeatable: false },
+  );
+  const areSparse = async (): Promise<boolean> => {
+    // what is free is counted when something is written
+    await put(store, 'b', '');
+    return (await memberHealth(store.client)).every((member) => isSparse(member, QUOTA_BYTES));
+  };
+  await eventually(areSparse, 'most of both files is free');
+  await keepSpaceOnce(space);
+  assert.deepEqual(
+    reports.map(({ nodeId }) => nodeId),
+    [leader === 'one' ? 'two' : 'one', leader],
+  );
+  assert.ok((await bytes()).every((size) => size < large / 2));
+  assert.equal((await store.get('a'))?.value.length, 1024 * 1024);
 });
 
 test('a watch takes up more than one message can hold, and never a part of a commit', async () => {

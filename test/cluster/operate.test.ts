@@ -75,6 +75,13 @@ test('every node compares its networks, and mends them', () => {
   assert.match(drover(2, 'network', 'why', 'web.1', 'web'), /Nothing is known/);
 });
 
+test('the store is made small on every manager, and is written on', () => {
+  const table = drover(2, 'cluster', 'compact');
+  for (const node of ['node1', 'node2', 'node3'])
+    assert.match(table, new RegExp(`^${node} +[0-9.]+ [kM]B +[0-9.]+ [kM]B$`, 'm'));
+  cloud.docker(2, 'node', 'update', '--label-add', 'compacted=yes', 'node2');
+});
+
 test('the CA is replaced under running nodes, and a token made before it is another', async () => {
   const before = cloud.docker(1, 'swarm', 'join-token', '-q', 'worker');
   cloud.docker(1, 'swarm', 'ca', '--rotate', '--quiet');
@@ -85,22 +92,6 @@ test('the CA is replaced under running nodes, and a token made before it is anot
       cloud.docker(1, 'node', 'inspect', node, '-f', '{{.Description.TLSInfo.TrustRoot}}');
     await eventually(() => roots().trim() === root.trim(), `${node} trusts the new root alone`);
   }
-});
-
-test('a locked manager asks for its key when it is started', async () => {
-  cloud.docker(1, 'swarm', 'update', '--autolock=true');
-  const key = cloud.docker(1, 'swarm', 'unlock-key', '-q');
-  cloud.ok('stop', 'c', 'node3');
-  cloud.ok('start', 'c', 'node3');
-  const state = (): string => cloud.docker(3, 'info', '-f', '{{.Swarm.LocalNodeState}}');
-  assert.equal(state(), 'locked');
-  const { socket } = cloud.node(3);
-  const unlock = (input: string): number | null =>
-    spawnSync('docker', ['-H', `unix://${socket}`, 'swarm', 'unlock'], { input }).status;
-  assert.notEqual(unlock(`SWMKEY-1-${'A'.repeat(43)}\n`), 0);
-  assert.equal(unlock(`${key}\n`), 0);
-  await eventually(() => state() === 'active', 'the manager is unlocked');
-  cloud.docker(1, 'swarm', 'update', '--autolock=false');
 });
 
 test('a backup is a private file, and the managers’ key is not in it', () => {

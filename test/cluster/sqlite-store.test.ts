@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
@@ -49,6 +49,31 @@ test('what went with a lease is gone after a restart, and watches say so', async
   assert.equal(await store.get('leader'), undefined);
   const changes = await changesUntil(store.watch('', revision, never()), () => true);
   assert.deepEqual(changes, [{ kind: 'delete', key: 'leader', revision: revision + 1 }]);
+});
+
+test('a file that is mostly free is made small, when it is asked for and at the next opening', async () => {
+  const fill = async (store: SqliteStore): Promise<void> => {
+    for (let n = 0; n < 40; n++) await put(store, `kept/${n}`, 'x'.repeat(1024 * 1024));
+    await store.commit(write({ deletes: Array.from({ length: 40 }, (_, n) => `kept/${n}`) }));
+  };
+  const small = 4 * 1024 * 1024;
+  // the last change is kept for watches, however large
+  const history = { changes: 1, bytes: 1024 };
+  {
+    using store = new SqliteStore(file(), { history });
+    await put(store, 'a', '1');
+    await fill(store);
+    assert.ok(store.bytes > 10 * small);
+    store.compact();
+    assert.ok(store.bytes < small);
+    assert.ok(statSync(file()).size < small);
+    assert.equal((await store.get('a'))?.value, '1');
+    await fill(store);
+    assert.ok(store.bytes > 10 * small);
+  }
+  using store = new SqliteStore(file(), { history });
+  assert.ok(store.bytes < small);
+  assert.equal((await store.get('a'))?.value, '1');
 });
 
 test('a lease that is not kept ends by its time', async () => {

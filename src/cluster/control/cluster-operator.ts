@@ -42,6 +42,15 @@ export interface StoreMember {
   readonly problem: string | undefined;
 }
 
+/** What compacting did to one of the store's members. */
+export interface CompactedMember {
+  readonly nodeId: string;
+  /** The host's. */
+  readonly name: string;
+  readonly bytesBefore: number | undefined;
+  readonly bytesAfter: number | undefined;
+}
+
 /** Something that is not as it was asked to be, and why. */
 export interface WaitingTask {
   readonly record: TaskRecord;
@@ -123,7 +132,9 @@ export interface ClusterOperator {
    */
   recover(o: { force: boolean }): Promise<string>;
   backup(): Promise<BackupContent>;
-  /** What backups and locked managers are opened with. */
+  /** Makes the store as small as what it keeps, on every manager that answers, and lets one that is full be written again. */
+  compact(): Promise<CompactedMember[]>;
+  /** What backups are opened with. */
   managerKey(): string;
   status(): Promise<ClusterStatus>;
   explain(serviceReference: string): ServiceExplanation;

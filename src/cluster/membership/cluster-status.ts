@@ -6,6 +6,7 @@ import type { ControllerFigures } from '#cluster/controllers/leader-loop.ts';
 import { isWanted } from '#cluster/controllers/task-places.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import { memberHealth } from '#cluster/store/etcd-cluster.ts';
+import { SqliteStore } from '#cluster/store/sqlite-store.ts';
 import type { Transport } from '#cluster/transport/transport.ts';
 import { forbidden, messageOf } from '#model/errors.ts';
 import type { ManagerStore } from './manager-store.ts';
@@ -57,7 +58,10 @@ export async function askFigures(
 
 /** The store's members, each asked itself; without a quorum those that answer are not listed, and why not is this one's problem. */
 export async function membersOf(store: ManagerStore, nodeId: string): Promise<StoreMember[]> {
-  if (store.etcd === undefined) return [{ nodeId, isLeader: true, bytes: undefined, problem: undefined }];
+  if (store.etcd === undefined) {
+    const bytes = store.store instanceof SqliteStore ? store.store.bytes : undefined;
+    return [{ nodeId, isLeader: true, bytes, problem: undefined }];
+  }
   try {
     return (await memberHealth(store.etcd)).map(({ name, isLeader, databaseBytes: bytes, problem }) => ({
       ...{ nodeId: name, isLeader, bytes, problem },

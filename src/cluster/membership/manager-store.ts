@@ -2,10 +2,16 @@ import { rmSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { SealingKey } from '#cluster/ca/sealing.ts';
-import { ETCD_LIMITS, type EtcdMemberOptions, type EtcdTlsFiles } from '#cluster/store/etcd-arguments.ts';
+import {
+  ETCD_LIMITS,
+  type EtcdMemberOptions,
+  type EtcdTlsFiles,
+  QUOTA_BYTES,
+} from '#cluster/store/etcd-arguments.ts';
 import { EtcdClient } from '#cluster/store/etcd-client.ts';
 import { joinEtcd, leaveEtcd } from '#cluster/store/etcd-join.ts';
 import { EtcdMember, removeMember } from '#cluster/store/etcd-member.ts';
+import { freeSpace, keepSpace } from '#cluster/store/etcd-space.ts';
 import { EtcdStore } from '#cluster/store/etcd-store.ts';
 import { tlsOf } from '#cluster/store/etcd-tls.ts';
 import { SqliteStore } from '#cluster/store/sqlite-store.ts';
@@ -41,11 +47,15 @@ export function etcdUrlsOf(advertiseAddress: string): { clientUrl: string; peerU
   };
 }
 
-export interface ManagerStoreOptions {
+/** Where a manager's store lies, and answers. */
+interface StorePlace {
   /** DATA/cluster. */
   readonly directory: string;
   readonly nodeId: string;
   readonly advertiseAddress: string;
+}
+
+export interface ManagerStoreOptions extends StorePlace {
   readonly clusterId: string;
   /** The managers'. */
   readonly key: SealingKey;
@@ -151,6 +161,12 @@ export class ManagerStore implements AsyncDisposable {
     return this.#member?.client;
   }
 
+  /** Makes the store as small as what it keeps, on every member; the one that works on it serves nothing meanwhile. */
+  async compact(): Promise<void> {
+    if (this.store instanceof SqliteStore) this.store.compact();
+    if (this.#member !== undefined) await freeSpace(this.#member.client);
+  }
+
   /** Leaves the others, where there are any that can say so. Nothing on disk changes. */
   async leave(o: ManagerStoreOptions, others: readonly string[], signal: AbortSignal): Promise<void> {
     if (this.#member === undefined || others.length === 0) return;
@@ -159,7 +175,7 @@ export class ManagerStore implements AsyncDisposable {
   }
 
   /** Ends what runs of a manager's store here, and removes what is on disk; nobody is told. Repeating it changes nothing. */
-  static async discard(o: ManagerStoreOptions): Promise<void> {
+  static async discard(o: StorePlace & Pick<ManagerStoreOptions, 'clock'>): Promise<void> {
     await removeMember(memberOptions(o), o.clock);
     storeRoot(o).remove();
     for (const ending of ['', '-wal', '-shm']) rmSync(`${sqliteFile(o)}${ending}`, { force: true });
@@ -171,7 +187,15 @@ export class ManagerStore implements AsyncDisposable {
 
   static #onEtcd(o: ManagerStoreOptions, member: EtcdMember, how: { isAlone?: boolean } = {}): ManagerStore {
     const parts = new AsyncDisposableStack();
+    const over = new AbortController();
+    const keeping = keepSpace({
+      ...{ client: member.client, name: o.nodeId, quotaBytes: QUOTA_BYTES },
+      ...{ clock: o.clock, signal: over.signal, report: o.report },
+    });
+    // what it waits for of etcd ends with the member's client
+    parts.defer(() => keeping);
     parts.use(member);
+    parts.defer(() => over.abort());
     const { clientUrl } = etcdUrlsOf(o.advertiseAddress);
     const store = parts.use(
       new EtcdStore({ endpoints: [clientUrl], tls: tlsOf(tlsFiles(o)), clock: o.clock, ...ETCD_LIMITS }),
@@ -180,11 +204,11 @@ export class ManagerStore implements AsyncDisposable {
   }
 }
 
-function sqliteFile(o: ManagerStoreOptions): string {
+function sqliteFile(o: StorePlace): string {
   return join(o.directory, 'store.db');
 }
 
-function memberOptions(o: ManagerStoreOptions): EtcdMemberOptions {
+function memberOptions(o: StorePlace): EtcdMemberOptions {
   return {
     ...etcdUrlsOf(o.advertiseAddress),
     directory: join(o.directory, 'etcd'),
@@ -193,7 +217,7 @@ function memberOptions(o: ManagerStoreOptions): EtcdMemberOptions {
   };
 }
 
-function storeRoot({ directory }: ManagerStoreOptions): StoreRootFiles {
+function storeRoot({ directory }: StorePlace): StoreRootFiles {
   return new StoreRootFiles(directory);
 }
 
@@ -201,7 +225,7 @@ async function certify(o: ManagerStoreOptions): Promise<void> {
   await storeRoot(o).certify({ ...o, host: parseAddress(o.advertiseAddress).host });
 }
 
-function tlsFiles(o: ManagerStoreOptions): EtcdTlsFiles {
+function tlsFiles(o: StorePlace): EtcdTlsFiles {
   const { certificates } = storeRoot(o);
   return {
     ca: certificates.path('roots'),

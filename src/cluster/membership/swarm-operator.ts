@@ -3,6 +3,7 @@ import type {
   BackupContent,
   ClusterOperator,
   ClusterStatus,
+  CompactedMember,
   NetworkReasons,
   NodeNetworkCheck,
   ServiceExplanation,
@@ -57,6 +58,18 @@ export class SwarmOperator implements ClusterOperator {
   async backup(): Promise<BackupContent> {
     const { store } = this.#managing();
     return await readBackup(store.store, this.#o.dataRoot, this.#o.random.id());
+  }
+
+  async compact(): Promise<CompactedMember[]> {
+    const { node, role, store } = this.#managing();
+    const before = await membersOf(store, node.state.nodeId);
+    await store.compact();
+    const after = await membersOf(store, node.state.nodeId);
+    return before.map(({ nodeId, bytes: bytesBefore }) => {
+      const bytesAfter = after.find((member) => member.nodeId === nodeId)?.bytes;
+      const name = role.view.get('node', nodeId)?.Description?.Hostname ?? nodeId;
+      return { nodeId, name, bytesBefore, bytesAfter };
+    });
   }
 
   managerKey(): string {

@@ -8,8 +8,8 @@ export const ETCD_LIMITS: Required<Pick<EtcdStoreOptions, 'maxOperations' | 'max
   maxRequestBytes: 32 * 1024 * 1024,
 };
 
-/** etcd's own default, 2 GiB, is what small disks fill up with; 8 GiB is the most that etcd advises. */
-const QUOTA_BYTES = 4 * 1024 ** 3;
+/** etcd's own default is 2 GiB; 8 GiB is the most that etcd advises. */
+export const QUOTA_BYTES: number = 4 * 1024 ** 3;
 /** How long changes are kept for watches: a manager that was away for longer lists again. */
 const COMPACTION = '10m';
 

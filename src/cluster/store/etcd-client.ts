@@ -42,6 +42,8 @@ export interface EtcdCall {
   readonly repeatable: boolean;
   /** Asks this one only. */
   readonly endpoint?: string;
+  /** Instead of the client's own. */
+  readonly timeoutMs?: number;
 }
 
 /** etcd's gRPC services through its JSON gateway (3.4: below `/v3/`), over connections that are kept. */
@@ -74,7 +76,7 @@ export class EtcdClient implements Disposable {
     const text = JSON.stringify(body);
     return await this.#atEndpoints(o, async (endpoint, attempt) => {
       using limit = new CallLimit(
-        this.#options.timeoutMs ?? TIMEOUT_MS,
+        o.timeoutMs ?? this.#options.timeoutMs ?? TIMEOUT_MS,
         [this.#closed.signal, o.signal],
         () => {
           attempt.late = true;

@@ -58,6 +58,7 @@ export class SqliteDatabase implements Disposable {
       this.#kept = { changes: Number(kept?.['changes']), bytes: Number(kept?.['bytes']) };
       if (this.state('id') === undefined) this.#setState('id', randomUUID());
       this.id = this.state('id') ?? '';
+      this.#shrink();
     } catch (error) {
       this.#database.close();
       throw error;
@@ -66,6 +67,16 @@ export class SqliteDatabase implements Disposable {
 
   get revision(): number {
     return this.#revision;
+  }
+
+  /** Of the file, what waits in its log left out. */
+  get bytes(): number {
+    return this.#pragma('page_count') * this.#pragma('page_size');
+  }
+
+  /** Writes the file anew, as small as what it keeps. Nothing else is done meanwhile; it needs as much disk again. */
+  compact(): void {
+    this.#database.exec('VACUUM; PRAGMA wal_checkpoint(TRUNCATE)');
   }
 
   /** The store that this one has been moved to, or is being moved to. */
@@ -145,6 +156,20 @@ export class SqliteDatabase implements Disposable {
     this.#database.close();
   }
 
+  /** SQLite uses free pages again, and never gives them back by itself. */
+  #shrink(): void {
+    if (this.bytes < SMALL_BYTES || this.#pragma('freelist_count') < this.#pragma('page_count') / 2) return;
+    try {
+      this.compact();
+    } catch {
+      // a store that is too large is a store: the disk may be full
+    }
+  }
+
+  #pragma(name: 'page_count' | 'page_size' | 'freelist_count'): number {
+    return Number(this.#database.prepare(`PRAGMA ${name}`).get()?.[name]);
+  }
+
   #setState(name: StateName, value: string): void {
     this.#statements.setState.run(name, value);
   }
@@ -171,6 +196,8 @@ export class SqliteDatabase implements Disposable {
 }
 
 const SLACK = 1.25;
+/** A file below this is left as it is. */
+const SMALL_BYTES = 16 * 1024 * 1024;
 
 const STATEMENTS = {
   get: 'SELECT key, value, revision, lease FROM entries WHERE key = ?',

@@ -48,6 +48,16 @@ export class SqliteStore implements Store, Disposable {
     }
   }
 
+  /** Of its file. */
+  get bytes(): number {
+    return this.#attempt(() => this.#database.bytes);
+  }
+
+  /** Makes the file as small as what it keeps, which needs as much disk again meanwhile: `unavailable` where there is none. */
+  compact(): void {
+    this.#attempt(() => this.#database.compact());
+  }
+
   /** Names this store among all; given at its first opening. */
   get id(): string {
     return this.#database.id;
