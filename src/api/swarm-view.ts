@@ -1,5 +1,6 @@
 import type { ClusterControl } from '#cluster/control/cluster-control.ts';
 import type { SwarmInfo } from '#cluster/control/swarm-membership.ts';
+import { kindOf, messageOf } from '#model/errors.ts';
 import type { NodeDescription } from '#model/node.ts';
 
 /** The cluster without its tokens, as `docker info` has it. */
@@ -50,9 +51,15 @@ export function swarmInfoView(info: SwarmInfo, control: () => ClusterControl): o
   };
 }
 
+/** As with Docker, what a manager cannot tell is no failure of `docker info`. */
 function known(control: ClusterControl): object {
-  const { nodes, managers } = control.nodes.count();
-  return { Nodes: nodes, Managers: managers, Cluster: clusterView(control) };
+  try {
+    const { nodes, managers } = control.nodes.count();
+    return { Nodes: nodes, Managers: managers, Cluster: clusterView(control) };
+  } catch (error) {
+    if (kindOf(error) !== 'unavailable') throw error;
+    return { Error: messageOf(error) };
+  }
 }
 
 /** The `Swarm` header of a ping. */

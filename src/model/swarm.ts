@@ -27,9 +27,11 @@ export interface SwarmSpec extends Annotations {
 /** The cluster itself; there is one record, under the ID that it was made with. */
 export interface SwarmRecord extends ClusterObject {
   Spec: SwarmSpec;
-  /** PEM. The key is sealed with the managers' key-encrypting key. */
+  /** PEM. The key is sealed with the managers' key. */
   rootCertificate: string;
   sealedRootKey: string;
+  /** While managers are locked: what their disks are sealed with, itself sealed with the managers' key. */
+  sealedUnlockKey?: string;
   joinTokens: { Worker: string; Manager: string };
   DefaultAddrPool: string[];
   SubnetSize: number;

@@ -73,6 +73,7 @@ export class SimulatedCluster implements Disposable {
         ...{ id: 'swarm', ingressId: 'ingress', now: this.now },
         spec: { Orchestration: { TaskHistoryRetentionLimit: this.random.below(3) } },
         ...{ defaultAddrPool: [], subnetSize: 0, dataPathPort: 0, rootCertificate: '', sealedRootKey: '' },
+        sealedUnlockKey: '',
         joinTokens: { Worker: 'worker', Manager: 'manager' },
       }),
     );

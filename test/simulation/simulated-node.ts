@@ -236,6 +236,7 @@ export class SimulatedNode {
       clock: { nowMs, monotonicMs: nowMs, sleep: (ms, cut) => this.#world.clock.sleep(ms, cut) },
       sealer: { seal: (data) => data.toString('base64'), unseal: (text) => Buffer.from(text, 'base64') },
       joinTokens: { create: () => 'token', rebind: (token) => token },
+      makeUnlockKey: () => '',
       leader: () => parseLeader(follower.view.leader)?.nodeId,
       localNetwork: (reference) => ['bridge', 'host', 'none'].find((name) => name === reference),
     });

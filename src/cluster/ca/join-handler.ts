@@ -37,8 +37,9 @@ export interface Membership {
   readonly managers: readonly string[];
   /** Names and addresses for the certificate. */
   readonly hosts?: readonly string[];
-  /** For managers: what the cluster's keys are sealed with, as an unlock key. */
+  /** For managers: as in {@link CertificateAnswer}. */
   readonly managerKey?: string;
+  readonly unlockKey?: string;
 }
 
 /** What a manager knows of who wants to join. */
@@ -103,7 +104,7 @@ export function renewalHandler({ authority, membership }: RenewalPorts): Channel
 async function answer(
   authority: CertificateAuthority,
   csr: string,
-  { clusterId, nodeId, role, managers, hosts, managerKey }: Membership,
+  { clusterId, nodeId, role, managers, hosts, managerKey, unlockKey }: Membership,
 ): Promise<CertificateAnswer> {
   const issued = await authority.issue(csr, nodeId, role, hosts);
   return {
@@ -113,6 +114,6 @@ async function answer(
     ...issued,
     managers: [...managers],
     // whatever the record's keeper says, a worker gets no key
-    ...(managerKey !== undefined && role === 'manager' && { managerKey }),
+    ...(role === 'manager' && { managerKey, unlockKey }),
   };
 }

@@ -47,8 +47,10 @@ export interface CertificateAnswer {
   readonly roots: string;
   /** `host:port` of the managers. */
   readonly managers: readonly string[];
-  /** For managers: what the cluster's keys are sealed with, as an unlock key. */
+  /** For managers: what the cluster's keys are sealed with, in the form of an unlock key. */
   readonly managerKey?: string | undefined;
+  /** For managers of a locked swarm: what that key is sealed with on their disks. */
+  readonly unlockKey?: string | undefined;
 }
 
 export const CertificateAnswer: z.ZodType<CertificateAnswer> = z.object({
@@ -59,6 +61,7 @@ export const CertificateAnswer: z.ZodType<CertificateAnswer> = z.object({
   roots: Pem,
   managers: z.array(Address).max(100),
   managerKey: z.string().max(64).optional(),
+  unlockKey: z.string().max(64).optional(),
 });
 
 /** Sends the request to join and reads the answer. Throws what the manager refuses with, `unavailable` when it ends without one. */

@@ -10,27 +10,47 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { hasCode } from '#linux/system-call-error.ts';
-import { formatUnlockKey, parseUnlockKey, type SealingKey } from './sealing.ts';
+import { formatUnlockKey, parseUnlockKey, type SealingKey, sealedWith, sealKey } from './sealing.ts';
 
-/** The managers' key on disk: one line, the form of an unlock key, readable by root alone. Undefined when there is none: the swarm is locked. */
-export function readKeyFile(path: string): SealingKey | undefined {
+/** What lies on a manager's disk: the managers' key itself, or that key sealed with the unlock key while the swarm is locked. */
+export type KeptKey = { readonly key: SealingKey } | { readonly sealed: string };
+
+/** The managers' key on disk: one line, readable by root alone. Undefined where there is none. Throws `invalid` for another content. */
+export function readKeyFile(path: string): KeptKey | undefined {
+  const text = textOf(path);
+  if (text === undefined) return undefined;
+  if (text.startsWith('SWMKEY-')) return { key: parseUnlockKey(text) };
+  sealedWith(text);
+  return { sealed: text };
+}
+
+/** Makes it lie there as it is, or under `unlockKey`. In one step: after a crash there is the old one or the new one. */
+export function writeKeyFile(path: string, key: SealingKey, unlockKey: SealingKey | undefined): void {
+  if (isKept(readKeyFile(path), key, unlockKey)) return;
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const text = unlockKey === undefined ? formatUnlockKey(key) : sealKey(key, unlockKey);
+  writePrivateFile(`${path}.new`, `${text}\n`);
+  renameSync(`${path}.new`, path);
+  syncDirectory(dirname(path));
+}
+
+function isKept(kept: KeptKey | undefined, key: SealingKey, unlockKey: SealingKey | undefined): boolean {
+  if (kept === undefined) return false;
+  if ('key' in kept) return unlockKey === undefined && kept.key.id === key.id;
+  // what is sealed is the same key: a cluster has one for all of its life
+  return unlockKey !== undefined && sealedWith(kept.sealed) === unlockKey.id;
+}
+
+function textOf(path: string): string | undefined {
   try {
-    return parseUnlockKey(readFileSync(path, 'utf8').trim());
+    return readFileSync(path, 'utf8').trim();
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined;
     throw error;
   }
 }
 
-/** Writes it in one step: after a crash there is the old one or the new one. */
-export function writeKeyFile(path: string, key: SealingKey): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  writePrivateFile(`${path}.new`, `${formatUnlockKey(key)}\n`);
-  renameSync(`${path}.new`, path);
-  syncDirectory(dirname(path));
-}
-
-/** Removes it: from its next start on, this manager asks for the unlock key. */
+/** Removes it: this node is no manager any more. */
 export function removeKeyFile(path: string): void {
   rmSync(path, { force: true });
   rmSync(`${path}.new`, { force: true });

@@ -83,14 +83,9 @@ export function sealedWith(sealed: string): string {
   return bytes.subarray(1, 1 + ID_BYTES).toString('hex');
 }
 
-/** The same content under the newest key: how what is stored follows a rotation of keys. */
-export function reseal(sealed: string, keys: readonly SealingKey[], to: SealingKey, purpose: string): string {
-  return sealedWith(sealed) === to.id ? sealed : seal(unseal(sealed, keys, purpose), to, purpose);
-}
-
 const KEY_PURPOSE = 'key';
 
-/** A key under another one: the cluster's data key under the managers' key or the unlock key. */
+/** A key under another one: the managers' key under the unlock key on a disk, the unlock key under the managers' in the store. */
 export function sealKey(key: SealingKey, under: SealingKey): string {
   return seal(key.bytes, under, KEY_PURPOSE);
 }

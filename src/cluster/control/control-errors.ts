@@ -36,6 +36,13 @@ export function lockedSwarm(): DroverError {
   );
 }
 
+/** Of `docker swarm leave`. */
+export function leavesLocked(): DroverError {
+  return unavailable(
+    'Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message.',
+  );
+}
+
 export function notInASwarm(): DroverError {
   return unavailable('This node is not part of a swarm');
 }

@@ -63,8 +63,8 @@ export interface ControlPorts {
   readonly localNetwork: (reference: string) => string | undefined;
   /** Pins an image to the digest that its registry has now; asked for by clients of API versions before 1.30. */
   readonly resolveImage?: (image: string, registryAuth: string | undefined) => Promise<string>;
-  /** Makes the key anew that locked managers are unlocked with. Without it the key stays as long as the swarm. */
-  readonly rotateUnlockKey?: () => Promise<void>;
+  /** A new key that locked managers are unlocked with, sealed for the cluster's record. */
+  readonly makeUnlockKey: () => string;
   /** Without it the CA cannot be replaced. */
   readonly rootRotation?: RootRotation;
   /** Aborted when this node is no manager any more. */

@@ -1,8 +1,8 @@
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { Versioned } from '#cluster/state/tables.ts';
-import { invalid, notImplemented } from '#model/errors.ts';
+import { invalid, notImplemented, unavailable } from '#model/errors.ts';
 import type { SwarmRecord, SwarmSpec } from '#model/swarm.ts';
-import { notInASwarm, outOfSequence } from './control-errors.ts';
+import { outOfSequence } from './control-errors.ts';
 import type { ControlPorts, RootFields } from './control-ports.ts';
 import type { RecordWriter } from './record-writer.ts';
 import { checkSwarmSpec, completeSwarmSpec } from './swarm-spec.ts';
@@ -32,30 +32,34 @@ export class SwarmControl {
   }
 
   /**
-   * Another specification, other tokens, another key or another CA. `invalid` ("update out of sequence") when it is not what the
-   * client read. The unlock key is made anew after everything else is written.
+   * Another specification, other tokens, another unlock key or another CA. `invalid` ("update out of sequence") when it is not what the
+   * client read.
    */
   async update(request: SwarmUpdate): Promise<void> {
     const before = this.inspect();
     if (before.revision !== request.version) throw outOfSequence();
     const spec = completeSwarmSpec(request.spec, before.record.Spec);
     checkSwarmSpec(spec);
-    const rekey = request.rotateManagerUnlockKey === true;
-    const { rotateUnlockKey } = this.#ports;
-    if (rekey && rotateUnlockKey === undefined)
-      throw notImplemented(
-        'rotating the unlock key (--rotate) is not there: the key is the one of the swarm',
-      );
     const authority = await this.#nextAuthority(before.record, spec);
     await this.#writer.write((view) => {
       const swarm = swarmOf(view);
       if (view.revisionOf('swarm', swarm.ID) !== request.version) throw outOfSequence();
       const UpdatedAt = new Date(this.#ports.clock.nowMs()).toISOString();
-      const put: SwarmRecord = { ...swarm, ...authority, Spec: stored(spec), UpdatedAt };
+      const { sealedUnlockKey: current, ...rest } = swarm;
+      const sealedUnlockKey = this.#unlockKey(current, spec, request.rotateManagerUnlockKey);
+      const put: SwarmRecord = {
+        ...{ ...rest, ...authority, Spec: stored(spec), UpdatedAt },
+        ...(sealedUnlockKey === undefined ? {} : { sealedUnlockKey }),
+      };
       put.joinTokens = this.#tokens(put, request, authority !== undefined);
       return { writes: [{ table: 'swarm', put }], result: undefined };
     });
-    if (rekey) await rotateUnlockKey?.();
+  }
+
+  /** As in Swarm, there is one while managers are locked, and one that was given up is never used again. */
+  #unlockKey(current: string | undefined, spec: SwarmSpec, rotate: boolean | undefined): string | undefined {
+    if (spec.EncryptionConfig?.AutoLockManagers !== true) return undefined;
+    return current === undefined || rotate === true ? this.#ports.makeUnlockKey() : current;
   }
 
   /** Those that are not made anew go on for another CA, whose digest they carry. */
@@ -91,6 +95,6 @@ function stored(spec: SwarmSpec): SwarmSpec {
 
 function swarmOf(view: ClusterView): SwarmRecord {
   const [swarm] = view.all('swarm');
-  if (swarm === undefined) throw notInASwarm();
+  if (swarm === undefined) throw unavailable('this manager does not know the cluster yet');
   return swarm;
 }

@@ -87,6 +87,8 @@ export interface FirstSwarm {
   readonly dataPathPort: number;
   readonly rootCertificate: string;
   readonly sealedRootKey: string;
+  /** Used where managers are to be locked. */
+  readonly sealedUnlockKey: string;
   readonly joinTokens: { readonly Worker: string; readonly Manager: string };
 }
 
@@ -113,6 +115,7 @@ export function firstSwarm(o: FirstSwarm): Write[] {
     Spec: spec,
     rootCertificate: o.rootCertificate,
     sealedRootKey: o.sealedRootKey,
+    ...(spec.EncryptionConfig?.AutoLockManagers === true ? { sealedUnlockKey: o.sealedUnlockKey } : {}),
     joinTokens: { ...o.joinTokens },
     DefaultAddrPool: pools,
     SubnetSize,

@@ -13,7 +13,14 @@ function reaper(fencedInMs = 0): Reaper {
 
 function swarm(TaskHistoryRetentionLimit: number): Write[] {
   return firstSwarm({
-    ...{ id: 'swarm', ingressId: 'ingress', now: '', rootCertificate: '', sealedRootKey: '' },
+    ...{
+      id: 'swarm',
+      ingressId: 'ingress',
+      now: '',
+      rootCertificate: '',
+      sealedRootKey: '',
+      sealedUnlockKey: '',
+    },
     ...{
       spec: { Orchestration: { TaskHistoryRetentionLimit } },
       defaultAddrPool: [],

@@ -13,7 +13,14 @@ const keyOf = (pem: string): string =>
 
 function swarm(previousRootCertificate?: string): Write[] {
   const writes = firstSwarm({
-    ...{ id: 'swarm', ingressId: 'ingress', now: '', sealedRootKey: '', rootCertificate: next.certificate },
+    ...{
+      id: 'swarm',
+      ingressId: 'ingress',
+      now: '',
+      sealedRootKey: '',
+      sealedUnlockKey: '',
+      rootCertificate: next.certificate,
+    },
     ...{ spec: {}, defaultAddrPool: [], subnetSize: 0, dataPathPort: 0 },
     joinTokens: { Worker: '', Manager: '' },
   });

@@ -1,4 +1,4 @@
-import { createReadStream, createWriteStream, statSync } from 'node:fs';
+import { createReadStream, createWriteStream, mkdirSync, statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -20,6 +20,7 @@ import { conflict, forbidden, invalid, kindOf } from '#model/errors.ts';
 import type { NodeRecord } from '#model/node.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
 import type { Addresses } from './advertised-address.ts';
+import { unlockKeyOf } from './manager-key.ts';
 import type { NodeState } from './node-state.ts';
 import { ROOT_KEY_PURPOSE } from './root-replacement.ts';
 import type { NodeFiles } from './running-node.ts';
@@ -67,19 +68,18 @@ export async function restoreCluster(o: {
   readonly file: string;
   readonly key: string;
   readonly addresses: Addresses;
-}): Promise<{ state: NodeState; count: number }> {
+}): Promise<{ state: NodeState; managerKey: SealingKey; count: number }> {
   const key = parseUnlockKey(o.key);
   const { directory } = o.files.state;
   // what a try before this one left is nobody's
   o.files.state.remove();
   try {
-    // makes the directory, too
-    writeKeyFile(o.files.keyPath, key);
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
     using store = new SqliteStore(join(directory, 'store.db'), { clock: o.clock });
     const { count } = await restoreBackup(o.file, store);
     const state = await takeOver(o, store, key);
     o.files.state.write(state);
-    return { state, count };
+    return { state, managerKey: key, count };
   } catch (error) {
     o.files.state.remove();
     throw error;
@@ -102,6 +102,7 @@ async function takeOver(
     ...{ clusterId: swarm.ID, clock: o.clock, lifeMs: DEFAULT_LIFE_MS },
     root: { certificate: swarm.rootCertificate, key: rootKeyOf(swarm, key) },
   });
+  writeKeyFile(o.files.keyPath, key, unlockKeyOf(swarm, key));
   const { host } = parseAddress(advertiseAddress);
   o.files.certificates.write({
     key: own.key,

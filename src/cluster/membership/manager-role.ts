@@ -5,7 +5,14 @@ import { joinHandler, renewalHandler } from '#cluster/ca/join-handler.ts';
 import { RENEW_METHOD } from '#cluster/ca/join-protocol.ts';
 import { createJoinToken, rebindJoinToken, roleOfToken } from '#cluster/ca/join-token.ts';
 import { createAuthority, DEFAULT_LIFE_MS } from '#cluster/ca/root-authority.ts';
-import { formatUnlockKey, type SealingKey, seal, unseal } from '#cluster/ca/sealing.ts';
+import {
+  createSealingKey,
+  formatUnlockKey,
+  type SealingKey,
+  seal,
+  sealKey,
+  unseal,
+} from '#cluster/ca/sealing.ts';
 import { ClusterControl } from '#cluster/control/cluster-control.ts';
 import { registryAuthPurpose, type Sealer, secretPurpose } from '#cluster/control/control-ports.ts';
 import { ControlPlane } from '#cluster/control-plane.ts';
@@ -28,6 +35,7 @@ import type { Random } from '#control/random.ts';
 import { cancelled, forbidden, unavailable } from '#model/errors.ts';
 import type { NodeRecord } from '#model/node.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
+import { unlockKeyOf } from './manager-key.ts';
 import { callNodes } from './node-calls.ts';
 import { ROOT_KEY_PURPOSE, rootReplacement } from './root-replacement.ts';
 import { keepStoreMembers } from './store-members.ts';
@@ -101,6 +109,7 @@ export class ManagerRole implements AsyncDisposable {
       leader: () => this.leader?.nodeId,
       localNetwork: o.localNetwork,
       resolveImage: o.resolveImage,
+      makeUnlockKey: () => sealKey(createSealingKey(), o.key),
       rootRotation: rootReplacement(o),
     });
     const authority: CertificateAuthority = {
@@ -153,9 +162,10 @@ export class ManagerRole implements AsyncDisposable {
     this.#plane.follower.listen(listener, signal);
   }
 
-  /** Whether managers keep their key in memory alone. */
-  get isLocked(): boolean {
-    return this.#swarm()?.Spec.EncryptionConfig?.AutoLockManagers === true;
+  /** What managers' disks are sealed with; undefined while they are not, or nothing is known of the cluster yet. */
+  get unlockKey(): SealingKey | undefined {
+    const swarm = this.#swarm();
+    return swarm === undefined ? undefined : unlockKeyOf(swarm, this.#o.key);
   }
 
   /** Why what is known of the cluster may be old; undefined while the store is there. */
@@ -281,14 +291,22 @@ export class ManagerRole implements AsyncDisposable {
   #membership(nodeId: string): Membership {
     const node = this.view.get('node', nodeId);
     if (node === undefined) throw forbidden(`node ${nodeId} is not in this cluster: it was removed`);
-    const { clusterId, key } = this.#o;
+    const { clusterId } = this.#o;
     return {
       clusterId,
       nodeId,
       role: node.Spec.Role,
       managers: this.managers(),
       hosts: [parseAddress(node.address).host],
-      ...(node.Spec.Role === 'manager' ? { managerKey: formatUnlockKey(key) } : {}),
+      ...(node.Spec.Role === 'manager' ? this.#managerKeys() : {}),
+    };
+  }
+
+  #managerKeys(): Pick<Membership, 'managerKey' | 'unlockKey'> {
+    const { unlockKey } = this;
+    return {
+      managerKey: formatUnlockKey(this.#o.key),
+      ...(unlockKey === undefined ? {} : { unlockKey: formatUnlockKey(unlockKey) }),
     };
   }
 

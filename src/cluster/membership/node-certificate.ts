@@ -8,6 +8,7 @@ import type { Clock } from '#control/clock.ts';
 import type { Random } from '#control/random.ts';
 import { messageOf, unavailable } from '#model/errors.ts';
 import type { NodeDescription, NodeRole } from '#model/node.ts';
+import { keysOf, type ManagerKeys } from './manager-key.ts';
 
 /** How often the certificate's age is looked at. */
 const LOOK_MS = 60_000;
@@ -23,8 +24,8 @@ export interface NodeCertificateOptions {
   readonly random: Random;
   /** `host:port` of managers, in the order in which they are asked. */
   readonly managers: () => readonly string[];
-  /** A manager gave its key with the certificate, as it does to managers. */
-  readonly onManagerKey: (key: string) => void;
+  /** A manager gave its key with the certificate, as it does to managers, and the unlock key where the swarm is locked. */
+  readonly onManagerKeys: (keys: ManagerKeys) => void;
   /** Runs changes of this node's identity one after the other. */
   readonly inTurn: (work: () => Promise<void>) => Promise<void>;
   readonly report: (message: string, details: object) => void;
@@ -109,7 +110,8 @@ export class NodeCertificate {
           throw unavailable(`the manager at ${address} does not know yet that this node is a ${role}`);
         const credentials = credentialsOf(answer, key, this.#o.clock.nowMs(), this.#credentials.identity);
         this.#o.files.write(credentials);
-        if (answer.managerKey !== undefined) this.#o.onManagerKey(answer.managerKey);
+        const keys = keysOf(answer);
+        if (keys !== undefined) this.#o.onManagerKeys(keys);
         this.#take(credentials);
         return;
       } catch (error) {

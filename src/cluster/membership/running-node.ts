@@ -5,8 +5,7 @@ import {
   type CheckedCredentials,
   checkCredentials,
 } from '#cluster/ca/certificate-files.ts';
-import { readKeyFile, removeKeyFile, writeKeyFile } from '#cluster/ca/key-file.ts';
-import { parseUnlockKey, type SealingKey } from '#cluster/ca/sealing.ts';
+import type { SealingKey } from '#cluster/ca/sealing.ts';
 import type { ImageExchange } from '#cluster/images/image-exchange.ts';
 import { HOLDERS_METHOD, holdersHandler } from '#cluster/images/image-holders.ts';
 import { NodeStanding, STANDING_METHOD, standingHandler } from '#cluster/images/node-standing.ts';
@@ -20,6 +19,7 @@ import type { Random } from '#control/random.ts';
 import { kindOf, messageOf, unavailable } from '#model/errors.ts';
 import type { NodeDescription, NodeRole } from '#model/node.ts';
 import { askToManage, MANAGE_METHOD, manageHandler } from './manage-protocol.ts';
+import { ManagerKey } from './manager-key.ts';
 import { ManagerRole } from './manager-role.ts';
 import {
   etcdUrlsOf,
@@ -30,6 +30,7 @@ import {
 } from './manager-store.ts';
 import { serveCalls } from './node-calls.ts';
 import { NodeCertificate } from './node-certificate.ts';
+import { endTasks } from './node-leave.ts';
 import type { NodeState, NodeStateFile } from './node-state.ts';
 
 /** What a change of role may take: etcd takes a member in, or lets one go. */
@@ -85,7 +86,7 @@ export class RunningNode implements AsyncDisposable {
   readonly #transport: TlsTransport;
   #state: NodeState;
   readonly #certificate: NodeCertificate;
-  #managerKey: SealingKey | undefined;
+  readonly #managerKey: ManagerKey;
   #agent: Agent | undefined;
   #managing: { readonly store: ManagerStore; readonly role: ManagerRole } | undefined;
   #running: Promise<unknown> = Promise.resolve();
@@ -100,13 +101,16 @@ export class RunningNode implements AsyncDisposable {
     files: NodeFiles;
     state: NodeState;
     credentials: CheckedCredentials;
-    managerKey?: SealingKey;
+    managerKey: SealingKey | undefined;
     onChange: ViewListener;
   }) {
     this.#machine = o.machine;
     this.#files = o.files;
     this.#state = o.state;
-    this.#managerKey = o.managerKey ?? readKeyFile(o.files.keyPath);
+    this.#managerKey = new ManagerKey({
+      ...o.machine,
+      ...{ path: o.files.keyPath, key: o.managerKey, signal: this.#ending.signal },
+    });
     this.#onChange = o.onChange;
     this.#roleAsked = o.credentials.identity.role;
     this.#transport = new TlsTransport({
@@ -124,7 +128,10 @@ export class RunningNode implements AsyncDisposable {
       },
       // itself last: who is no manager any more may not know it
       managers: () => this.#managersKnown().reverse(),
-      onManagerKey: (key) => this.#keepKey(parseUnlockKey(key)),
+      onManagerKeys: (keys) => {
+        // who manages has it, and knows what it is sealed with at first hand
+        if (this.#managing === undefined) this.#managerKey.take(keys);
+      },
       inTurn: (work) => this.#mutex.run('role', work),
     });
   }
@@ -138,8 +145,8 @@ export class RunningNode implements AsyncDisposable {
     files: NodeFiles;
     state: NodeState;
     onChange: ViewListener;
-    /** The managers', where the swarm was locked and its key is not on disk. */
-    managerKey?: SealingKey;
+    /** The managers', where it may lie sealed on the disk. */
+    managerKey: SealingKey | undefined;
     /** This manager goes on alone: the others are lost. */
     forceNew?: boolean;
   }): Promise<RunningNode> {
@@ -186,7 +193,7 @@ export class RunningNode implements AsyncDisposable {
 
   /** The managers' key; `unavailable` where it is not here. */
   get key(): SealingKey {
-    return this.#key();
+    return this.#managerKey.key;
   }
 
   /** Undefined while it is a worker. */
@@ -200,12 +207,7 @@ export class RunningNode implements AsyncDisposable {
       if (this.#state.store !== 'none') await this.#stopManaging();
     });
     await this[Symbol.asyncDispose]();
-    const { engine, networks } = this.#machine;
-    for (const { taskId } of await engine.list()) await engine.remove(taskId);
-    await networks.apply({
-      ...{ nodeId: this.#state.nodeId, dataPathAddress: this.#state.dataPathAddress, dataPathPort: 4789 },
-      ...{ networks: [], ports: [], ingressNetworkId: undefined },
-    });
+    await endTasks(this.#machine, this.#state);
   }
 
   /** Containers, etcd and what is in the kernel go on. */
@@ -321,7 +323,9 @@ export class RunningNode implements AsyncDisposable {
 
   async #become(role: NodeRole): Promise<void> {
     if (this.#roleAsked !== role) return;
-    if (this.#certificate.role !== role) await this.#certificate.renew(role, this.#ending.signal);
+    // the key comes with the certificate; one that is locked in on the disk of a node that never managed is asked for again
+    const lacksKey = role === 'manager' && !this.#managerKey.isHere;
+    if (this.#certificate.role !== role || lacksKey) await this.#certificate.renew(role, this.#ending.signal);
     if (role === 'manager' && this.#managing === undefined) await this.#startManaging();
     if (role === 'worker' && this.#state.store !== 'none') await this.#stopManaging();
   }
@@ -414,7 +418,7 @@ export class RunningNode implements AsyncDisposable {
     const { nodeId, clusterId, advertiseAddress } = this.#state;
     const role = new ManagerRole({
       ...{ nodeId, clusterId, advertiseAddress },
-      ...{ store: store.store, transport: this.#transport, key: this.#key() },
+      ...{ store: store.store, transport: this.#transport, key: this.#managerKey.key },
       ...this.#machine,
       localNetwork: (reference) => this.#machine.localNetwork(reference),
       resolveImage: (image, registryAuth) => this.#machine.resolveImage(image, registryAuth),
@@ -425,7 +429,7 @@ export class RunningNode implements AsyncDisposable {
     if (store.etcd !== undefined) role.keepStoreMembers(store.etcd);
     role.listen((changes) => {
       if (changes.some(({ table }) => table === 'node')) store.reach(role.managers());
-      if (changes.some(({ table }) => table === 'swarm')) this.#keepKey(this.#key(), role.isLocked);
+      if (changes.some(({ table }) => table === 'swarm')) this.#managerKey.lockWith(role.unlockKey);
     }, this.#ending.signal);
     this.#announce(role).catch((error: unknown) =>
       this.#machine.report('the manager is not announced', { error: messageOf(error) }),
@@ -460,27 +464,12 @@ export class RunningNode implements AsyncDisposable {
     await leaving?.catch((error: unknown) => this.#leftBehind(error));
     await managing?.store[Symbol.asyncDispose]();
     await ManagerStore.discard(options);
-    removeKeyFile(this.#files.keyPath);
-    this.#managerKey = undefined;
+    this.#managerKey.forget();
     this.#save({ store: 'none' });
   }
 
   #leftBehind(error: unknown): void {
     this.#machine.report('the other managers did not let this one go in order', { error: messageOf(error) });
-  }
-
-  /** On disk too, unless the swarm is locked: then the next start asks for it. */
-  #keepKey(key: SealingKey, isLocked?: boolean): void {
-    this.#managerKey = key;
-    const lock = isLocked ?? this.#managing?.role.isLocked ?? false;
-    if (lock) removeKeyFile(this.#files.keyPath);
-    else if (readKeyFile(this.#files.keyPath)?.id !== key.id) writeKeyFile(this.#files.keyPath, key);
-  }
-
-  #key(): SealingKey {
-    const key = this.#managerKey;
-    if (key === undefined) throw unavailable('the swarm is locked: its key is not here');
-    return key;
   }
 
   #storeOptions(): ManagerStoreOptions {
@@ -489,7 +478,7 @@ export class RunningNode implements AsyncDisposable {
       nodeId: this.#state.nodeId,
       advertiseAddress: this.#state.advertiseAddress,
       clusterId: this.#state.clusterId,
-      key: this.#key(),
+      key: this.#managerKey.key,
       clock: this.#machine.clock,
       report: this.#machine.report,
     };

@@ -7,7 +7,7 @@ import { createRequest } from '#cluster/ca/certificate-request.ts';
 import { syncDirectory, writePrivateFile } from '#cluster/ca/key-file.ts';
 import { createAuthority } from '#cluster/ca/root-authority.ts';
 import { createRoot } from '#cluster/ca/root-certificate.ts';
-import { type SealingKey, seal, sealedWith, unseal } from '#cluster/ca/sealing.ts';
+import { type SealingKey, seal, unseal } from '#cluster/ca/sealing.ts';
 import type { Clock } from '#control/clock.ts';
 import { hasCode } from '#linux/system-call-error.ts';
 
@@ -89,12 +89,6 @@ export class StoreRootFiles {
     });
     const { key, csr } = await createRequest();
     this.certificates.write({ key, ...(await authority.issue(csr, o.nodeId, 'manager', [o.host])) });
-  }
-
-  /** Whether the root's key is sealed with this one; undefined where there is no root. */
-  isOpenedBy(key: SealingKey): boolean | undefined {
-    const root = this.read();
-    return root === undefined ? undefined : sealedWith(root.sealedKey) === key.id;
   }
 
   /** This node is no manager any more. */

@@ -13,12 +13,15 @@ import {
   parseUnlockKey,
   type SealingKey,
   seal,
+  sealKey,
+  unsealKey,
 } from '#cluster/ca/sealing.ts';
 import type { ClusterControl } from '#cluster/control/cluster-control.ts';
 import { type ClusterEvent, clusterEventsOf } from '#cluster/control/cluster-events.ts';
 import type { ClusterOperator, RestoredCluster, RestoreRequest } from '#cluster/control/cluster-operator.ts';
 import {
   alreadyInASwarm,
+  leavesLocked,
   lockedSwarm,
   notAManager,
   notInASwarm,
@@ -46,9 +49,10 @@ import type { NodeRecord } from '#model/node.ts';
 import { type AskedAddresses, remoteAddress, resolveAddresses } from './advertised-address.ts';
 import { restoreCluster, withoutOtherManagers, withReceived } from './cluster-backup.ts';
 import { serveFigures } from './cluster-status.ts';
-import { opensStore } from './locked-store.ts';
+import { keysOf } from './manager-key.ts';
 import type { ManagerRole } from './manager-role.ts';
 import { type NetworkInspection, serveInspection } from './network-inspection.ts';
+import { leaveUnstarted } from './node-leave.ts';
 import { type NodeState, NodeStateFile } from './node-state.ts';
 import { ROOT_KEY_PURPOSE } from './root-replacement.ts';
 import { type NodeFiles, type NodeMachine, RunningNode } from './running-node.ts';
@@ -65,6 +69,13 @@ const NOTHING_ASKED: SwarmInitRequest = {
   ...{ listenAddress: '', advertiseAddress: '', dataPathAddress: '', availability: 'active' },
   ...{ spec: {}, defaultAddrPool: [], subnetSize: 0, dataPathPort: 0, forceNewCluster: false },
 };
+
+/** What a node begins with. */
+interface Beginning {
+  readonly state: NodeState;
+  /** A manager's; on the disk it may lie sealed already. */
+  readonly managerKey: SealingKey | undefined;
+}
 
 export interface SwarmNodeOptions {
   readonly dataRoot: string;
@@ -165,8 +176,8 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
       const current = this.#current;
       if (request.forceNewCluster && current !== undefined) return await this.#goOnAlone(current);
       if (this.#state !== 'inactive') throw alreadyInASwarm();
-      const state = await this.#found(request);
-      await this.#run(state);
+      const { state, ...keys } = await this.#found(request);
+      await this.#run(state, keys);
       await this.#node?.manager?.ready(AbortSignal.timeout(CHANGE_LIMIT_MS));
       return state.nodeId;
     });
@@ -183,10 +194,10 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
       const isOwn = (name: string): boolean => this.#machine.isOwnInterface(name);
       const addresses = await resolveAddresses(request, { isOwn });
       const place = { directory: this.#dataRoot, id: random.id() };
-      const { state, count } = await withReceived(content, place, (file) =>
+      const { state, managerKey, count } = await withReceived(content, place, (file) =>
         restoreCluster({ ...{ files: this.#files, clock, random, file, addresses }, key: request.key }),
       );
-      await this.#run(state);
+      await this.#run(state, { managerKey });
       await this.#node?.manager?.ready(AbortSignal.timeout(CHANGE_LIMIT_MS));
       return { nodeId: state.nodeId, clusterId: state.clusterId, count };
     });
@@ -195,8 +206,8 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
   async join(request: SwarmJoinRequest): Promise<void> {
     await this.#mutex.run('membership', async () => {
       if (this.#state !== 'inactive') throw alreadyInASwarm();
-      const state = await this.#letIn(request);
-      await this.#run(state);
+      const { state, ...keys } = await this.#letIn(request);
+      await this.#run(state, keys);
       await this.#untilTakingPart(state, request);
     });
   }
@@ -204,9 +215,12 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
   async leave({ force }: { force: boolean }): Promise<void> {
     await this.#mutex.run('membership', async () => {
       if (this.#state === 'inactive') throw notInASwarm();
+      if (!force && this.#state === 'locked') throw leavesLocked();
       if (!force && this.#node?.manager !== undefined)
         throw managerLeaves(this.#node.manager.managers().length);
-      await this.#node?.leave();
+      if (this.#node !== undefined) await this.#node.leave();
+      else if (this.#known !== undefined)
+        await leaveUnstarted(this.#machine, this.#files.state.directory, this.#known);
       this.#node = undefined;
       this.#files.state.remove();
       this.#known = undefined;
@@ -217,17 +231,17 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
   async unlock(key: string): Promise<void> {
     await this.#mutex.run('membership', async () => {
       const state = this.#known;
-      if (this.#state !== 'locked' || state === undefined) throw conflict('swarm is not locked');
-      const parsed = parsedKey(key);
-      if (!(await opensStore(this.#files.state.directory, state.store, parsed))) throw wrongKey();
-      await this.#resume(state, parsed);
+      const kept = readKeyFile(this.#files.keyPath);
+      if (this.#state !== 'locked' || state === undefined || kept === undefined || !('sealed' in kept))
+        throw conflict('swarm is not locked');
+      await this.#resume(state, opened(kept.sealed, key));
     });
   }
 
   async unlockKey(): Promise<string> {
     this.control();
-    const node = this.#node;
-    return node?.manager?.isLocked === true ? formatUnlockKey(node.key) : '';
+    const unlockKey = this.#node?.manager?.unlockKey;
+    return unlockKey === undefined ? '' : formatUnlockKey(unlockKey);
   }
 
   logs(request: TaskLogRequest): AsyncIterable<TaskLogRecord> {
@@ -259,19 +273,18 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
   /** `key` is the managers', where the swarm was locked. */
   async #resume(state: NodeState, key?: SealingKey): Promise<void> {
     this.#known = state;
-    if (state.store !== 'none' && key === undefined && readKeyFile(this.#files.keyPath) === undefined) {
-      this.#set('locked');
-      return;
-    }
     try {
-      await this.#run(state, key === undefined ? {} : { managerKey: key });
+      const isSealed = key === undefined && 'sealed' in (readKeyFile(this.#files.keyPath) ?? {});
+      // a worker on its way to being a manager gets the key once more
+      if (isSealed && state.store !== 'none') return this.#set('locked');
+      await this.#run(state, { managerKey: key });
     } catch (error) {
       this.#set('error', messageOf(error));
       this.#machine.report('this node does not take part in its swarm', { error: messageOf(error) });
     }
   }
 
-  async #run(state: NodeState, o: { forceNew?: boolean; managerKey?: SealingKey } = {}): Promise<void> {
+  async #run(state: NodeState, o: { forceNew?: boolean; managerKey: SealingKey | undefined }): Promise<void> {
     this.#known = state;
     this.#set('pending');
     const node = await RunningNode.start({
@@ -293,7 +306,7 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
   }
 
   /** Makes a cluster of one: its CA, its keys, its store with this node in it. */
-  async #found(request: SwarmInitRequest): Promise<NodeState> {
+  async #found(request: SwarmInitRequest): Promise<Beginning> {
     const { clock, random } = this.#machine;
     const isOwn = (name: string): boolean => this.#machine.isOwnInterface(name);
     const addresses = await resolveAddresses(request, { isOwn });
@@ -302,12 +315,14 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     const ingressId = random.id();
     const root = await createRoot(clusterId, clock.nowMs());
     const key = createSealingKey();
+    const unlockKey = createSealingKey();
     const now = new Date(clock.nowMs()).toISOString();
     const tokens = { Worker: createJoinToken(root.certificate), Manager: createJoinToken(root.certificate) };
     const writes = firstSwarm({
       ...request,
       ...{ id: clusterId, ingressId, now, rootCertificate: root.certificate, joinTokens: tokens },
       sealedRootKey: seal(Buffer.from(root.key), key, ROOT_KEY_PURPOSE),
+      sealedUnlockKey: sealKey(unlockKey, key),
     });
     const authority = createAuthority({ clusterId, root, lifeMs: DEFAULT_LIFE_MS, clock });
     const { host } = parseAddress(addresses.advertiseAddress);
@@ -325,14 +340,16 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     // what a try before this one left is nobody's
     this.#files.state.remove();
     this.#files.certificates.write({ key: own.key, ...issued });
-    writeKeyFile(this.#files.keyPath, key);
+    const isLocked = request.spec.EncryptionConfig?.AutoLockManagers === true;
+    writeKeyFile(this.#files.keyPath, key, isLocked ? unlockKey : undefined);
     using store = new SqliteStore(join(this.#files.state.directory, 'store.db'), { clock });
     await store.commit(transactionOf(new ClusterView(), [...writes, { table: 'node', put: node }]));
-    return this.#keep({ nodeId, clusterId, ...addresses, managers: [], store: 'sqlite' });
+    const state = this.#keep({ nodeId, clusterId, ...addresses, managers: [], store: 'sqlite' });
+    return { state, managerKey: key };
   }
 
   /** Shows the token to a manager, and keeps the certificate that it gives. */
-  async #letIn(request: SwarmJoinRequest): Promise<NodeState> {
+  async #letIn(request: SwarmJoinRequest): Promise<Beginning> {
     const { caDigest } = parseJoinToken(request.joinToken);
     const remotes = request.remoteAddresses.map(remoteAddress);
     let failure: unknown = unavailable('no manager to join at was named');
@@ -342,7 +359,8 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
         const answer = await this.#askIn(request, { address, caDigest, own: addresses.advertiseAddress });
         const { nodeId, clusterId, managers } = answer;
         const known = [...new Set([...managers, address])];
-        return this.#keep({ nodeId, clusterId, ...addresses, managers: known, store: 'none' });
+        const state = this.#keep({ nodeId, clusterId, ...addresses, managers: known, store: 'none' });
+        return { state, managerKey: keysOf(answer)?.key };
       } catch (error) {
         failure = error;
       }
@@ -365,7 +383,8 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     const credentials = credentialsOf(answer, key, clock.nowMs());
     this.#files.state.remove();
     this.#files.certificates.write(credentials);
-    if (answer.managerKey !== undefined) writeKeyFile(this.#files.keyPath, parseUnlockKey(answer.managerKey));
+    const keys = keysOf(answer);
+    if (keys !== undefined) writeKeyFile(this.#files.keyPath, keys.key, keys.unlockKey);
     return answer;
   }
 
@@ -404,7 +423,7 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     await this.#node?.[Symbol.asyncDispose]();
     this.#node = undefined;
     const alone = this.#keep({ ...state, managers: [state.advertiseAddress] });
-    await this.#run(alone, { forceNew: true, ...(key === undefined ? {} : { managerKey: key }) });
+    await this.#run(alone, { forceNew: true, managerKey: key });
     const manager = this.#manager();
     if (manager === undefined) throw notAManager();
     await manager.ready(AbortSignal.timeout(CHANGE_LIMIT_MS));
@@ -416,17 +435,19 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
   }
 }
 
-function parsedKey(key: string): SealingKey {
+/** The managers' key, sealed on this node's disk with the unlock key that somebody gives. */
+function opened(sealed: string, unlockKey: string): SealingKey {
   try {
-    return parseUnlockKey(key);
+    return unsealKey(sealed, [parseUnlockKey(unlockKey)]);
   } catch (cause) {
-    if (kindOf(cause) !== 'invalid') throw cause;
+    const kind = kindOf(cause);
+    if (kind !== 'invalid' && kind !== 'forbidden') throw cause;
     throw wrongKey(cause);
   }
 }
 
 /** Docker's words. */
-function wrongKey(cause?: unknown): Error {
+function wrongKey(cause: unknown): Error {
   return new DroverError('unauthorized', 'swarm could not be unlocked: invalid key provided', { cause });
 }
 

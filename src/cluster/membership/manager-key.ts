@@ -1,0 +1,105 @@
+import type { CertificateAnswer } from '#cluster/ca/join-protocol.ts';
+import { readKeyFile, removeKeyFile, writeKeyFile } from '#cluster/ca/key-file.ts';
+import { parseUnlockKey, type SealingKey, unsealKey } from '#cluster/ca/sealing.ts';
+import type { Clock } from '#control/clock.ts';
+import { pause } from '#control/pause.ts';
+import { messageOf, unavailable } from '#model/errors.ts';
+import type { SwarmRecord } from '#model/swarm.ts';
+
+const RETRY_MS = 5000;
+
+/** What managers' disks are sealed with now; undefined while the swarm is not locked. */
+export function unlockKeyOf(swarm: SwarmRecord, managerKey: SealingKey): SealingKey | undefined {
+  const { sealedUnlockKey } = swarm;
+  return sealedUnlockKey === undefined ? undefined : unsealKey(sealedUnlockKey, [managerKey]);
+}
+
+export interface ManagerKeys {
+  readonly key: SealingKey;
+  /** What the key is to be sealed with on the disk. */
+  readonly unlockKey: SealingKey | undefined;
+}
+
+/** What a manager gave with a certificate; undefined for a worker. */
+export function keysOf({
+  managerKey,
+  unlockKey,
+}: Pick<CertificateAnswer, 'managerKey' | 'unlockKey'>): ManagerKeys | undefined {
+  if (managerKey === undefined) return undefined;
+  return {
+    key: parseUnlockKey(managerKey),
+    unlockKey: unlockKey === undefined ? undefined : parseUnlockKey(unlockKey),
+  };
+}
+
+/**
+ * The managers' key on one node: in memory, and on its disk as the cluster wants it there. What is on the disk follows the last word; a
+ * disk that refuses is tried again until `signal` aborts.
+ */
+export class ManagerKey {
+  readonly #path: string;
+  readonly #clock: Clock;
+  readonly #report: (message: string, details: object) => void;
+  readonly #signal: AbortSignal;
+  #key: SealingKey | undefined;
+  /** Which change of the file is the last one. */
+  #turn = 0;
+
+  /** `key` is given where it lies sealed on the disk. */
+  constructor(o: {
+    path: string;
+    key: SealingKey | undefined;
+    clock: Clock;
+    report: (message: string, details: object) => void;
+    signal: AbortSignal;
+  }) {
+    this.#path = o.path;
+    this.#clock = o.clock;
+    this.#report = o.report;
+    this.#signal = o.signal;
+    const kept = readKeyFile(o.path);
+    this.#key = o.key ?? (kept !== undefined && 'key' in kept ? kept.key : undefined);
+  }
+
+  get isHere(): boolean {
+    return this.#key !== undefined;
+  }
+
+  /** `unavailable` where it is not here. */
+  get key(): SealingKey {
+    if (this.#key === undefined) throw unavailable("the managers' key is not on this node");
+    return this.#key;
+  }
+
+  /** Another manager gave it, and says what it is to be sealed with. Throws where it cannot be kept. */
+  take({ key, unlockKey }: ManagerKeys): void {
+    writeKeyFile(this.#path, key, unlockKey);
+    this.#turn++;
+    this.#key = key;
+  }
+
+  /** From here on a start of this manager asks for this unlock key, or for none. */
+  lockWith(unlockKey: SealingKey | undefined): void {
+    const turn = ++this.#turn;
+    void this.#write(unlockKey, () => turn === this.#turn);
+  }
+
+  /** This node is no manager any more. */
+  forget(): void {
+    this.#turn++;
+    removeKeyFile(this.#path);
+    this.#key = undefined;
+  }
+
+  async #write(unlockKey: SealingKey | undefined, isLast: () => boolean): Promise<void> {
+    while (isLast()) {
+      try {
+        writeKeyFile(this.#path, this.key, unlockKey);
+        return;
+      } catch (error) {
+        this.#report("the managers' key on disk does not follow the swarm yet", { error: messageOf(error) });
+      }
+      if (!(await pause(this.#clock, RETRY_MS, this.#signal))) return;
+    }
+  }
+}
