@@ -181,6 +181,22 @@ test('what was secret before is there after every rotation', async () => {
   assert.equal(await ok(1, 'exec', await container(), 'cat', '/run/secrets/s'), 'content');
 });
 
+test('a node that is cut off on its way to being a manager gets the key once more', async () => {
+  const path = join(clusterDirectory(3), 'manager.key');
+  await ok(1, 'node', 'demote', 'node3');
+  await eventually(() => !existsSync(path), 'node 3 gave the key up');
+  const { pid } = cloud.node(3);
+  assert.ok(pid !== undefined);
+  await ok(1, 'node', 'promote', 'node3');
+  await eventually(() => existsSync(path), 'node 3 got the key');
+  process.kill(pid, 'SIGKILL');
+  assert.notEqual(sealing(3), 'nothing');
+  assert.match(readFileSync(join(clusterDirectory(3), 'node.json'), 'utf8'), /"store": "none"/);
+  start(3);
+  await manages(3);
+  await sealedAlike(1, 3);
+});
+
 test('a locked manager leaves by force alone, with all that runs of it; one that comes is locked at once', async () => {
   stop(3);
   start(3);
