@@ -198,12 +198,31 @@ test('a node that is cut off on its way to being a manager gets the key once mor
 });
 
 test('a locked manager leaves by force alone, with all that runs of it; one that comes is locked at once', async () => {
+  await ok(
+    1,
+    'service',
+    'create',
+    '-q',
+    '--detach',
+    '--mode',
+    'global',
+    '--name',
+    'each',
+    'bb',
+    'sleep',
+    '1000',
+  );
+  const running = async (): Promise<string> => await ok(3, 'ps', '-q', '--filter', 'name=each');
+  await eventually(async () => (await running()) !== '', 'a task runs on node 3');
+  const container = await running();
   stop(3);
   start(3);
+  assert.equal(await running(), container, 'a lock ends no container');
   await fails(3, /Swarm is encrypted and locked\. Please unlock it first or use `--force`/, 'swarm', 'leave');
   await ok(3, 'swarm', 'leave', '--force');
   assert.equal(await state(3), 'inactive');
   assert.equal(existsSync(clusterDirectory(3)), false);
+  assert.equal(await running(), '');
   const down = async (): Promise<boolean> =>
     (await ok(1, 'node', 'ls', '--filter', 'name=node3', '--format', '{{.Status}}')) === 'Down';
   await eventually(down, 'node 3 is down');
