@@ -29,9 +29,6 @@ test('info, nodes and tokens tell of the swarm', async () => {
   await served.ok('swarm', 'update', '--task-history-limit', '2');
   const limit = '{{.Swarm.Cluster.Spec.Orchestration.TaskHistoryRetentionLimit}}';
   assert.equal(await served.ok('info', '--format', limit), '2');
-  await served.ok('swarm', 'update', '--autolock=true');
-  assert.match(await served.fails('swarm', 'unlock-key', '--rotate'), /rotating the unlock key/);
-  await served.ok('swarm', 'update', '--autolock=false');
   assert.match(await served.fails('swarm', 'init'), /This node is already part of a swarm/);
 });
 

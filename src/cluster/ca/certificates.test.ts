@@ -11,7 +11,7 @@ import { identityOf } from './node-identity.ts';
 import { parseCertificates } from './pem.ts';
 import { renewalReason, renewalTimeMs } from './renewal.ts';
 import { createAuthority, DEFAULT_LIFE_MS } from './root-authority.ts';
-import { checkRoot, createRoot, type Root } from './root-certificate.ts';
+import { checkedRoot, createRoot, type Root } from './root-certificate.ts';
 import { rotateRoot, rotationStep, tlsInfoOf } from './root-rotation.ts';
 
 const CLUSTER = 'c'.repeat(25);
@@ -164,11 +164,15 @@ test('while a root is replaced, nodes of either side accept each other, and the 
 
 test('a root of a user has to be a CA in time, with its key', async () => {
   const other = await createRoot(CLUSTER, NOW);
-  checkRoot(other, NOW);
-  assert.throws(() => checkRoot({ ...other, key: root.key }, NOW), refuses('invalid', /don't match/));
-  assert.throws(() => checkRoot(other, NOW + 21 * 365 * DAY), refuses('invalid', /expired/));
+  assert.deepEqual(checkedRoot(other, NOW), other);
+  const bare = { ...other, certificate: `the CA\n${other.certificate.trim()}` };
+  assert.deepEqual(checkedRoot(bare, NOW), other);
+  const bundle = { ...other, certificate: other.certificate + root.certificate };
+  assert.throws(() => checkedRoot(bundle, NOW), refuses('invalid', /one certificate is taken/));
+  assert.throws(() => checkedRoot({ ...other, key: root.key }, NOW), refuses('invalid', /don't match/));
+  assert.throws(() => checkedRoot(other, NOW + 21 * 365 * DAY), refuses('invalid', /expired/));
   const { certificate, key } = await credentials();
-  assert.throws(() => checkRoot({ certificate, key }, NOW), refuses('invalid', /not a self-signed CA/));
+  assert.throws(() => checkedRoot({ certificate, key }, NOW), refuses('invalid', /not a self-signed CA/));
 });
 
 test('texts of many certificates are refused', () => {

@@ -1,7 +1,7 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { createPrivateKey, type X509Certificate } from 'node:crypto';
 import { invalid } from '#model/errors.ts';
 import { generateKey, SIGNATURE, signingKeys } from './ecdsa-key.ts';
-import { isIssuedBy } from './pem.ts';
+import { isIssuedBy, parseCertificates } from './pem.ts';
 import { loadX509 } from './x509-library.ts';
 
 const LIFE_MS = 20 * 365 * 24 * 3600 * 1000;
@@ -62,8 +62,11 @@ export async function crossSign(next: string, current: Root): Promise<string> {
   return `${certificate.toString('pem')}\n`;
 }
 
-/** Checks a root that a user gives (`docker swarm ca --ca-cert --ca-key`). Throws `invalid` with the reason that it cannot be used. */
-export function checkRoot(root: Root, nowMs: number): void {
+/**
+ * A root that a user gives (`docker swarm ca --ca-cert --ca-key`), its certificate written as all others are: roots are put together to one
+ * text. Throws `invalid` with the reason that it cannot be used.
+ */
+export function checkedRoot(root: Root, nowMs: number): Root {
   signingKeys(root.key);
   const certificate = parsedRoot(root.certificate);
   if (!isIssuedBy(certificate, certificate)) throw invalid('the CA certificate is not a self-signed CA');
@@ -71,14 +74,13 @@ export function checkRoot(root: Root, nowMs: number): void {
     throw invalid("the CA certificate and the CA key don't match");
   if (certificate.validFromDate.getTime() > nowMs) throw invalid('the CA certificate is not valid yet');
   if (certificate.validToDate.getTime() <= nowMs) throw invalid('the CA certificate has expired');
+  return { ...root, certificate: certificate.toString() };
 }
 
 function parsedRoot(pem: string): X509Certificate {
-  try {
-    return new X509Certificate(pem);
-  } catch (cause) {
-    throw invalid('the CA certificate is not readable PEM', { cause });
-  }
+  const [certificate, ...others] = parseCertificates(pem, 'the CA certificate');
+  if (others.length > 0) throw invalid('the CA certificate: one certificate is taken, not a bundle');
+  return certificate;
 }
 
 type X509 = Awaited<ReturnType<typeof loadX509>>;

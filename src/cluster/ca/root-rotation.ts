@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import type { NodeDescription, NodeRecord } from '#model/node.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
 import { isIssuedBy, parseCertificates } from './pem.ts';
-import { checkRoot, createRoot, crossSign, type Root } from './root-certificate.ts';
+import { checkedRoot, createRoot, crossSign, type Root } from './root-certificate.ts';
 import { loadX509 } from './x509-library.ts';
 
 /** A root that takes over from another one. From here on it signs, and both are trusted. */
@@ -20,8 +20,7 @@ export async function rotateRoot(
   nowMs: number,
   given?: Root,
 ): Promise<RootRotation> {
-  if (given !== undefined) checkRoot(given, nowMs);
-  const root = given ?? (await createRoot(clusterId, nowMs));
+  const root = given === undefined ? await createRoot(clusterId, nowMs) : checkedRoot(given, nowMs);
   return {
     root,
     previousRootCertificate: current.certificate,
