@@ -15,7 +15,7 @@ import { credentialsOf, RENEW_METHOD, requestJoin, requestRenewal } from '#clust
 import { createJoinToken, parseJoinToken, roleOfToken } from '#cluster/ca/join-token.ts';
 import { createAuthority, DEFAULT_LIFE_MS } from '#cluster/ca/root-authority.ts';
 import { createRoot } from '#cluster/ca/root-certificate.ts';
-import { rotateRoot } from '#cluster/ca/root-rotation.ts';
+import { goingRoot, rotateRoot } from '#cluster/ca/root-rotation.ts';
 import { openJoinChannel } from '#cluster/transport/join-connection.ts';
 import { TlsTransport } from '#cluster/transport/tls-transport.ts';
 import { type Channel, JOIN_METHOD } from '#cluster/transport/transport.ts';
@@ -52,9 +52,9 @@ class Cluster implements AsyncDisposable {
         admit: async ({ token, hostname }) => {
           const role = roleOfToken(token, this.tokens);
           if (role === undefined) throw forbidden('invalid join token');
-          this.roles.set(idFor(hostname), role);
-          return this.#membership(idFor(hostname));
+          return this.#membership(idFor(hostname), role);
         },
+        enter: async (_applicant, { nodeId, role }) => void this.roles.set(nodeId, role),
       }),
     );
     first.serve(RENEW_METHOD, renewalHandler({ authority, membership: async (id) => this.#membership(id) }));
@@ -96,8 +96,7 @@ class Cluster implements AsyncDisposable {
     return credentialsOf(await requestRenewal(channel, { csr }), key, Date.now(), own.identity);
   }
 
-  #membership(nodeId: string): Membership {
-    const role = this.roles.get(nodeId);
+  #membership(nodeId: string, role: NodeRole | undefined = this.roles.get(nodeId)): Membership {
     if (role === undefined) throw forbidden('no such node');
     return { clusterId: CLUSTER, nodeId, role, managers: [this.address] };
   }
@@ -227,10 +226,11 @@ test('a root is replaced while nodes run: old and new are served, then only the 
   const web = cluster.node(own);
   const api = cluster.node(await cluster.join('api', cluster.tokens.Worker));
 
-  const rotation = await rotateRoot(root, CLUSTER, Date.now());
+  const taking = await createRoot(CLUSTER, Date.now());
+  const rotation = await rotateRoot(goingRoot(root), CLUSTER, Date.now(), taking);
   cluster.authority = createAuthority({
     clusterId: CLUSTER,
-    root: rotation.root,
+    root: taking,
     previous: { certificate: root.certificate, crossSigned: rotation.crossSignedRootCertificate },
     lifeMs: DEFAULT_LIFE_MS,
     clock: systemClock,
@@ -247,7 +247,7 @@ test('a root is replaced while nodes run: old and new are served, then only the 
   await cluster.join('new', cluster.tokens.Worker);
 
   cluster.authority = createAuthority({
-    ...{ clusterId: CLUSTER, root: rotation.root, lifeMs: DEFAULT_LIFE_MS },
+    ...{ clusterId: CLUSTER, root: taking, lifeMs: DEFAULT_LIFE_MS },
     clock: systemClock,
   });
   const left = await api.open(cluster.address, 'who', never);

@@ -12,7 +12,7 @@ import { parseCertificates } from './pem.ts';
 import { renewalReason, renewalTimeMs } from './renewal.ts';
 import { createAuthority, DEFAULT_LIFE_MS } from './root-authority.ts';
 import { checkedRoot, createRoot, type Root } from './root-certificate.ts';
-import { rotateRoot, rotationStep, tlsInfoOf } from './root-rotation.ts';
+import { goingRoot, rotateRoot, rotationStep, tlsInfoOf } from './root-rotation.ts';
 
 const CLUSTER = 'c'.repeat(25);
 const NODE = 'n'.repeat(25);
@@ -133,8 +133,9 @@ test('a certificate is renewed between half and four fifths of its life, or when
 
 test('while a root is replaced, nodes of either side accept each other, and the old one goes when all have moved', async () => {
   const old = await credentials();
-  const rotation = await rotateRoot(root, CLUSTER, NOW);
-  const moved = await credentials(rotation.root, {
+  const taking = await createRoot(CLUSTER, NOW);
+  const rotation = await rotateRoot(goingRoot(root), CLUSTER, NOW, taking);
+  const moved = await credentials(taking, {
     certificate: rotation.previousRootCertificate,
     crossSigned: rotation.crossSignedRootCertificate,
   });

@@ -53,6 +53,11 @@ function membership(nodeId: string): Membership {
   return { clusterId: CLUSTER, nodeId, role: 'worker', managers: ['10.0.0.1:2377'], managerKey: 'key' };
 }
 
+const entered: string[] = [];
+async function enter(_applicant: Applicant, { nodeId }: Membership): Promise<void> {
+  entered.push(nodeId);
+}
+
 test('a token and a request become a certificate, and the key stays where it was', async () => {
   const seen: Applicant[] = [];
   const { key, csr } = await createRequest();
@@ -61,8 +66,10 @@ test('a token and a request become a certificate, and the key stays where it was
     seen.push(applicant);
     return membership(NODE);
   };
-  await joinHandler({ authority, admit, limit: new AttemptLimit(clock) })(server, undefined);
+  await joinHandler({ authority, admit, enter, limit: new AttemptLimit(clock) })(server, undefined);
   assert.deepEqual(seen, [{ token, hostname: 'web', address: ':2377', remote: '10.0.0.9', canManage: true }]);
+
+  assert.deepEqual(entered.splice(0), [NODE]);
 
   const client = channelWith(server.sent);
   const answer = await requestJoin(client, { token, csr, hostname: 'web' });
@@ -85,7 +92,7 @@ test('failed tokens of one address are counted, others are served, and time forg
       ? Promise.resolve(membership(NODE))
       : Promise.reject(forbidden('invalid join token'));
   const join = (text: string, remote: string): Promise<void> =>
-    joinHandler({ authority, admit, limit })(
+    joinHandler({ authority, admit, enter, limit })(
       channelWith([{ token: text, csr, hostname: 'h' }], remote),
       undefined,
     );
@@ -104,9 +111,25 @@ test('what a manager cannot do now does not count against who asks', async () =>
   const admit = (): Promise<Membership> => Promise.reject(unavailable('no leader'));
   for (let i = 0; i < 3; i++)
     await assert.rejects(
-      joinHandler({ authority, admit, limit })(channelWith([{ token, csr, hostname: 'h' }]), undefined),
+      joinHandler({ authority, admit, enter, limit })(
+        channelWith([{ token, csr, hostname: 'h' }]),
+        undefined,
+      ),
       /no leader/,
     );
+});
+
+test('where no certificate can be made, no node is left behind', async () => {
+  const { csr } = await createRequest();
+  const admit = async (): Promise<Membership> => membership(NODE);
+  const issue = (): Promise<never> => Promise.reject(unavailable('no external CA signed'));
+  const join = joinHandler({ authority: { issue }, admit, enter, limit: new AttemptLimit(clock) });
+  entered.length = 0;
+  await assert.rejects(
+    join(channelWith([{ token, csr, hostname: 'h' }]), undefined),
+    /no external CA signed/,
+  );
+  assert.deepEqual(entered, []);
 });
 
 test('nobody is admitted by a message of another form, or a request that cannot be signed', async () => {
@@ -125,7 +148,10 @@ test('nobody is admitted by a message of another form, or a request that cannot 
   ];
   for (const message of messages)
     await assert.rejects(
-      joinHandler({ authority, admit, limit: new AttemptLimit(clock) })(channelWith([message]), undefined),
+      joinHandler({ authority, admit, enter, limit: new AttemptLimit(clock) })(
+        channelWith([message]),
+        undefined,
+      ),
       (error) => error instanceof DroverError && error.kind === 'invalid',
       JSON.stringify(message),
     );

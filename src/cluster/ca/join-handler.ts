@@ -56,13 +56,15 @@ export interface Applicant {
 
 export interface JoinPorts {
   readonly authority: CertificateAuthority;
-  /** Checks the token and makes the node's record. Throws `forbidden` for a wrong token. */
+  /** Checks the token, and says who the node is to be. Throws `forbidden` for a wrong token. */
   readonly admit: (applicant: Applicant) => Promise<Membership>;
+  /** Makes the node's record: its certificate is there. */
+  readonly enter: (applicant: Applicant, membership: Membership) => Promise<void>;
   readonly limit: AttemptLimit;
 }
 
 /** Serves JOIN_METHOD: token and request in, certificate out. Who fails too often from one address is refused for a while. */
-export function joinHandler({ authority, admit, limit }: JoinPorts): ChannelHandler {
+export function joinHandler({ authority, admit, enter, limit }: JoinPorts): ChannelHandler {
   return async (channel) => {
     const remote = channel.remote;
     const { token, csr, hostname, address, canManage } = parseMessage(
@@ -73,11 +75,14 @@ export function joinHandler({ authority, admit, limit }: JoinPorts): ChannelHand
     limit.begin(remote ?? '');
     try {
       parseJoinToken(token);
-      // before the record is made: a request that cannot be signed leaves no node behind
       await requestedKey(csr);
-      const membership = await admit({ token, hostname, address, remote, canManage: canManage !== false });
+      const applicant = { token, hostname, address, remote, canManage: canManage !== false };
+      const membership = await admit(applicant);
       limit.takeBack(remote ?? '');
-      await channel.send(await answer(authority, csr, membership));
+      // before the record is made: what cannot be signed leaves no node behind
+      const answered = await answer(authority, csr, membership);
+      await enter(applicant, membership);
+      await channel.send(answered);
     } catch (error) {
       const kind = kindOf(error);
       if (kind !== 'forbidden' && kind !== 'unauthorized' && kind !== 'invalid') limit.takeBack(remote ?? '');

@@ -13,7 +13,7 @@ import { loadX509 } from './x509-library.ts';
 /** Docker's default of `NodeCertExpiry`, in milliseconds. */
 export const DEFAULT_LIFE_MS: number = 90 * 24 * 3600 * 1000;
 /** As in Swarm: below it, nodes would do little but renew. */
-const SHORTEST_LIFE_MS = 3600 * 1000;
+export const SHORTEST_LIFE_MS: number = 3600 * 1000;
 const HOST_NAME = /^(?!-)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*$/;
 const LONGEST_HOST = 253;
 const MOST_HOSTS = 16;
@@ -56,7 +56,6 @@ async function sign(
   const issuer = new x509.X509Certificate(root.certificate);
   const nowMs = clock.nowMs();
   if (issuer.notAfter.getTime() <= nowMs) throw invalid("the cluster's CA certificate has expired");
-  const names = [nodeId, unitOf(role), 'localhost', '127.0.0.1', '::1', ...checkedHosts(hosts)];
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: positiveSerial(),
     subject: [{ O: [clusterId] }, { OU: [unitOf(role)] }, { CN: [nodeId] }],
@@ -73,14 +72,19 @@ async function sign(
         x509.ExtendedKeyUsage.serverAuth,
         x509.ExtendedKeyUsage.clientAuth,
       ]),
-      // the role is a name too, as in Swarm: etcd can admit managers alone by it
       new x509.SubjectAlternativeNameExtension(
-        [...new Set(names)].map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value })),
+        namesOf(nodeId, role, hosts).map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value })),
       ),
       ...authorityKeyIdentifier(x509, issuer),
     ],
   });
   return `${certificate.toString('pem')}\n`;
+}
+
+/** What a node's certificate is valid for. The role is a name too, as in Swarm: others can admit managers alone by it. */
+export function namesOf(nodeId: string, role: NodeRole, hosts: readonly string[]): string[] {
+  const names = [nodeId, unitOf(role), 'localhost', '127.0.0.1', '::1', ...checkedHosts(hosts)];
+  return [...new Set(names)];
 }
 
 /** 127 random bits, the first bit clear: a serial number is a positive number of at most 20 bytes. */

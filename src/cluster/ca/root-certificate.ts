@@ -16,6 +16,12 @@ export interface Root {
   readonly key: string;
 }
 
+/** A root that takes over: one of an external CA has its key elsewhere. */
+export interface NextRoot {
+  readonly certificate: string;
+  readonly key: string | undefined;
+}
+
 /** A new self-signed root of a cluster, for 20 years. */
 export async function createRoot(clusterId: string, nowMs: number): Promise<Root> {
   const x509 = await loadX509();
@@ -63,14 +69,14 @@ export async function crossSign(next: string, current: Root): Promise<string> {
 }
 
 /**
- * A root that a user gives (`docker swarm ca --ca-cert --ca-key`), its certificate written as all others are: roots are put together to one
+ * A root that a user gives (`docker swarm ca --ca-cert`, with or without `--ca-key`), its certificate written as all others are: roots are put together to one
  * text. Throws `invalid` with the reason that it cannot be used.
  */
-export function checkedRoot(root: Root, nowMs: number): Root {
-  signingKeys(root.key);
+export function checkedRoot(root: NextRoot, nowMs: number): NextRoot {
+  if (root.key !== undefined) signingKeys(root.key);
   const certificate = parsedRoot(root.certificate);
   if (!isIssuedBy(certificate, certificate)) throw invalid('the CA certificate is not a self-signed CA');
-  if (!certificate.checkPrivateKey(createPrivateKey(root.key)))
+  if (root.key !== undefined && !certificate.checkPrivateKey(createPrivateKey(root.key)))
     throw invalid("the CA certificate and the CA key don't match");
   if (certificate.validFromDate.getTime() > nowMs) throw invalid('the CA certificate is not valid yet');
   if (certificate.validToDate.getTime() <= nowMs) throw invalid('the CA certificate has expired');

@@ -2,12 +2,23 @@ import { X509Certificate } from 'node:crypto';
 import type { NodeDescription, NodeRecord } from '#model/node.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
 import { isIssuedBy, parseCertificates } from './pem.ts';
-import { checkedRoot, createRoot, crossSign, type Root } from './root-certificate.ts';
+import { checkedRoot, createRoot, crossSign, type NextRoot, type Root } from './root-certificate.ts';
 import { loadX509 } from './x509-library.ts';
+
+/** A root that goes, and how it signs the next one. */
+export interface GoingRoot {
+  readonly certificate: string;
+  readonly crossSign: (next: NextRoot) => Promise<string>;
+}
+
+/** One whose key is here. */
+export function goingRoot(root: Root): GoingRoot {
+  return { certificate: root.certificate, crossSign: (next) => crossSign(next.certificate, root) };
+}
 
 /** A root that takes over from another one. From here on it signs, and both are trusted. */
 export interface RootRotation {
-  readonly root: Root;
+  readonly root: NextRoot;
   readonly previousRootCertificate: string;
   /** The new root signed by the old one: for nodes that trust the old one alone. */
   readonly crossSignedRootCertificate: string;
@@ -15,16 +26,16 @@ export interface RootRotation {
 
 /** Begins the replacement of `current`, by a root of a user or a new one. Throws `invalid` for a root that cannot be used. */
 export async function rotateRoot(
-  current: Root,
+  current: GoingRoot,
   clusterId: string,
   nowMs: number,
-  given?: Root,
+  given?: NextRoot,
 ): Promise<RootRotation> {
   const root = given === undefined ? await createRoot(clusterId, nowMs) : checkedRoot(given, nowMs);
   return {
     root,
     previousRootCertificate: current.certificate,
-    crossSignedRootCertificate: await crossSign(root.certificate, current),
+    crossSignedRootCertificate: await current.crossSign(root),
   };
 }
 

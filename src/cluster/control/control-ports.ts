@@ -43,8 +43,13 @@ export type RootFields = Pick<
 >;
 
 export interface RootRotation {
-  /** Makes the next CA of a cluster, or takes the given one (PEM). `invalid` for one that cannot be used. */
-  rotate(swarm: SwarmRecord, given?: { certificate: string; key: string }): Promise<RootFields>;
+  /**
+   * Makes the next CA of a cluster, or takes the given one (PEM); one without a key is an external CA's. `invalid` for one that cannot be
+   * used.
+   */
+  rotate(swarm: SwarmRecord, given?: { certificate: string; key: string | undefined }): Promise<RootFields>;
+  /** Has each of the external CAs that are to sign with a root sign once. Throws why where one cannot. */
+  tryExternal(swarm: SwarmRecord, rootCertificate: string, urls: readonly string[]): Promise<void>;
 }
 
 /** What {@link ClusterControl} needs of the rest of a manager. */

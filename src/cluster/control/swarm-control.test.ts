@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { SwarmRecord } from '#model/swarm.ts';
+import { createRoot } from '#cluster/ca/root-certificate.ts';
+import type { SwarmRecord, SwarmSpec } from '#model/swarm.ts';
 import { controlOver, oneNodeSwarm } from './control-fixture.ts';
+import type { RootRotation } from './control-ports.ts';
+import type { SwarmControl } from './swarm-control.ts';
 import { completeSwarmSpec, DEFAULT_SWARM_SPEC, firstSwarm } from './swarm-spec.ts';
 
 test('what is not given stays; tokens are made anew when asked for', async () => {
@@ -16,26 +19,82 @@ test('what is not given stays; tokens are made anew when asked for', async () =>
   await assert.rejects(swarm.update({ version: revision, spec: { Name: 'x' } }), { kind: 'invalid' });
 });
 
-test('another CA goes on with the same tokens, and the old certificate is trusted meanwhile; the key is not kept', async () => {
-  const asked: object[] = [];
-  const rootRotation = {
-    rotate: async ({ rootCertificate }: SwarmRecord, given?: object) => {
-      asked.push(given ?? {});
+interface Asked {
+  readonly given: { certificate: string; key: string | undefined } | undefined;
+}
+
+/** A cluster whose CA can be replaced, and what was asked of who does it. */
+async function replaceable(): Promise<{ swarm: SwarmControl; rotations: Asked[]; tried: string[][] }> {
+  const rotations: Asked[] = [];
+  const tried: string[][] = [];
+  const rootRotation: RootRotation = {
+    rotate: async ({ rootCertificate }, given) => {
+      rotations.push({ given });
       return {
-        rootCertificate: 'next',
-        sealedRootKey: 'next sealed',
+        rootCertificate: given?.certificate ?? 'another',
+        sealedRootKey: given !== undefined && given.key === undefined ? '' : 'next sealed',
         previousRootCertificate: rootCertificate,
       };
     },
+    tryExternal: async (_swarm, rootCertificate, urls) => void tried.push([rootCertificate, ...urls]),
   };
   const { swarm } = controlOver(await oneNodeSwarm(), { rootRotation });
-  const CAConfig = { SigningCACert: 'next', SigningCAKey: 'key', ForceRotate: 1 };
+  return { swarm, rotations, tried };
+}
+
+async function change(swarm: SwarmControl, CAConfig: SwarmSpec['CAConfig'] & object): Promise<SwarmRecord> {
   await swarm.update({ version: swarm.inspect().revision, spec: { Name: 'default', CAConfig } });
-  const { record } = swarm.inspect();
-  assert.deepEqual(asked, [{ certificate: 'next', key: 'key' }]);
-  assert.deepEqual([record.rootCertificate, record.previousRootCertificate], ['next', 'root']);
-  assert.deepEqual(record.joinTokens, { Worker: 'worker@next', Manager: 'manager@next' });
+  return swarm.inspect().record;
+}
+
+const next = await createRoot('x'.repeat(25), 1_767_225_600_000);
+
+test('another CA goes on with the same tokens, and the old certificate is trusted meanwhile; the key is not kept', async () => {
+  const { swarm, rotations } = await replaceable();
+  const { certificate } = next;
+  const record = await change(swarm, { SigningCACert: certificate, SigningCAKey: 'key', ForceRotate: 1 });
+  assert.deepEqual(rotations, [{ given: { certificate, key: 'key' } }]);
+  assert.deepEqual([record.rootCertificate, record.previousRootCertificate], [certificate, 'root']);
+  assert.deepEqual(record.joinTokens, { Worker: `worker@${certificate}`, Manager: `manager@${certificate}` });
   assert.equal(JSON.stringify(record).includes('"key"'), false);
+});
+
+test('an external CA is tried before anything is written, and takes over a root whose key is not given', async () => {
+  const { swarm, rotations, tried } = await replaceable();
+  const { certificate } = next;
+  const [first, second] = ['https://ca.example/sign', 'https://ca2.example/sign'];
+  assert.ok(first !== undefined && second !== undefined);
+  await assert.rejects(change(swarm, { SigningCACert: certificate }), /needs its key, or an external CA/);
+  const other = [{ URL: first }];
+  // one that signs with the root that goes is none for the next one
+  await assert.rejects(
+    change(swarm, {
+      SigningCACert: certificate,
+      ExternalCAs: [{ URL: first, CACert: (await createRoot('y'.repeat(25), 0)).certificate }],
+    }),
+    /needs its key/,
+  );
+  await assert.rejects(
+    change(swarm, { ExternalCAs: [{ URL: 'http://ca.example/sign' }] }),
+    /begins with https/,
+  );
+  await assert.rejects(
+    change(swarm, { ExternalCAs: [{ URL: first, Protocol: 'x' }] }),
+    /unrecognized external CA protocol x/,
+  );
+  assert.deepEqual([rotations, tried], [[], []]);
+  const record = await change(swarm, { SigningCACert: certificate, ExternalCAs: other });
+  assert.deepEqual(tried, [[certificate, first]]);
+  assert.deepEqual(rotations, [{ given: { certificate, key: undefined } }]);
+  assert.equal(record.sealedRootKey, '');
+  const kept = { Protocol: 'cfssl', URL: first, CACert: certificate };
+  assert.deepEqual(record.Spec.CAConfig?.ExternalCAs, [kept]);
+  // as clients send it back
+  await change(swarm, record.Spec.CAConfig ?? {});
+  assert.equal(tried.length, 1, 'what is known is not tried again');
+  await change(swarm, { ExternalCAs: [kept, { URL: second }] });
+  assert.deepEqual(tried[1], [certificate, first, second]);
+  assert.equal(rotations.length, 1);
 });
 
 test('without a way to replace the CA that is refused', async () => {
@@ -93,6 +152,9 @@ test('a first swarm has Docker’s defaults, and refuses pools that no subnet fi
   const [locked] = firstSwarm({ ...made, spec, defaultAddrPool: [] });
   assert.ok(locked !== undefined && 'put' in locked && locked.table === 'swarm');
   assert.equal(locked.put.sealedUnlockKey, 'sealed');
+  const ExternalCAs = [{ URL: 'https://ca.example' }];
+  const external = { ...made, spec: { CAConfig: { ExternalCAs } }, defaultAddrPool: [] };
+  assert.throws(() => firstSwarm(external), /leave out --external-ca/);
   assert.throws(() => firstSwarm({ ...made, defaultAddrPool: ['10.20.0.0/26'] }), { kind: 'invalid' });
 });
 

@@ -4,6 +4,7 @@ import { invalid, notImplemented, unavailable } from '#model/errors.ts';
 import type { SwarmRecord, SwarmSpec } from '#model/swarm.ts';
 import { outOfSequence } from './control-errors.ts';
 import type { ControlPorts, RootFields } from './control-ports.ts';
+import { checkedExternals, externalUrlsOf, writtenAlike } from './external-authorities.ts';
 import type { RecordWriter } from './record-writer.ts';
 import { checkSwarmSpec, completeSwarmSpec } from './swarm-spec.ts';
 
@@ -38,9 +39,9 @@ export class SwarmControl {
   async update(request: SwarmUpdate): Promise<void> {
     const before = this.inspect();
     if (before.revision !== request.version) throw outOfSequence();
-    const spec = completeSwarmSpec(request.spec, before.record.Spec);
-    checkSwarmSpec(spec);
-    const authority = await this.#nextAuthority(before.record, spec);
+    const asked = completeSwarmSpec(request.spec, before.record.Spec);
+    checkSwarmSpec(asked);
+    const { spec, authority } = await this.#nextAuthority(before.record, asked);
     await this.#writer.write((view) => {
       const swarm = swarmOf(view);
       if (view.revisionOf('swarm', swarm.ID) !== request.version) throw outOfSequence();
@@ -75,14 +76,33 @@ export class SwarmControl {
     };
   }
 
-  async #nextAuthority(swarm: SwarmRecord, spec: SwarmSpec): Promise<RootFields | undefined> {
-    const { SigningCACert: certificate = '', SigningCAKey: key = '', ForceRotate = 0 } = spec.CAConfig ?? {};
-    const forced = ForceRotate !== (swarm.Spec.CAConfig?.ForceRotate ?? 0);
-    const given = certificate !== '' && certificate.trim() !== swarm.rootCertificate.trim();
-    if (!forced && !given) return undefined;
-    if (given && key === '') throw invalid('a CA certificate needs its key, for external CAs are not there');
-    if (this.#ports.rootRotation === undefined) throw notImplemented('replacing the CA is not there yet');
-    return await this.#ports.rootRotation.rotate(swarm, given ? { certificate, key } : undefined);
+  /** What signs from here on, tried once where it is new and not the cluster's own; `authority` is undefined where the root stays. */
+  async #nextAuthority(
+    swarm: SwarmRecord,
+    asked: SwarmSpec,
+  ): Promise<{ spec: SwarmSpec; authority: RootFields | undefined }> {
+    const { SigningCACert = '', SigningCAKey = '', ForceRotate = 0, ExternalCAs } = asked.CAConfig ?? {};
+    const given = SigningCACert === '' ? swarm.rootCertificate : writtenAlike(SigningCACert);
+    const isOther = given !== swarm.rootCertificate;
+    const isForced = ForceRotate !== (swarm.Spec.CAConfig?.ForceRotate ?? 0);
+    const externals = ExternalCAs === undefined ? undefined : checkedExternals(ExternalCAs, given);
+    const spec =
+      externals === undefined ? asked : { ...asked, CAConfig: { ...asked.CAConfig, ExternalCAs: externals } };
+    const urls = externalUrlsOf(spec, given);
+    if (isOther && SigningCAKey === '' && urls.length === 0)
+      throw invalid('a CA certificate needs its key, or an external CA that signs with it (--external-ca)');
+    const { rootRotation } = this.#ports;
+    const isNew = urls.some((url) => !externalUrlsOf(swarm.Spec, given).includes(url));
+    if (!isOther && !isForced && !isNew) return { spec, authority: undefined };
+    if (rootRotation === undefined) throw notImplemented('replacing the CA is not there yet');
+    if (isNew) await rootRotation.tryExternal(swarm, given, urls);
+    if (!isOther && !isForced) return { spec, authority: undefined };
+    const key = SigningCAKey === '' ? undefined : SigningCAKey;
+    const authority = await rootRotation.rotate(
+      swarm,
+      isOther ? { certificate: SigningCACert, key } : undefined,
+    );
+    return { spec, authority };
   }
 }
 

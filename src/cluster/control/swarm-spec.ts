@@ -1,6 +1,6 @@
 import type { Write } from '#cluster/state/tables.ts';
 import { parseSubnet } from '#engine/networks/ipv4.ts';
-import { invalid, notImplemented } from '#model/errors.ts';
+import { invalid } from '#model/errors.ts';
 import type { SwarmRecord, SwarmSpec } from '#model/swarm.ts';
 import { newNetwork } from './new-network.ts';
 
@@ -69,8 +69,6 @@ export function checkSwarmSpec(spec: SwarmSpec): void {
     throw invalid('the task history retention limit cannot be negative');
   const expiry = spec.CAConfig?.NodeCertExpiry ?? HOUR_NS;
   if (expiry !== 0 && expiry < HOUR_NS) throw invalid('minimum certificate expiry time is 1h0m0s');
-  if ((spec.CAConfig?.ExternalCAs ?? []).length > 0)
-    throw notImplemented('external CAs are not there: leave out --external-ca');
 }
 
 export interface FirstSwarm {
@@ -99,6 +97,10 @@ const VXLAN_PORT = 4789;
 export function firstSwarm(o: FirstSwarm): Write[] {
   const spec = completeSwarmSpec(o.spec);
   checkSwarmSpec(spec);
+  if ((spec.CAConfig?.ExternalCAs ?? []).length > 0)
+    throw invalid("a new swarm's CA is its own, which no external CA signs with: leave out --external-ca", {
+      hint: 'afterwards `docker swarm ca --rotate --ca-cert FILE --external-ca protocol=cfssl,url=URL` hands signing over',
+    });
   const SubnetSize = o.subnetSize === 0 ? 24 : o.subnetSize;
   const pools = o.defaultAddrPool.length === 0 ? [DEFAULT_POOL] : [...o.defaultAddrPool];
   for (const pool of pools) {

@@ -4,8 +4,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createRequest } from '#cluster/ca/certificate-request.ts';
 import { writeKeyFile } from '#cluster/ca/key-file.ts';
-import { createAuthority, DEFAULT_LIFE_MS } from '#cluster/ca/root-authority.ts';
-import { parseUnlockKey, type SealingKey, unseal } from '#cluster/ca/sealing.ts';
+import { parseUnlockKey, type SealingKey, sealedWith } from '#cluster/ca/sealing.ts';
 import type { BackupContent } from '#cluster/control/cluster-operator.ts';
 import { ClusterView } from '#cluster/state/cluster-view.ts';
 import { transactionOf } from '#cluster/state/record-transaction.ts';
@@ -16,13 +15,13 @@ import { restoreBackup, writeBackup } from '#cluster/store/store-backup.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import type { Clock } from '#control/clock.ts';
 import type { Random } from '#control/random.ts';
-import { conflict, forbidden, invalid, kindOf } from '#model/errors.ts';
+import { conflict, forbidden, invalid } from '#model/errors.ts';
 import type { NodeRecord } from '#model/node.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
 import type { Addresses } from './advertised-address.ts';
+import { authorityOf } from './cluster-authority.ts';
 import { unlockKeyOf } from './manager-key.ts';
 import type { NodeState } from './node-state.ts';
-import { ROOT_KEY_PURPOSE } from './root-replacement.ts';
 import type { NodeFiles } from './running-node.ts';
 
 /** Saves a store into a file of `directory` (0600), which goes when its content was read. */
@@ -98,10 +97,8 @@ async function takeOver(
   const nodeId = o.random.id();
   const { advertiseAddress } = o.addresses;
   const own = await createRequest();
-  const authority = createAuthority({
-    ...{ clusterId: swarm.ID, clock: o.clock, lifeMs: DEFAULT_LIFE_MS },
-    root: { certificate: swarm.rootCertificate, key: rootKeyOf(swarm, key) },
-  });
+  checkKey(view, swarm, key);
+  const authority = authorityOf(swarm, { key, clock: o.clock, credentials: () => undefined });
   writeKeyFile(o.files.keyPath, key, unlockKeyOf(swarm, key));
   const { host } = parseAddress(advertiseAddress);
   o.files.certificates.write({
@@ -134,16 +131,14 @@ function ownNode({ addresses }: { addresses: Addresses }, ID: string, now: strin
   return { table: 'node', put };
 }
 
-function rootKeyOf(swarm: SwarmRecord, key: SealingKey): string {
-  try {
-    return unseal(swarm.sealedRootKey, [key], ROOT_KEY_PURPOSE).toString('utf8');
-  } catch (cause) {
-    if (kindOf(cause) !== 'forbidden') throw cause;
-    throw forbidden('the key does not fit this backup', {
-      hint: 'It is the one that `drover cluster key` showed when the backup was made.',
-      cause,
-    });
-  }
+/** By whatever in the backup is sealed: where an external CA signs, the CA's key is not in it. */
+function checkKey(view: ClusterView, swarm: SwarmRecord, key: SealingKey): void {
+  const { sealedRootKey, sealedUnlockKey = '' } = swarm;
+  const texts = [sealedRootKey, sealedUnlockKey, ...[...view.all('secret')].map(({ sealed }) => sealed)];
+  if (texts.every((text) => text === '' || sealedWith(text) === key.id)) return;
+  throw forbidden('the key does not fit this backup', {
+    hint: 'It is the one that `drover cluster key` showed when the backup was made.',
+  });
 }
 
 /**

@@ -1,10 +1,10 @@
 import type { HeardLeader } from '#cluster/agent/agent.ts';
 import { AttemptLimit } from '#cluster/ca/attempt-limit.ts';
-import type { CertificateAuthority, Membership } from '#cluster/ca/join-handler.ts';
+import type { NodeCredentials } from '#cluster/ca/certificate-files.ts';
+import type { Applicant, CertificateAuthority, Membership } from '#cluster/ca/join-handler.ts';
 import { joinHandler, renewalHandler } from '#cluster/ca/join-handler.ts';
 import { RENEW_METHOD } from '#cluster/ca/join-protocol.ts';
 import { createJoinToken, rebindJoinToken, roleOfToken } from '#cluster/ca/join-token.ts';
-import { createAuthority, DEFAULT_LIFE_MS } from '#cluster/ca/root-authority.ts';
 import {
   createSealingKey,
   formatUnlockKey,
@@ -33,11 +33,12 @@ import { JOIN_METHOD, type Transport } from '#cluster/transport/transport.ts';
 import type { Clock } from '#control/clock.ts';
 import type { Random } from '#control/random.ts';
 import { cancelled, forbidden, unavailable } from '#model/errors.ts';
-import type { NodeRecord } from '#model/node.ts';
+import type { NodeRecord, NodeRole } from '#model/node.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
+import { authorityOf } from './cluster-authority.ts';
 import { unlockKeyOf } from './manager-key.ts';
 import { callNodes } from './node-calls.ts';
-import { ROOT_KEY_PURPOSE, rootReplacement } from './root-replacement.ts';
+import { rootReplacement } from './root-replacement.ts';
 import { keepStoreMembers } from './store-members.ts';
 
 const NANOSECONDS_PER_MS = 1e6;
@@ -58,6 +59,8 @@ export interface ManagerRoleOptions {
   readonly store: Store;
   readonly transport: Transport;
   readonly key: SealingKey;
+  /** This node's own. */
+  readonly credentials: () => NodeCredentials;
   readonly clock: Clock;
   readonly random: Random;
   /** The name of a network of this host, by its name or ID. */
@@ -118,11 +121,14 @@ export class ManagerRole implements AsyncDisposable {
     const limit = new AttemptLimit(o.clock);
     o.transport.serve(
       JOIN_METHOD,
-      joinHandler({ authority, limit, admit: (applicant) => this.#admit(applicant) }),
+      joinHandler({
+        ...{ authority, limit, admit: (applicant) => this.#admit(applicant) },
+        enter: (applicant, membership) => this.#enter(applicant, membership),
+      }),
     );
     o.transport.serve(
       RENEW_METHOD,
-      renewalHandler({ authority, membership: async (nodeId) => this.#membership(nodeId) }),
+      renewalHandler({ authority, membership: async (nodeId) => this.#known(nodeId) }),
     );
     const calling = callNodes({
       ...{ view: this.view, transport: o.transport, nodeId: o.nodeId, clock: o.clock, signal },
@@ -240,30 +246,11 @@ export class ManagerRole implements AsyncDisposable {
   }
 
   #authority(): CertificateAuthority {
-    const { clusterId, key, clock } = this.#o;
-    const swarm = this.#knownSwarm();
-    const expiry = swarm.Spec.CAConfig?.NodeCertExpiry ?? 0;
-    const { previousRootCertificate, crossSignedRootCertificate } = swarm;
-    return createAuthority({
-      ...{ clusterId, clock, lifeMs: expiry === 0 ? DEFAULT_LIFE_MS : expiry / NANOSECONDS_PER_MS },
-      root: {
-        certificate: swarm.rootCertificate,
-        key: unseal(swarm.sealedRootKey, [key], ROOT_KEY_PURPOSE).toString('utf8'),
-      },
-      ...(previousRootCertificate === undefined || crossSignedRootCertificate === undefined
-        ? {}
-        : { previous: { certificate: previousRootCertificate, crossSigned: crossSignedRootCertificate } }),
-    });
+    return authorityOf(this.#knownSwarm(), this.#o);
   }
 
-  /** Lets a node in that has a token: it gets a record, and with it its role. */
-  async #admit(applicant: {
-    token: string;
-    address: string | undefined;
-    remote: string | undefined;
-    hostname: string;
-    canManage: boolean;
-  }): Promise<Membership> {
+  /** Who a node that has a token is to be. */
+  async #admit(applicant: Applicant): Promise<Membership> {
     const role = roleOfToken(applicant.token, this.#knownSwarm().joinTokens);
     if (role === undefined) {
       throw forbidden('the join token is not valid any more', {
@@ -272,11 +259,15 @@ export class ManagerRole implements AsyncDisposable {
     }
     if (role === 'manager' && !applicant.canManage) throw noEtcd(`the machine ${applicant.hostname}`);
     if (role === 'manager' && !(await hasEtcd())) throw noEtcd('the manager that was asked');
-    const ID = this.#o.random.id();
+    return this.#membership(this.#o.random.id(), role, addressOf(applicant));
+  }
+
+  /** Lets it in: it gets a record, and with it its role. */
+  async #enter(applicant: Applicant, { nodeId, role }: Membership): Promise<void> {
     const now = this.#now();
-    const address = applicant.address ?? `${applicant.remote ?? ''}:2377`;
+    const address = addressOf(applicant);
     const put: NodeRecord = {
-      ID,
+      ID: nodeId,
       CreatedAt: now,
       UpdatedAt: now,
       Spec: { Role: role, Availability: 'active', Labels: {} },
@@ -284,21 +275,20 @@ export class ManagerRole implements AsyncDisposable {
       address,
     };
     await this.write(() => [{ table: 'node', put }]);
-    this.#o.report('a node joined', { nodeId: ID, role, hostname: applicant.hostname });
-    return this.#membership(ID);
+    this.#o.report('a node joined', { nodeId, role, hostname: applicant.hostname });
   }
 
-  #membership(nodeId: string): Membership {
+  #known(nodeId: string): Membership {
     const node = this.view.get('node', nodeId);
     if (node === undefined) throw forbidden(`node ${nodeId} is not in this cluster: it was removed`);
-    const { clusterId } = this.#o;
+    return this.#membership(nodeId, node.Spec.Role, node.address);
+  }
+
+  #membership(nodeId: string, role: NodeRole, address: string): Membership {
     return {
-      clusterId,
-      nodeId,
-      role: node.Spec.Role,
-      managers: this.managers(),
-      hosts: [parseAddress(node.address).host],
-      ...(node.Spec.Role === 'manager' ? this.#managerKeys() : {}),
+      ...{ clusterId: this.#o.clusterId, nodeId, role, managers: this.managers() },
+      hosts: [parseAddress(address).host],
+      ...(role === 'manager' ? this.#managerKeys() : {}),
     };
   }
 
@@ -320,4 +310,9 @@ export class ManagerRole implements AsyncDisposable {
   #now(): string {
     return new Date(this.#o.clock.nowMs()).toISOString();
   }
+}
+
+/** Where a node is to be reached: as it says, or where it comes from. */
+function addressOf({ address, remote }: Applicant): string {
+  return address ?? `${remote ?? ''}:2377`;
 }

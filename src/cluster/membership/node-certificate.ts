@@ -50,6 +50,10 @@ export class NodeCertificate {
     this.#renewAtMs = renewalTimeMs(o.credentials.leaf, o.random);
   }
 
+  get credentials(): CheckedCredentials {
+    return this.#credentials;
+  }
+
   get role(): NodeRole {
     return this.#credentials.identity.role;
   }

@@ -419,6 +419,7 @@ export class RunningNode implements AsyncDisposable {
     const role = new ManagerRole({
       ...{ nodeId, clusterId, advertiseAddress },
       ...{ store: store.store, transport: this.#transport, key: this.#managerKey.key },
+      credentials: () => this.#certificate.credentials,
       ...this.#machine,
       localNetwork: (reference) => this.#machine.localNetwork(reference),
       resolveImage: (image, registryAuth) => this.#machine.resolveImage(image, registryAuth),
