@@ -3,9 +3,10 @@ import { test } from 'node:test';
 import { listMembers, memberHealth } from '#cluster/store/etcd-cluster.ts';
 import { joinEtcd, leaveEtcd } from '#cluster/store/etcd-join.ts';
 import { EtcdMember } from '#cluster/store/etcd-member.ts';
-import { freeSpace, isSparse, keepSpaceOnce } from '#cluster/store/etcd-space.ts';
+import { freeSpace, isSparse, keepSpace, keepSpaceOnce } from '#cluster/store/etcd-space.ts';
 import type { EtcdStore } from '#cluster/store/etcd-store.ts';
 import type { Change, Store } from '#cluster/store/store.ts';
+import { ManualClock } from '#control/manual-clock.ts';
 import { processStartTime } from '#linux/process-identity.ts';
 import { kindOf } from '#model/errors.ts';
 import { changesUntil, put, write } from '../contract/store-contract.ts';
@@ -245,8 +246,13 @@ test('a cluster whose quota is used up refuses writes, and its leader frees what
   const space = { client: first.client, quotaBytes: QUOTA_BYTES, report: machines.report };
   await keepSpaceOnce({ ...space, name: 'another' });
   await assert.rejects(put(store, 'b', ''), isUnavailable, 'who does not lead does nothing');
-  await keepSpaceOnce({ ...space, name: 'one' });
-  await put(store, 'b', '');
+  const over = new AbortController();
+  const clock = new ManualClock();
+  const keeping = keepSpace({ ...space, name: 'one', clock, signal: over.signal });
+  await clock.advance(60_000);
+  await putEventually(store, 'b', '');
+  over.abort();
+  await keeping;
   assert.equal((await memberHealth(store.client))[0]?.problem, undefined);
 });
 

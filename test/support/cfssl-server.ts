@@ -79,6 +79,7 @@ export class CfsslServer implements AsyncDisposable {
       });
     });
     await new Promise<void>((resolve) => server.listen(0, host, resolve));
+    server.unref();
     return cfssl;
   }
 
