@@ -1,4 +1,5 @@
 import type { FetchOutcome } from '#cluster/agent/image-supply.ts';
+import type { ManagerAccess } from '#cluster/transport/manager-question.ts';
 import type { Clock } from '#control/clock.ts';
 import type { Random } from '#control/random.ts';
 import { digestOf, type Lease } from '#engine/blobs/blob-store.ts';
@@ -11,7 +12,6 @@ import { type DownloadedImage, ImageDownload, NodeBusy } from './image-download.
 import { askHolders, type ImageHolder, MOST_TRIED } from './image-holders.ts';
 import { IMAGE_METHOD } from './image-protocol.ts';
 import { ImageServer } from './image-server.ts';
-import type { ManagerAccess } from './manager-question.ts';
 
 /** What a node has only just got is not known to the managers yet: they are asked so many times, with so long between. */
 const ASKED = 4;

@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import { firstMessage, parseMessage } from '#cluster/ca/join-protocol.ts';
+import { askManager, type ManagerAccess } from '#cluster/transport/manager-question.ts';
 import type { ChannelHandler } from '#cluster/transport/transport.ts';
 import type { Random } from '#control/random.ts';
 import { forbidden, unavailable } from '#model/errors.ts';
 import type { NodeRecord } from '#model/node.ts';
 import { imageKeys } from './image-keys.ts';
-import { askManager, type ManagerAccess } from './manager-question.ts';
 
 /** A node asks a manager which nodes have an image: one {@link HoldersRequest}, one answer. */
 export const HOLDERS_METHOD = 'image-holders';

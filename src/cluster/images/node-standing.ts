@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { firstMessage, parseMessage } from '#cluster/ca/join-protocol.ts';
+import { askManager, type ManagerAccess } from '#cluster/transport/manager-question.ts';
 import type { ChannelHandler } from '#cluster/transport/transport.ts';
 import type { Clock } from '#control/clock.ts';
 import { forbidden, unavailable } from '#model/errors.ts';
-import { askManager, type ManagerAccess } from './manager-question.ts';
 
 /** A node asks a manager whether another one is of the cluster still: its certificate says only that it was. */
 export const STANDING_METHOD = 'node-standing';
