@@ -208,6 +208,8 @@ async function startEngine(o: {
         load: async (parts) => (await import('./swarm-part.ts')).openSwarm(swarm, options, log, parts),
       }),
     );
+  // in a cluster or not: from here on it is known who can be asked
+  networks.attachments.open(undefined);
   stack.use(
     cluster.subscribe(({ type, action, id, attributes }) =>
       events.publish(type, action, id, attributes, 'swarm'),

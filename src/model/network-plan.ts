@@ -1,10 +1,14 @@
 import type { PortProtocol } from './service.ts';
 
-/** One task's place on a network, wherever it runs. */
+/** The place of a task, or of an attached container, on a network, wherever it runs. */
 export interface PlannedEndpoint {
+  /** Of a container that is no task's: the attachment's ID. */
   readonly taskId: string;
   readonly nodeId: string;
+  /** Empty for a container that is no task's. */
   readonly serviceId: string;
+  /** Of a container that is no task's. */
+  readonly containerId?: string;
   /** Without a prefix length. */
   readonly address: string;
   /** Names besides the service's that lead to this task; its container's name first. */
@@ -31,7 +35,7 @@ export interface PlannedService {
   readonly aliases: readonly string[];
 }
 
-/** All that a node has to know of one network: it has a task there, or serves the routing mesh. */
+/** All that a node has to know of one network: it has a task or an attached container there, or serves the routing mesh. */
 export interface PlannedNetwork {
   readonly id: string;
   readonly name: string;
@@ -40,6 +44,8 @@ export interface PlannedNetwork {
   readonly subnet: string;
   readonly internal: boolean;
   readonly encrypted: boolean;
+  /** Containers that are no tasks may be on it. */
+  readonly attachable?: boolean;
   /** 0: what the path allows less VXLAN's 50 bytes (and IPsec's 36 to 70). */
   readonly mtu: number;
   /**

@@ -52,6 +52,7 @@ test('containers of tasks find their service, and a new daemon takes them over',
       config: {
         Image: 'busybox',
         Cmd: ['nc', '-ll', '-p', '80', '-e', 'echo', `web.${index + 1}`],
+        Labels: { 'com.docker.swarm.task': '' },
       },
       hostConfig: { NetworkMode: 'net' },
       endpoints: { net: { IPAMConfig: { IPv4Address: address } } },

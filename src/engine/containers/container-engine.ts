@@ -17,6 +17,7 @@ import { type CreateRequest, createContainer } from './container-create.ts';
 import { publishContainerEvent } from './container-events.ts';
 import { ContainerLifecycle } from './container-lifecycle.ts';
 import { listContainers } from './container-list.ts';
+import { connectToNetwork, renewAddress, takeOffNetwork } from './container-networks.ts';
 import type { ContainerParts } from './container-parts.ts';
 import { pruneContainers } from './container-prune.ts';
 import { cgroupPath } from './container-start.ts';
@@ -360,8 +361,19 @@ export class ContainerEngine {
           'container is marked for removal and cannot be connected or disconnected to the network',
         );
       }
-      record.networks = this.#parts.networks.connect(record, network, settings);
-      this.#parts.table.save(record);
+      await connectToNetwork(this.#parts, record, network, settings);
+    });
+  }
+
+  /** A running container's address on a network of the cluster is somebody else's: it gets another one. What comes of it is thrown. */
+  async renewAddress(reference: string, networkId: string): Promise<void> {
+    await this.#exclusively(reference, (record) => renewAddress(this.#parts, record, networkId));
+  }
+
+  /** A running container is off a network of the cluster until its next start: this host has left the cluster. */
+  async takeOff(reference: string, networkId: string): Promise<void> {
+    await this.#exclusively(reference, async (record) => {
+      takeOffNetwork(this.#parts, record, networkId);
     });
   }
 

@@ -193,13 +193,15 @@ export class ContainerLifecycle {
   }
 
   #restartLater(record: StoredContainer, delayMs: number): void {
-    const { clock, log, mutex } = this.#parts;
+    const { clock, log, mutex, networks } = this.#parts;
     const live = this.#parts.live(record.id);
     const restart = new AbortController();
     live.restart = restart;
     const { signal } = restart;
     const work = async (): Promise<void> => {
       await clock.sleep(delayMs, signal);
+      // outside of the mutex: whoever stops the container meanwhile does not wait for managers
+      await networks.attachments.ready(record, signal);
       await mutex.run(record.id, async () => {
         if (!signal.aborted && record.state.Restarting) await this.start(record, { byPolicy: true });
       });

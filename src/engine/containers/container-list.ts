@@ -1,3 +1,4 @@
+import { isTask } from '#engine/networks/network-attachments.ts';
 import type { ContainerRecord, ContainerStatus, HealthStatus } from '#model/container.ts';
 import { invalid } from '#model/errors.ts';
 import { type Filters, matchesLabels } from '#model/filters.ts';
@@ -76,7 +77,7 @@ function condition(key: string, values: readonly string[], context: ListContext)
     case 'since':
       return timeCondition(key, values, context);
     case 'is-task':
-      return (record) => truth(key, values) === 'com.docker.swarm.task' in record.config.Labels;
+      return (record) => truth(key, values) === isTask(record);
     case 'isolation':
       return any((_record, value) => value === '' || value === 'default');
     default:

@@ -33,7 +33,7 @@ export async function startProcess(
   undo.defer(() => filesystems.unmount(id));
   const rootfs = filesystems.mount(id, image.configuration.rootfs.diff_ids);
   await prepareMounts(parts, record, rootfs);
-  const networkNamespace = joinNetworks(parts, record, shared, undo);
+  const networkNamespace = await joinNetworks(parts, record, shared, undo);
   const specification = ociSpecification({
     container: record,
     rootfs,
@@ -71,12 +71,12 @@ export function cgroupPath({ runtime }: ContainerParts, { id, hostConfig }: Stor
 }
 
 /** Gives the path of the network namespace; undefined is the host's. */
-function joinNetworks(
+async function joinNetworks(
   parts: ContainerParts,
   record: StoredContainer,
   shared: SharedNamespaces,
   undo: AsyncDisposableStack,
-): string | undefined {
+): Promise<string | undefined> {
   const { networks } = parts;
   if (shared.network !== undefined) return `/proc/${shared.network.state.Pid}/ns/net`;
   if (record.hostConfig.NetworkMode === 'host') {
@@ -84,7 +84,8 @@ function joinNetworks(
     for (const endpoint of Object.values(record.networks)) endpoint.NetworkID = Id;
     return undefined;
   }
-  const joined = networks.join(record);
+  using places = await networks.attachments.attachAll(record);
+  const joined = networks.join(record, places);
   undo.defer(() => {
     networks.leave(record);
     record.ports = {};

@@ -48,6 +48,8 @@ export function attachToBridge(o: {
   container: ContainerRecord;
   network: NetworkRecord;
   asked: EndpointSettings;
+  /** The cluster's, for a container that is no task. */
+  given: string | undefined;
   used: ReadonlySet<string>;
   namespacePath: string;
   index: number;
@@ -57,9 +59,12 @@ export function attachToBridge(o: {
   const isOverlay = network.Driver === 'overlay';
   const [pool] = network.IPAM.Config;
   if (pool === undefined) throw internal(`network ${network.Name} has no addresses`);
-  if (isOverlay && (asked.IPAMConfig?.IPv4Address ?? '') === '')
-    throw invalid(`network ${network.Name} is the cluster's: only tasks get an address there`);
-  const address = chooseAddress(pool, asked.IPAMConfig?.IPv4Address, o.used);
+  const wanted = o.given ?? asked.IPAMConfig?.IPv4Address ?? '';
+  if (isOverlay && wanted === '')
+    throw invalid(`network ${network.Name} is the cluster's, which puts tasks on it with their service`, {
+      hint: 'docker service update --network-add',
+    });
+  const address = chooseAddress(pool, wanted, o.used);
   const { prefix } = parseSubnet(pool.Subnet);
   // Where an overlay network's frames go is computed from the address.
   const mac = asked.MacAddress === '' || isOverlay ? macOf(address) : asked.MacAddress;

@@ -1,5 +1,6 @@
-import type { EndpointSettings } from '#model/container.ts';
-import { invalid } from '#model/errors.ts';
+import type { ContainerRecord, EndpointSettings } from '#model/container.ts';
+import { forbidden, invalid } from '#model/errors.ts';
+import type { NetworkRecord } from '#model/network.ts';
 import { parseAddress } from './ipv4.ts';
 
 /** An endpoint that nothing was asked of and nothing given to. */
@@ -49,6 +50,26 @@ export function validateEndpoints(
   return networks;
 }
 
+/** Throws Docker's words for a container that cannot be put on one more network, of this driver. */
+export function checkConnectable(
+  { name, hostConfig, networks }: ContainerRecord,
+  network: { readonly name: string; readonly driver: NetworkRecord['Driver'] },
+): void {
+  if (networks[network.name] !== undefined)
+    throw forbidden(`endpoint with name ${name} already exists in network ${network.name}`);
+  const mode = networkOfMode(hostConfig.NetworkMode);
+  if (mode === 'host' || network.driver === 'host')
+    throw invalid('container cannot be disconnected from host network or connected to host network');
+  if (mode.startsWith('container:'))
+    throw invalid(
+      'container sharing network namespace with another container or host cannot be connected to any other network',
+    );
+  if (network.driver === 'null')
+    throw invalid(
+      'container cannot be connected to multiple networks with one of the networks in private (none) mode',
+    );
+}
+
 /** Checks one endpoint's settings. */
 export function endpointOf(network: string, asked: Partial<EndpointSettings>): EndpointSettings {
   const aliases = asked.Aliases ?? [];
@@ -78,4 +99,9 @@ export function endpointOf(network: string, asked: Partial<EndpointSettings>): E
     DriverOpts: asked.DriverOpts ?? null,
     GwPriority: asked.GwPriority ?? 0,
   };
+}
+
+/** True for a container with interfaces: not between two runs either. */
+export function hasNamespace({ state }: ContainerRecord): boolean {
+  return state.Running && !state.Restarting;
 }

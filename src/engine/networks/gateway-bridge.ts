@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { listAddresses } from '#linux/links.ts';
 import { inNetworkNamespace } from '#linux/network-namespace.ts';
-import type { EndpointSettings } from '#model/container.ts';
+import type { ContainerRecord, EndpointSettings } from '#model/container.ts';
 import type { NetworkRecord } from '#model/network.ts';
 import { emptyEndpoint } from './endpoint-request.ts';
 import { contains, parseAddress, parseSubnet } from './ipv4.ts';
@@ -38,4 +38,15 @@ export function gatewayEndpointOf(
     Gateway: pool.Gateway ?? '',
     MacAddress: macOf(found),
   };
+}
+
+/** The network that has the default route and the published ports: the highest priority, then the first that leads out. */
+export function gatewayNetworkOf(
+  networks: readonly NetworkRecord[],
+  container: ContainerRecord,
+): NetworkRecord | undefined {
+  const priority = (network: NetworkRecord): number => container.networks[network.Name]?.GwPriority ?? 0;
+  return networks
+    .filter(({ Driver, Internal }) => Driver === 'bridge' && !Internal)
+    .toSorted((a, b) => priority(b) - priority(a))[0];
 }

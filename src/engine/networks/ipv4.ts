@@ -18,6 +18,11 @@ export function formatAddress(value: number): string {
   return [24, 16, 8, 0].map((shift) => (value >>> shift) & 255).join('.');
 }
 
+/** The address of a CIDR, without its prefix length; an address alone is itself. */
+export function withoutPrefix(cidr: string): string {
+  return cidr.split('/', 1)[0] ?? '';
+}
+
 /** CIDR; host bits are cut off. */
 export function parseSubnet(text: string): Subnet {
   const match = /^([\d.]+)\/(\d{1,2})$/.exec(text);

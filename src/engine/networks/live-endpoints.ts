@@ -77,7 +77,7 @@ export class LiveEndpoints {
 }
 
 /** What a container is found by: its name, aliases, short ID and host name. */
-export function dnsNames(container: ContainerRecord, endpoint: EndpointSettings): string[] {
+export function dnsNames(container: ContainerRecord, endpoint: Pick<EndpointSettings, 'Aliases'>): string[] {
   const hostname = container.config.Hostname === '' ? [] : [container.config.Hostname];
   return [...new Set([container.name, ...(endpoint.Aliases ?? []), container.id.slice(0, 12), ...hostname])];
 }

@@ -1,5 +1,6 @@
-import { forbidden, invalid, notFound, notImplemented } from '#model/errors.ts';
+import { type DroverError, forbidden, invalid, notFound, notImplemented } from '#model/errors.ts';
 import type { IpamPool, NetworkRecord } from '#model/network.ts';
+import { GATEWAY_BRIDGE } from './gateway-bridge.ts';
 import type { BridgeRules } from './ruleset.ts';
 
 export interface NetworkCreateRequest {
@@ -33,6 +34,39 @@ export function isolatedBridgeRequest(name: string): NetworkCreateRequest {
 /** The networks that are always there. */
 export function isBuiltIn(name: string): boolean {
   return BUILT_IN.includes(name);
+}
+
+/** The record of a bridge network with these addresses. */
+export function bridgeRecord(
+  o: NetworkCreateRequest,
+  { Id, pool }: { Id: string; pool: IpamPool },
+): NetworkRecord {
+  return {
+    Id,
+    Name: o.Name,
+    Created: new Date().toISOString(),
+    Driver: 'bridge',
+    Internal: o.Internal ?? false,
+    Attachable: o.Attachable ?? false,
+    EnableIPv4: true,
+    EnableIPv6: false,
+    IPAM: { Driver: 'default', Options: o.IPAM?.Options ?? {}, Config: [pool] },
+    Options: o.Options ?? {},
+    Labels: o.Labels ?? {},
+    bridgeName: bridgeNameOf(o, Id),
+  };
+}
+
+/** What is said of a network that no node can take part in. */
+export function encryptedNetwork(name: string): DroverError {
+  return notImplemented(`network ${name} is encrypted, which this node cannot do`, {
+    hint: 'Make the network without --opt encrypted, and join the nodes by an encrypted network of the machines (WireGuard) as their data path.',
+  });
+}
+
+/** True for networks that somebody made by hand on this host. */
+export function isPrunable({ Name, Driver }: NetworkRecord): boolean {
+  return !isBuiltIn(Name) && Driver !== 'overlay' && Name !== GATEWAY_BRIDGE;
 }
 
 /** Refuses what cannot be made, by name. */

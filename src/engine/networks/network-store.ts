@@ -10,25 +10,28 @@ import { Nftables } from '#linux/nftables.ts';
 import type { ContainerRecord, EndpointSettings, PortBinding } from '#model/container.ts';
 import { conflict, forbidden, invalid, notFound } from '#model/errors.ts';
 import type { NetworkRecord } from '#model/network.ts';
+import { adoptEndpoints } from './adopted-endpoints.ts';
 import { attachToBridge, enableSetting, raiseBridge } from './bridges.ts';
 import { builtInNetworks, takenSubnets } from './built-in-networks.ts';
-import { emptyEndpoint, endpointOf, networkOfMode } from './endpoint-request.ts';
-import { GATEWAY_BRIDGE, gatewayEndpointOf, needsGatewayBridge } from './gateway-bridge.ts';
+import { checkConnectable, emptyEndpoint, endpointOf, hasNamespace } from './endpoint-request.ts';
+import { GATEWAY_BRIDGE, gatewayNetworkOf, needsGatewayBridge } from './gateway-bridge.ts';
 import { type AddressPool, completePool, DEFAULT_POOLS } from './ipam.ts';
-import { hostNamePrefix, type LiveEndpoint, LiveEndpoints } from './live-endpoints.ts';
+import { type LiveEndpoint, LiveEndpoints } from './live-endpoints.ts';
 import { NameServers } from './name-servers.ts';
+import { type AttachedPlace, type AttachedPlaces, NetworkAttachments } from './network-attachments.ts';
 import { type Names, NetworkNames } from './network-names.ts';
 import {
-  bridgeNameOf,
+  bridgeRecord,
   checkRequest,
   isBuiltIn,
   isolatedBridgeRequest,
+  isPrunable,
   type NetworkCreateRequest,
   publishingAddressOf,
   rulesOf,
 } from './network-options.ts';
 import { PublishedPorts } from './published-ports.ts';
-import { gatewayResolvConf, hostResolvConf, hostsFile } from './resolver-files.ts';
+import { gatewayResolvConf, hostResolvConf, hostsFile, nameServerOf } from './resolver-files.ts';
 import { addBridge, removeBridge, wholeTable } from './ruleset.ts';
 
 export interface Joined {
@@ -49,6 +52,8 @@ export interface EndpointFollower {
  * and stay there when the daemon dies; addresses and names in use are those of the running containers, read again at start.
  */
 export class NetworkStore {
+  /** The way to places on networks of the cluster. */
+  readonly attachments: NetworkAttachments = new NetworkAttachments((reference) => this.lookUp(reference));
   readonly #records: RecordStore;
   readonly #events: EventBus;
   readonly #bridge: string;
@@ -105,22 +110,14 @@ export class NetworkStore {
     }
     const links = listLinks().map(({ name }) => name);
     for (const container of running) {
-      const found = Object.entries(container.networks).map(
-        ([name, endpoint]) => [this.#find(name), endpoint] as const,
-      );
-      const networks = found.map(([network]) => network).filter((network) => network !== undefined);
-      const bridge = needsGatewayBridge(networks) ? this.#find(GATEWAY_BRIDGE) : undefined;
-      const wayOut = bridge && gatewayEndpointOf(bridge, this.namespacePath(container.id));
-      for (const [network, endpoint] of [
-        ...found,
-        ...(wayOut === undefined ? [] : [[bridge, wayOut] as const]),
-      ]) {
-        if (network === undefined || network.bridgeName === '' || endpoint.IPAddress === '') continue;
-        const prefix = hostNamePrefix(network.Id, container.id);
-        const hostName = links.find((link) => link.startsWith(prefix)) ?? `${prefix}0`;
-        this.#endpoints.add(network.Id, container, endpoint, hostName);
-      }
-      this.#ports.adopt(container, wayOut?.IPAddress);
+      const adopted = adoptEndpoints(container, {
+        lookUp: (reference) => this.lookUp(reference),
+        namespacePath: this.namespacePath(container.id),
+        links,
+      });
+      for (const { networkId, endpoint, hostName } of adopted.endpoints)
+        this.#endpoints.add(networkId, container, endpoint, hostName);
+      this.#ports.adopt(container, adopted.wayOut);
     }
     this.#nftables.run(wholeTable(this.#table, this.#bridges().map(rulesOf), this.#ports.list()));
   }
@@ -141,7 +138,7 @@ export class NetworkStore {
 
   /** By name, ID or unambiguous beginning of an ID. */
   resolve(reference: string): NetworkRecord {
-    const network = this.#find(reference);
+    const network = this.lookUp(reference);
     if (network === undefined) throw notFound(`network ${reference} not found`);
     return network;
   }
@@ -156,21 +153,8 @@ export class NetworkStore {
       throw conflict(`network with name ${o.Name} already exists`);
     const pool = completePool(o.IPAM?.Config?.[0], this.#pools, takenSubnets(this.#bridges()));
     const Id = randomBytes(32).toString('hex');
-    const bridgeName = bridgeNameOf(o, Id);
-    const record: NetworkRecord = {
-      Id,
-      Name: o.Name,
-      Created: new Date().toISOString(),
-      Driver: 'bridge',
-      Internal: o.Internal ?? false,
-      Attachable: o.Attachable ?? false,
-      EnableIPv4: true,
-      EnableIPv6: false,
-      IPAM: { Driver: 'default', Options: o.IPAM?.Options ?? {}, Config: [pool] },
-      Options: o.Options ?? {},
-      Labels: o.Labels ?? {},
-      bridgeName,
-    };
+    const record = bridgeRecord(o, { Id, pool });
+    const { bridgeName } = record;
     if (listLinks().some((link) => link.name === bridgeName))
       throw conflict(`a bridge with name ${bridgeName} already exists`);
     this.#records.put('network', Id, record);
@@ -207,15 +191,10 @@ export class NetworkStore {
     const wanted = new Set(
       this.#records.list<ContainerRecord>('container').flatMap(({ networks }) => Object.keys(networks)),
     );
-    const unused = this.list().filter(
-      (network) =>
-        !isBuiltIn(network.Name) &&
-        network.Driver !== 'overlay' &&
-        network.Name !== GATEWAY_BRIDGE &&
-        !wanted.has(network.Name) &&
-        this.#endpoints.on(network.Id).length === 0 &&
-        accept(network),
-    );
+    const unused = this.list()
+      .filter(isPrunable)
+      .filter(({ Id, Name }) => !wanted.has(Name) && this.#endpoints.on(Id).length === 0)
+      .filter(accept);
     for (const network of unused) this.remove(network.Id);
     return unused.map((network) => network.Name);
   }
@@ -224,31 +203,35 @@ export class NetworkStore {
    * Gives a container that is about to start its network: namespace, addresses, published ports, names. All undone on error.
    * Synchronous, one to two milliseconds a network.
    */
-  join(container: ContainerRecord): Joined {
+  join(container: ContainerRecord, places?: AttachedPlaces): Joined {
     const namespacePath = this.namespacePath(container.id);
     removeNetworkNamespace(namespacePath);
     createNetworkNamespace(namespacePath);
     const networks: Record<string, EndpointSettings> = {};
     try {
-      const asked = Object.entries(container.networks).map(
-        ([name, settings]) => [this.resolve(name), settings] as const,
-      );
-      const all = asked.map(([network]) => network);
+      const asked = Object.entries(container.networks).map(([name, settings]) => {
+        const place = places?.get(name);
+        return { network: this.resolve(place?.networkId ?? name), settings, given: place?.address };
+      });
+      const all = asked.map(({ network }) => network);
       const wayOut = needsGatewayBridge(all) ? this.#gatewayBridge() : undefined;
-      const gateway = wayOut ?? this.#gatewayNetwork(all, container);
+      const gateway = wayOut ?? gatewayNetworkOf(all, container);
       // Joining a bridge does this on its way.
       if (!all.some(({ bridgeName }) => bridgeName !== '')) bringLoopbackUp(namespacePath);
-      for (const [index, [network, settings]] of asked.entries()) {
+      for (const [index, { network, settings, given }] of asked.entries()) {
+        const isGateway = network.Id === gateway?.Id;
         networks[network.Name] =
           network.bridgeName === ''
             ? { ...settings, NetworkID: network.Id, EndpointID: randomBytes(32).toString('hex') }
-            : this.#attach(container, network, settings, { index, isGateway: network.Id === gateway?.Id });
+            : this.#attach(container, network, settings, { index, isGateway, given });
       }
       // As with Docker, the way out is no network that the container was asked onto, and is not shown as one.
       const out =
         wayOut === undefined
           ? networks[gateway?.Name ?? '']
-          : this.#attach(container, wayOut, emptyEndpoint(), { index: asked.length, isGateway: true });
+          : this.#attach(container, wayOut, emptyEndpoint(), {
+              ...{ index: asked.length, isGateway: true, given: undefined },
+            });
       const ports =
         gateway === undefined
           ? {}
@@ -279,37 +262,33 @@ export class NetworkStore {
     if (left.length > 0) this.#follower?.left(container.id, addresses);
   }
 
-  /** Puts a container, running or not, on one more network; gives all of its networks. */
+  /**
+   * Puts a container, running or not, on one more network; gives all of its networks. One of the cluster's is there with the place on it,
+   * and of a container that does not run only its name is asked for.
+   */
   connect(
     container: ContainerRecord,
     reference: string,
     settings: Partial<EndpointSettings>,
+    shared: { readonly place?: AttachedPlace | undefined; readonly name?: string | undefined } = {},
   ): Record<string, EndpointSettings> {
-    const network = this.resolve(reference);
-    const { networks } = container;
-    if (networks[network.Name] !== undefined) {
-      throw forbidden(`endpoint with name ${container.name} already exists in network ${network.Name}`);
-    }
-    const mode = networkOfMode(container.hostConfig.NetworkMode);
-    if (mode === 'host' || network.Driver === 'host')
-      throw invalid('container cannot be disconnected from host network or connected to host network');
-    if (mode.startsWith('container:'))
-      throw invalid(
-        'container sharing network namespace with another container or host cannot be connected to any other network',
-      );
-    if (network.Driver === 'overlay')
-      throw invalid(`network ${network.Name} is the cluster's: only tasks are on it`);
-    if (network.Driver === 'null')
-      throw invalid(
-        'container cannot be connected to multiple networks with one of the networks in private (none) mode',
-      );
-    const endpoint = endpointOf(network.Name, settings);
-    const { none, ...others } = networks;
-    const kept = none === undefined ? networks : others;
-    if (!container.state.Running) return { ...kept, [network.Name]: endpoint };
+    const { place, name } = shared;
+    const network = name === undefined ? this.resolve(place?.networkId ?? reference) : undefined;
+    const on = { name: name ?? network?.Name ?? '', driver: network?.Driver ?? 'overlay' };
+    checkConnectable(container, on);
+    const endpoint = endpointOf(on.name, settings);
+    const { none, ...others } = container.networks;
+    const kept = none === undefined ? container.networks : others;
+    if (!hasNamespace(container) || network === undefined) return { ...kept, [on.name]: endpoint };
     const index = this.#endpoints.freeInterface(container.id);
-    const isGateway = Object.keys(kept).length === 0;
-    return { ...kept, [network.Name]: this.#attach(container, network, endpoint, { index, isGateway }) };
+    const isGateway = network.Driver === 'bridge' && Object.keys(kept).length === 0;
+    const made = this.#attach(container, network, endpoint, { index, isGateway, given: place?.address });
+    const networks = { ...kept, [on.name]: made };
+    if (network.Driver === 'overlay') {
+      this.#keepWayOut(container, networks);
+      this.#follower?.joined(container.id);
+    }
+    return networks;
   }
 
   /** Takes a container, running or not, off a network; gives the networks that are left. */
@@ -318,7 +297,7 @@ export class NetworkStore {
     reference: string,
     force: boolean,
   ): Record<string, EndpointSettings> {
-    const network = this.#find(reference);
+    const network = this.lookUp(reference);
     const name = network?.Name ?? reference;
     const { [name]: endpoint, ...rest } = container.networks;
     if (endpoint === undefined) {
@@ -328,16 +307,44 @@ export class NetworkStore {
     }
     if (network?.Driver === 'host')
       throw invalid('container cannot be disconnected from host network or connected to host network');
-    const live = network === undefined ? undefined : this.#endpoints.of(network.Id, container.id);
-    if (live !== undefined && network !== undefined) {
-      this.#ports.close(container.id, endpoint.IPAddress);
-      deleteLink(live.hostName);
-      this.#endpoints.remove(network.Id, container.id);
-      const next = Object.values(rest).find((each) => each.Gateway !== '');
-      replaceDefaultRoute({ namespacePath: this.namespacePath(container.id), gateway: next?.Gateway });
-      this.#announce('disconnect', network.Id, container.id);
-    }
+    if (network !== undefined) this.#detach(container, network, rest);
     return rest;
+  }
+
+  /** Takes a running container's interface away; what it is on then are `rest`. */
+  #detach(container: ContainerRecord, network: NetworkRecord, rest: Record<string, EndpointSettings>): void {
+    const live = this.#endpoints.of(network.Id, container.id);
+    if (live === undefined) return;
+    this.#ports.close(container.id, live.endpoint.IPAddress);
+    deleteLink(live.hostName);
+    this.#endpoints.remove(network.Id, container.id);
+    const next = Object.values(rest).find((each) => each.Gateway !== '');
+    const wayOut = this.#keepWayOut(container, rest);
+    const gateway = next?.Gateway ?? wayOut?.Gateway;
+    replaceDefaultRoute({ namespacePath: this.namespacePath(container.id), gateway });
+    this.#announce('disconnect', network.Id, container.id);
+    if (network.Driver === 'overlay') this.#follower?.left(container.id, [live.endpoint.IPAddress]);
+  }
+
+  /** Puts a running container that is on these networks on the gateway bridge, or takes it off, as they need it; gives its place there. */
+  #keepWayOut(
+    container: ContainerRecord,
+    networks: Record<string, EndpointSettings>,
+  ): EndpointSettings | undefined {
+    const all = Object.keys(networks).flatMap((name) => this.lookUp(name) ?? []);
+    const bridge = this.lookUp(GATEWAY_BRIDGE);
+    const live = bridge && this.#endpoints.of(bridge.Id, container.id);
+    if (needsGatewayBridge(all)) {
+      const index = this.#endpoints.freeInterface(container.id);
+      const made = { index, isGateway: true, given: undefined };
+      return live?.endpoint ?? this.#attach(container, this.#gatewayBridge(), emptyEndpoint(), made);
+    }
+    // what goes through it, such as published ports, stays while the container is on the cluster's networks at all
+    if (live === undefined || all.some(({ Driver }) => Driver === 'overlay')) return live?.endpoint;
+    this.#ports.close(container.id, live.endpoint.IPAddress);
+    deleteLink(live.hostName);
+    this.#endpoints.remove(bridge?.Id ?? '', container.id);
+    return undefined;
   }
 
   endpointsOf(networkId: string): LiveEndpoint[] {
@@ -406,12 +413,9 @@ export class NetworkStore {
   resolvConf(container: ContainerRecord): string {
     const hostFile = readFileSync('/etc/resolv.conf', 'utf8');
     const networks = Object.keys(container.networks)
-      .map((name) => this.#find(name))
+      .map((name) => this.lookUp(name))
       .filter((network) => network !== undefined);
-    const own = networks.find((network) => network.Driver === 'bridge' && network.Name !== 'bridge');
-    const asked = needsGatewayBridge(networks) ? this.#gatewayBridge() : own;
-    const overlay = networks.find(({ Driver }) => Driver === 'overlay');
-    const gateway = (asked ?? overlay)?.IPAM.Config[0]?.Gateway;
+    const gateway = nameServerOf(networks, () => this.#gatewayBridge());
     return gateway === undefined
       ? hostResolvConf(container, hostFile)
       : gatewayResolvConf(container, gateway, hostFile);
@@ -421,7 +425,7 @@ export class NetworkStore {
     const defaultGateway = this.resolve('bridge').IPAM.Config[0]?.Gateway ?? '';
     // a program that looks its own name up is to find where others reach it
     const addresses = Object.entries(container.networks)
-      .filter(([name]) => this.#find(name)?.Ingress !== true)
+      .filter(([name]) => this.lookUp(name)?.Ingress !== true)
       .map(([, endpoint]) => endpoint.IPAddress)
       .filter((address) => address !== '');
     return hostsFile(container, {
@@ -431,7 +435,8 @@ export class NetworkStore {
     });
   }
 
-  #find(reference: string): NetworkRecord | undefined {
+  /** As {@link resolve}; undefined where there is none. */
+  lookUp(reference: string): NetworkRecord | undefined {
     const networks = this.list();
     const wanted = reference === 'default' ? 'bridge' : reference;
     const exact = networks.find(({ Id, Name }) => Id === wanted || Name === wanted);
@@ -465,22 +470,14 @@ export class NetworkStore {
 
   /** The bridge by which containers on overlay networks get out, made at its first use. */
   #gatewayBridge(): NetworkRecord {
-    return this.#find(GATEWAY_BRIDGE) ?? this.create(isolatedBridgeRequest(GATEWAY_BRIDGE)).record;
-  }
-
-  /** The network that has the default route and the published ports: the highest priority, then the first that leads out. */
-  #gatewayNetwork(networks: readonly NetworkRecord[], container: ContainerRecord): NetworkRecord | undefined {
-    const priority = (network: NetworkRecord): number => container.networks[network.Name]?.GwPriority ?? 0;
-    return networks
-      .filter(({ Driver, Internal }) => Driver === 'bridge' && !Internal)
-      .toSorted((a, b) => priority(b) - priority(a))[0];
+    return this.lookUp(GATEWAY_BRIDGE) ?? this.create(isolatedBridgeRequest(GATEWAY_BRIDGE)).record;
   }
 
   #attach(
     container: ContainerRecord,
     network: NetworkRecord,
     asked: EndpointSettings,
-    o: { index: number; isGateway: boolean },
+    o: { index: number; isGateway: boolean; given: string | undefined },
   ): EndpointSettings {
     const taken = this.#endpoints.on(network.Id).map(({ endpoint }) => endpoint.IPAddress);
     const namespacePath = this.namespacePath(container.id);

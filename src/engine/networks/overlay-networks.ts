@@ -3,11 +3,11 @@ import type { Logger } from 'pino';
 import type { RecordStore } from '#engine/records/record-store.ts';
 import { forgetConnectionsTo } from '#linux/connections.ts';
 import { inNetworkNamespace } from '#linux/network-namespace.ts';
-import { messageOf, notImplemented, unavailable } from '#model/errors.ts';
+import { messageOf, unavailable } from '#model/errors.ts';
 import type { NetworkRecord } from '#model/network.ts';
 import type { NetworkPlan, PlannedEndpoint, PlannedNetwork } from '#model/network-plan.ts';
 import type { Names } from './network-names.ts';
-import { overlayOptions } from './network-options.ts';
+import { encryptedNetwork, overlayOptions } from './network-options.ts';
 import type { NetworkStore } from './network-store.ts';
 import {
   changeOverlay,
@@ -166,10 +166,7 @@ export class OverlayNetworks implements AsyncDisposable {
   }
 
   #programLinks(plan: NetworkPlan, network: PlannedNetwork, pathMtu: number): void {
-    if (network.encrypted)
-      throw notImplemented(`network ${network.name} is encrypted, which this node cannot do`, {
-        hint: 'Make the network without --opt encrypted, and join the nodes by an encrypted network of the machines (WireGuard) as their data path.',
-      });
+    if (network.encrypted) throw encryptedNetwork(network.name);
     const wanted = wantedState(plan, network, pathMtu);
     const actual = this.#programmed.get(network.id) ?? readOverlay(network.id);
     this.#programmed.delete(network.id);
@@ -243,7 +240,7 @@ export class OverlayNetworks implements AsyncDisposable {
   }
 
   #differences(network: PlannedNetwork): string[] {
-    if (network.encrypted) return [`network ${network.name} is encrypted, which this node cannot do`];
+    if (network.encrypted) return [encryptedNetwork(network.name).message];
     try {
       const wanted = wantedState(this.#plan, network, mtuOfAddress(this.#plan.dataPathAddress));
       return overlayChanges(readOverlay(network.id), wanted).map((change) => sentenceOf(change, network));
@@ -271,8 +268,15 @@ export class OverlayNetworks implements AsyncDisposable {
 
   /** At once, and not when the managers have heard of it: nobody here is led to a task that has ended. */
   #onLeft(containerId: string, addresses: readonly string[]): void {
-    this.#addresses.forget(containerId);
-    this.#logFailures([...this.#programServing(this.#livePlan()), ...this.#removeUnplanned()]);
+    const failures: Failure[] = [];
+    const plan = this.#livePlan();
+    // one that runs on, on other networks, has no virtual IPs of this one any more
+    if (this.#store.networksOf(containerId).length > 0)
+      attempt(failures, `virtual IPs of container ${containerId}`, () =>
+        this.#addresses.program(plan, containerId),
+      );
+    else this.#addresses.forget(containerId);
+    this.#logFailures([...failures, ...this.#programServing(plan), ...this.#removeUnplanned()]);
     this.#forgetting = this.#forgetConnections(addresses);
   }
 
@@ -313,7 +317,7 @@ function recordOf(
     Driver: 'overlay',
     Internal: network.internal,
     ...(isIngress ? { Ingress: true } : {}),
-    Attachable: false,
+    Attachable: network.attachable ?? false,
     EnableIPv4: true,
     EnableIPv6: false,
     IPAM: {

@@ -1,4 +1,6 @@
 import type { ContainerRecord } from '#model/container.ts';
+import type { NetworkRecord } from '#model/network.ts';
+import { needsGatewayBridge } from './gateway-bridge.ts';
 
 const LOOPBACK = /^nameserver\s+(127\.|::1)/;
 
@@ -30,6 +32,20 @@ export function gatewayResolvConf(container: ContainerRecord, gateway: string, h
 
 function searchLine(domains: readonly string[]): string[] {
   return domains.includes('.') ? [] : [`search ${domains.join(' ')}`];
+}
+
+/** Where a container on these networks asks for names; undefined: of the host's resolvers. */
+export function nameServerOf(
+  networks: readonly NetworkRecord[],
+  gatewayBridge: () => NetworkRecord,
+): string | undefined {
+  const bridges = networks.filter(({ Driver }) => Driver === 'bridge');
+  const overlay = networks.find(({ Driver }) => Driver === 'overlay');
+  const own = bridges.find(({ Name }) => Name !== 'bridge');
+  // on the default bridge nobody is named, but who is on another network too asks there
+  const fallback = overlay === undefined ? undefined : (bridges[0] ?? overlay);
+  const asked = needsGatewayBridge(networks) ? gatewayBridge() : (own ?? fallback);
+  return asked?.IPAM.Config[0]?.Gateway;
 }
 
 /** hosts(5) of a container. */

@@ -64,3 +64,23 @@ test('an address has its name', () => {
   assert.equal(names.nameOf('10.1.0.2'), 'Web.Net');
   assert.equal(names.nameOf('10.1.0.5'), undefined);
 });
+
+test('an attached container is found by its names, unless they are a service’s or a task’s', () => {
+  const container = (address: string, ...aliases: string[]): PlannedEndpoint => ({
+    ...task('', address, ...aliases),
+    containerId: address,
+  });
+  const endpoints = [
+    container('10.1.0.10', 'plain', 'db', 'WEB', 'tasks.web', 'web.1.x', 'shared'),
+    container('10.1.0.11', 'other', 'shared'),
+    { ...container('10.1.0.12', 'lost', 'shared'), serving: false },
+  ];
+  const names = new ServiceNames({ ...NET, endpoints: [...endpoints, ...NET.endpoints] });
+  const of = (name: string): string[] => [...(names.addresses(name)?.addresses ?? [])].sort();
+  assert.deepEqual(of('plain.net'), ['10.1.0.10']);
+  assert.deepEqual(of('shared'), ['10.1.0.10', '10.1.0.11']);
+  assert.deepEqual([of('db'), of('web'), of('web.1.x')], [[], ['10.1.0.2'], ['10.1.0.3']]);
+  assert.deepEqual(of('tasks.web'), ['10.1.0.3', '10.1.0.4']);
+  assert.deepEqual(of('lost'), []);
+  assert.equal(names.nameOf('10.1.0.10'), 'plain.Net');
+});

@@ -1,4 +1,4 @@
-import type { PlannedNetwork } from '#model/network-plan.ts';
+import type { PlannedEndpoint, PlannedNetwork } from '#model/network-plan.ts';
 import { type Names, type ResolvedName, rotated, withoutNetwork } from './network-names.ts';
 import { servingTasks } from './serving-tasks.ts';
 
@@ -9,7 +9,8 @@ const TASK_TTL_SECONDS = 1;
 
 /**
  * The names on an overlay network, made of the plan: a service's name and aliases lead to its virtual IP, or to its tasks where it has
- * none; `tasks.SERVICE` to the tasks; a task's own names to it. Only tasks that serve are named.
+ * none; `tasks.SERVICE` to the tasks; a task's own names to it; an attached container's to it, where they are nobody else's. Only what serves is
+ * named.
  */
 export class ServiceNames implements Names {
   readonly #networkName: string;
@@ -29,10 +30,14 @@ export class ServiceNames implements Names {
       }
       if (service.virtualIp !== '') this.#owners.set(service.virtualIp, service.name);
     }
-    for (const { aliases, address } of [...serving.values()].flat()) {
-      for (const alias of aliases) this.#add(alias, [address], TASK_TTL_SECONDS);
-      const [name] = aliases;
-      if (name !== undefined) this.#owners.set(address, name);
+    const all = [...serving.values()].flat();
+    const [attached, tasks] = [all.filter(isAttached), all.filter((each) => !isAttached(each))];
+    for (const task of tasks) this.#addEndpoint(task, task.aliases);
+    // a container that a node attaches cannot be taken for a service or a task
+    const taken = new Set(this.#names.keys());
+    for (const container of attached) {
+      const names = container.aliases.filter((name) => !taken.has(name.toLowerCase()));
+      this.#addEndpoint(container, names);
     }
   }
 
@@ -49,6 +54,12 @@ export class ServiceNames implements Names {
     return owner === undefined ? undefined : `${owner}.${this.#networkName}`;
   }
 
+  #addEndpoint({ address, aliases }: PlannedEndpoint, names: readonly string[]): void {
+    for (const name of names) this.#add(name, [address], TASK_TTL_SECONDS);
+    const [own] = aliases;
+    if (own !== undefined) this.#owners.set(address, own);
+  }
+
   #add(name: string, addresses: readonly string[], ttlSeconds: number): void {
     const key = name.toLowerCase();
     const known = this.#names.get(key);
@@ -59,4 +70,8 @@ export class ServiceNames implements Names {
     known.addresses = [...new Set([...known.addresses, ...addresses])];
     known.ttlSeconds = Math.min(known.ttlSeconds, ttlSeconds);
   }
+}
+
+function isAttached({ containerId }: PlannedEndpoint): boolean {
+  return containerId !== undefined;
 }
