@@ -1,6 +1,7 @@
 import type { HeardLeader } from '#cluster/agent/agent.ts';
 import { type LeaderMessage, SESSION_METHOD } from '#cluster/agent/session-messages.ts';
 import { Allocator } from '#cluster/controllers/allocator.ts';
+import { AttachmentReaper } from '#cluster/controllers/attachment-reaper.ts';
 import type { Controller } from '#cluster/controllers/controller.ts';
 import { Deployments } from '#cluster/controllers/deployments.ts';
 import { campaign, type Leader, type Leadership, parseLeader } from '#cluster/controllers/election.ts';
@@ -119,6 +120,7 @@ export class ControlPlane {
         new Allocator(),
         this.#makeScheduler(),
         new Reaper({ fencedInMs }),
+        new AttachmentReaper({ fencedInMs }),
         new NetworkReaper(),
       ],
       clock: this.#clock,

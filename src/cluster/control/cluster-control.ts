@@ -1,3 +1,4 @@
+import { AttachmentControl } from './attachment-control.ts';
 import { ConfigControl } from './config-control.ts';
 import type { ControlPorts } from './control-ports.ts';
 import { NetworkControl } from './network-control.ts';
@@ -20,6 +21,7 @@ export class ClusterControl {
   readonly secrets: SecretControl;
   readonly configs: ConfigControl;
   readonly networks: NetworkControl;
+  readonly attachments: AttachmentControl;
   readonly swarm: SwarmControl;
   readonly releases: ReleaseControl;
 
@@ -31,6 +33,7 @@ export class ClusterControl {
     this.secrets = new SecretControl(ports, writer);
     this.configs = new ConfigControl(ports, writer);
     this.networks = new NetworkControl(ports, writer);
+    this.attachments = new AttachmentControl(ports, writer);
     this.swarm = new SwarmControl(ports, writer);
     this.releases = new ReleaseControl(ports, writer);
   }

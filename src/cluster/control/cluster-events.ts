@@ -32,6 +32,7 @@ function eventOf(change: ViewChange): ClusterEvent | undefined {
     case 'revision':
     case 'task':
     case 'release':
+    case 'attachment':
       return undefined;
   }
 }

@@ -75,3 +75,28 @@ export interface ControlPorts {
   /** Aborted when this node is no manager any more. */
   readonly signal: AbortSignal;
 }
+
+/** Resolves when the view is what `isSo` asks for: false when it was not within so many milliseconds. Rejects when the manager ends. */
+export async function untilView(
+  { follower, clock, signal }: Pick<ControlPorts, 'follower' | 'clock' | 'signal'>,
+  limitMs: number,
+  isSo: () => boolean,
+): Promise<boolean> {
+  const over = new AbortController();
+  const either = AbortSignal.any([signal, over.signal]);
+  let isLate = false;
+  const late = clock.sleep(limitMs, either).then(() => {
+    isLate = true;
+  });
+  // nobody waits for it any more when it is cut off
+  late.catch(() => undefined);
+  try {
+    while (!isSo()) {
+      if (isLate) return false;
+      await Promise.race([follower.untilRevision(follower.view.revision + 1, either), late]);
+    }
+    return true;
+  } finally {
+    over.abort();
+  }
+}

@@ -1,9 +1,10 @@
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { Versioned, Write } from '#cluster/state/tables.ts';
+import type { AttachmentRecord } from '#model/attachment.ts';
 import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
 import { conflict, invalid } from '#model/errors.ts';
 import { isTerminal } from '#model/task.ts';
-import type { ControlPorts } from './control-ports.ts';
+import { type ControlPorts, untilView } from './control-ports.ts';
 import { findRecord, isGoing } from './find-record.ts';
 import { type ClusterNetworkRequest, newNetwork } from './new-network.ts';
 import type { RecordWriter } from './record-writer.ts';
@@ -46,17 +47,9 @@ export class NetworkControl {
   }
 
   async #untilGone(name: string): Promise<void> {
-    const { follower, clock, signal } = this.#ports;
-    const deadlineMs = clock.nowMs() + PATIENCE_MS;
-    while (isLeaving(follower.view, name)) {
-      const leftMs = deadlineMs - clock.nowMs();
-      if (leftMs <= 0)
-        throw conflict(`network ${name} is still being removed: tasks of removed services are on it`);
-      const over = new AbortController();
-      const either = AbortSignal.any([signal, over.signal]);
-      const changed = follower.untilRevision(follower.view.revision + 1, either);
-      await Promise.race([changed, clock.sleep(leftMs, either)]).finally(() => over.abort());
-    }
+    const { view } = this.#ports.follower;
+    if (!(await untilView(this.#ports, PATIENCE_MS, () => !isLeaving(view, name))))
+      throw conflict(`network ${name} is still being removed: tasks of removed services are on it`);
   }
 
   list(): ClusterNetworkRecord[] {
@@ -73,7 +66,7 @@ export class NetworkControl {
     return this.#ports.follower.view.versioned('network', id);
   }
 
-  /** `invalid` while a service or its tasks are on it. Tasks of removed services keep it until they have ended. */
+  /** `invalid` while a service, its tasks or attached containers are on it. Tasks of removed services keep it until they have ended. */
   async remove(reference: string): Promise<void> {
     await this.#writer.write((view) => ({
       writes: [removal(view, findRecord(view, 'network', reference))],
@@ -85,6 +78,7 @@ export class NetworkControl {
   isUnused(network: ClusterNetworkRecord): boolean {
     const { view } = this.#ports.follower;
     if (network.Ingress || user(view, network) !== undefined) return false;
+    if (attachmentOn(view, network) !== undefined) return false;
     return ![...view.all('task')].some((task) => isOn(task, network.ID));
   }
 }
@@ -104,6 +98,11 @@ export function removal(view: ClusterView, network: ClusterNetworkRecord): Write
         : `network ${network.ID} is in use by service ${using}`,
     );
   }
+  const attached = attachmentOn(view, network);
+  if (attached !== undefined)
+    throw invalid(`network ${network.ID} is in use by task ${attached.ID}`, {
+      hint: `Container ${attached.names[0]} on node ${attached.nodeId} is attached to it: remove it, or disconnect it first.`,
+    });
   let lingering = false;
   for (const task of view.all('task')) {
     if (isTerminal(task.Status.State) || !isOn(task, network.ID)) continue;
@@ -115,6 +114,11 @@ export function removal(view: ClusterView, network: ClusterNetworkRecord): Write
   return lingering
     ? { table: 'network', put: { ...network, removing: true } }
     : { table: 'network', delete: network.ID };
+}
+
+/** A container that is on the network without being a task. */
+function attachmentOn(view: ClusterView, { ID }: ClusterNetworkRecord): AttachmentRecord | undefined {
+  return view.all('attachment').find(({ networkId }) => networkId === ID);
 }
 
 /** A service that needs the network, the one published in the routing mesh its ingress network. */

@@ -53,4 +53,13 @@ export class AddressPool {
     }
     return undefined;
   }
+
+  /** This address (CIDR), taken as by {@link choose}; undefined when it is somebody's, or none of the subnet's that are given. */
+  take(asked: string, tentative: Set<number>): string | undefined {
+    const address = parseAddress(asked);
+    if (address < this.#first || address > this.#last) return undefined;
+    if (this.#reserved.has(address) || this.#owners.has(address) || tentative.has(address)) return undefined;
+    tentative.add(address);
+    return `${formatAddress(address)}/${this.#prefix}`;
+  }
 }

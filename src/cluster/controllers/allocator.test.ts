@@ -214,3 +214,42 @@ test('an allocator that comes late knows what is given already', () => {
   const all = [first.service().Endpoint.VirtualIPs?.[0]?.Addr, t1.networks[0]?.address];
   assert.ok(!all.includes(second.addressesOf('t2')[0]));
 });
+
+test('an attached container gets an address that is no task’s, or the one that it asks for, until it is gone', () => {
+  const attachment = (ID: string, o: { requested?: string; address?: string } = {}): Write => ({
+    table: 'attachment',
+    put: {
+      ...{ ID, CreatedAt: '', UpdatedAt: '', nodeId: 'a', networkId: 'net', containerId: ID, names: [ID] },
+      ...{ address: '', ...o },
+    },
+  });
+  const addressOf = (id: string): string | undefined => allocation.view.get('attachment', id)?.address;
+  const held = [{ networkId: 'net', address: '10.1.0.3/29', aliases: [] }];
+  const allocation = new Allocation(
+    network('net', { subnet: '10.1.0.0/29' }),
+    [task('t1', { networks: held }), attachment('held', { address: '10.1.0.2/29' })],
+    [
+      attachment('any'),
+      attachment('asks', { requested: '10.1.0.5' }),
+      attachment('late', { requested: '10.1.0.3' }),
+    ],
+  );
+  allocation.allocate();
+  assert.deepEqual(['any', 'asks', 'late'].map(addressOf), ['10.1.0.1/29', '10.1.0.5/29', '']);
+  const refusal = allocation.view.get('attachment', 'late')?.refusal;
+  assert.equal(refusal, "Address already in use: 10.1.0.3 is somebody else's on this network");
+  assert.deepEqual(allocation.allocate(), []);
+  allocation.follow(attachment('more'), attachment('full'), { table: 'task', delete: 't1' });
+  allocation.allocate();
+  assert.deepEqual(
+    [addressOf('late'), allocation.view.get('attachment', 'late')?.refusal],
+    ['10.1.0.3/29', undefined],
+  );
+  assert.deepEqual([addressOf('more'), addressOf('full')].sort(), ['10.1.0.4/29', '10.1.0.6/29']);
+  allocation.follow(attachment('none'));
+  allocation.allocate();
+  assert.match(allocation.view.get('attachment', 'none')?.refusal ?? '', /^network net has no free address/);
+  allocation.follow({ table: 'attachment', delete: 'held' });
+  allocation.allocate();
+  assert.equal(addressOf('none'), '10.1.0.2/29');
+});

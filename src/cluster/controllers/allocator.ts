@@ -1,5 +1,6 @@
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { ViewChange, Write } from '#cluster/state/tables.ts';
+import type { AttachmentRecord } from '#model/attachment.ts';
 import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
 import type { NodeRecord } from '#model/node.ts';
 import type { PortConfig, ServiceEndpoint, ServiceRecord } from '#model/service.ts';
@@ -17,9 +18,10 @@ const LAST_DYNAMIC_PORT = 32_767;
 
 /**
  * Gives services their virtual addresses and published ports, tasks their addresses (`new` → `pending`), nodes their address on the
- * routing mesh's network. There is one key: what is given in one go must not be given twice in it.
+ * routing mesh's network, plain containers the address of their attachment. There is one key: what is given in one go must not be given twice in it.
  *
- * Invariants: no address and no port has two owners; a task keeps its addresses until it is over.
+ * Invariants: no address and no port has two owners; a task keeps its addresses until it is over, an attachment as long as it
+ * is there.
  */
 export class Allocator implements Controller {
   readonly name = 'allocator';
@@ -27,6 +29,7 @@ export class Allocator implements Controller {
   /** `tcp/80` → the service that publishes it in ingress mode. */
   readonly #ports = new Map<string, string>();
   readonly #newTasks = new Set<string>();
+  readonly #newAttachments = new Set<string>();
   readonly #services = new Set<string>();
   readonly #nodes = new Set<string>();
   /** Networks on which nodes have an address of their own. */
@@ -47,10 +50,14 @@ export class Allocator implements Controller {
       case 'node':
         this.#observeNode(change.id, change.after);
         break;
+      case 'attachment':
+        this.#observeAttachment(change.id, change.before, change.after);
+        break;
       default:
         return;
     }
-    if (this.#newTasks.size + this.#services.size + this.#nodes.size > 0) yield 'all';
+    const waiting = [this.#newTasks, this.#newAttachments, this.#services, this.#nodes];
+    if (waiting.some(({ size }) => size > 0)) yield 'all';
   }
 
   reconcile(view: ClusterView, _key: string, context: DecisionContext): Decision {
@@ -66,6 +73,10 @@ export class Allocator implements Controller {
     for (const id of this.#newTasks) {
       const task = view.get('task', id);
       if (task !== undefined && round.hasRoom) this.#allocateTask(round, view, task);
+    }
+    for (const id of this.#newAttachments) {
+      const attachment = view.get('attachment', id);
+      if (attachment !== undefined && round.hasRoom) allocateAttachment(round, view, attachment);
     }
     return round.writes.length === 0 ? NOTHING : { writes: round.writes };
   }
@@ -127,6 +138,17 @@ export class Allocator implements Controller {
       const addresses = held.filter(({ networkId }) => networkId === network).map(({ address }) => address);
       this.#pools.get(network)?.assign(`task/${id}`, addresses);
     }
+  }
+
+  #observeAttachment(
+    id: string,
+    before: AttachmentRecord | undefined,
+    after: AttachmentRecord | undefined,
+  ): void {
+    if (after?.address === '') this.#newAttachments.add(id);
+    else this.#newAttachments.delete(id);
+    const held = after === undefined || after.address === '' ? [] : [after.address];
+    this.#pools.get((after ?? before)?.networkId ?? '')?.assign(`attachment/${id}`, held);
   }
 
   #observeNode(id: string, after: NodeRecord | undefined): void {
@@ -208,9 +230,18 @@ class AllocationRound {
   }
 
   choose(networkId: string): string | undefined {
+    return this.#pools.get(networkId)?.choose(this.#tentative(networkId));
+  }
+
+  /** An address that somebody asks for; undefined when it cannot be given. */
+  take(networkId: string, address: string): string | undefined {
+    return this.#pools.get(networkId)?.take(address, this.#tentative(networkId));
+  }
+
+  #tentative(networkId: string): Set<number> {
     const tentative = this.#addresses.get(networkId) ?? new Set();
     this.#addresses.set(networkId, tentative);
-    return this.#pools.get(networkId)?.choose(tentative);
+    return tentative;
   }
 
   admit(task: TaskRecord, networks: TaskNetwork[]): void {
@@ -288,6 +319,22 @@ class AllocationRound {
     this.#takenPorts.add(key);
     return port;
   }
+}
+
+/** Gives an attachment its address, or says why it gets none, when that is news. */
+function allocateAttachment(round: AllocationRound, view: ClusterView, attachment: AttachmentRecord): void {
+  const { networkId, requested } = attachment;
+  const address = requested === undefined ? round.choose(networkId) : round.take(networkId, requested);
+  const { refusal: before, ...rest } = attachment;
+  if (address !== undefined) {
+    round.write({ table: 'attachment', put: { ...rest, address } });
+    return;
+  }
+  const refusal =
+    requested === undefined
+      ? waitingFor(view, { Target: networkId })
+      : `Address already in use: ${requested} is somebody else's on this network`;
+  if (refusal !== before) round.write({ table: 'attachment', put: { ...rest, address: '', refusal } });
 }
 
 /** The numbers that a port may get which asks for none: first those that it may have already. */

@@ -301,6 +301,7 @@ function* everythingMade(view: ClusterView): Generator<ViewChange> {
     'revision',
     'service',
     'task',
+    'attachment',
   ] as const) {
     for (const after of view.all(table))
       yield { table, id: after.ID, before: undefined, after } as ViewChange;

@@ -7,7 +7,7 @@ import { DEFAULT_HISTORY_LIMIT } from './service-defaults.ts';
 import { isOver, isWanted, placesOf } from './task-places.ts';
 
 /** What ran on a node that is lost for so long is taken for over: its addresses are free again. */
-const ORPHAN_AFTER_MS: number = 24 * 60 * 60 * 1000;
+export const ORPHAN_AFTER_MS: number = 24 * 60 * 60 * 1000;
 
 /**
  * Deletes what is over: tasks that are to be removed and have ended, history beyond the limit, revisions that nothing names. The only

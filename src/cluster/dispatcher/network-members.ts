@@ -1,18 +1,22 @@
 import { isIngress } from '#cluster/controllers/service-networks.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { ViewChange } from '#cluster/state/tables.ts';
+import type { AttachmentRecord } from '#model/attachment.ts';
 import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
 import type { ServiceRecord } from '#model/service.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
 import type { TaskRecord } from '#model/task.ts';
-import { isOnNetworks } from './plan-of-node.ts';
+import { isLost, isOnNetworks } from './plan-of-node.ts';
 
 const NOBODY: ReadonlySet<string> = new Set();
 
-/** Which tasks are on which network, and which nodes take part: kept by the view's changes, so that each costs what it is about. */
+/** Which tasks and attached containers are on which network, and which nodes take part: kept by the view's changes, so that each costs what it is about. */
 export class NetworkMembers {
   readonly #tasks = new Map<string, Set<string>>();
-  /** Network → node → how many of its tasks are there. */
+  readonly #attachments = new Map<string, Set<string>>();
+  /** Nodes with attached containers → how many. */
+  readonly #attached = new Map<string, number>();
+  /** Network → node → how many of its tasks and containers are there. */
   readonly #nodes = new Map<string, Map<string, number>>();
   readonly #networks = new Map<string, Set<string>>();
   readonly #publishers = new Set<string>();
@@ -22,7 +26,11 @@ export class NetworkMembers {
     return this.#tasks.get(networkId) ?? NOBODY;
   }
 
-  /** The networks that a node has tasks on. */
+  attachmentsOn(networkId: string): ReadonlySet<string> {
+    return this.#attachments.get(networkId) ?? NOBODY;
+  }
+
+  /** The networks that a node has tasks or attached containers on. */
   networksOf(nodeId: string): ReadonlySet<string> {
     return this.#networks.get(nodeId) ?? NOBODY;
   }
@@ -52,12 +60,17 @@ export class NetworkMembers {
         if (change.after?.Ingress === true) this.#ingress = change.id;
         if (change.after === undefined && this.#ingress === change.id) this.#ingress = undefined;
         return 'all';
+      case 'attachment':
+        return this.#observeAttachment(change.before, change.after);
       case 'node': {
         const { before, after } = change;
         const same =
           before?.Status.Addr === after?.Status.Addr &&
           JSON.stringify(before?.networkAddresses) === JSON.stringify(after?.networkAddresses);
-        return same ? [] : 'all';
+        if (!same) return 'all';
+        // no name leads to containers of a node that is lost; tasks are taken off by other controllers
+        const serves = isLost(before) === isLost(after) || !this.#attached.has(change.id);
+        return serves ? [] : this.#nodesOn(this.networksOf(change.id));
       }
       default:
         return [];
@@ -69,9 +82,11 @@ export class NetworkMembers {
     const is = after !== undefined && isOnNetworks(after) ? after : undefined;
     if (was === undefined && is === undefined) return [];
     const networks = new Set((was ?? is)?.networks.map(({ networkId }) => networkId));
-    if (was === undefined && is !== undefined) for (const id of networks) this.#join(id, is);
+    if (was === undefined && is !== undefined)
+      for (const id of networks) this.#join(this.#tasks, id, is.ID, is.NodeID);
     const affected = this.#nodesOn(networks);
-    if (was !== undefined && is === undefined) for (const id of networks) this.#leave(id, was);
+    if (was !== undefined && is === undefined)
+      for (const id of networks) this.#leave(this.#tasks, id, was.ID, was.NodeID);
     return this.#ingress !== undefined && networks.has(this.#ingress) ? 'all' : affected;
   }
 
@@ -96,24 +111,47 @@ export class NetworkMembers {
     return [...networks].flatMap((id) => [...(this.#nodes.get(id)?.keys() ?? [])]);
   }
 
-  #join(networkId: string, task: TaskRecord): void {
-    const tasks = this.#tasks.get(networkId) ?? new Set();
-    this.#tasks.set(networkId, tasks.add(task.ID));
-    const nodes = this.#nodes.get(networkId) ?? new Map<string, number>();
-    this.#nodes.set(networkId, nodes.set(task.NodeID, (nodes.get(task.NodeID) ?? 0) + 1));
-    const networks = this.#networks.get(task.NodeID) ?? new Set();
-    this.#networks.set(task.NodeID, networks.add(networkId));
+  /** It is on its network from when it has its address. */
+  #observeAttachment(
+    before: AttachmentRecord | undefined,
+    after: AttachmentRecord | undefined,
+  ): Iterable<string> {
+    const was = (before?.address ?? '') === '' ? undefined : before;
+    const is = (after?.address ?? '') === '' ? undefined : after;
+    const { ID, networkId, nodeId } = was ?? is ?? {};
+    if (ID === undefined || networkId === undefined || nodeId === undefined) return [];
+    const count = this.#attached.get(nodeId) ?? 0;
+    if (was === undefined) {
+      this.#join(this.#attachments, networkId, ID, nodeId);
+      this.#attached.set(nodeId, count + 1);
+    }
+    const affected = this.#nodesOn([networkId]);
+    if (is === undefined) {
+      this.#leave(this.#attachments, networkId, ID, nodeId);
+      if (count > 1) this.#attached.set(nodeId, count - 1);
+      else this.#attached.delete(nodeId);
+    }
+    return affected;
   }
 
-  #leave(networkId: string, task: TaskRecord): void {
-    this.#tasks.get(networkId)?.delete(task.ID);
+  #join(members: Map<string, Set<string>>, networkId: string, id: string, nodeId: string): void {
+    const there = members.get(networkId) ?? new Set();
+    members.set(networkId, there.add(id));
+    const nodes = this.#nodes.get(networkId) ?? new Map<string, number>();
+    this.#nodes.set(networkId, nodes.set(nodeId, (nodes.get(nodeId) ?? 0) + 1));
+    const networks = this.#networks.get(nodeId) ?? new Set();
+    this.#networks.set(nodeId, networks.add(networkId));
+  }
+
+  #leave(members: Map<string, Set<string>>, networkId: string, id: string, nodeId: string): void {
+    members.get(networkId)?.delete(id);
     const nodes = this.#nodes.get(networkId);
-    const left = (nodes?.get(task.NodeID) ?? 1) - 1;
+    const left = (nodes?.get(nodeId) ?? 1) - 1;
     if (left > 0) {
-      nodes?.set(task.NodeID, left);
+      nodes?.set(nodeId, left);
       return;
     }
-    nodes?.delete(task.NodeID);
-    this.#networks.get(task.NodeID)?.delete(networkId);
+    nodes?.delete(nodeId);
+    this.#networks.get(nodeId)?.delete(networkId);
   }
 }

@@ -2,8 +2,10 @@ import { containerNameOf } from '#cluster/agent/assigned-task.ts';
 import { isIngress } from '#cluster/controllers/service-networks.ts';
 import { isWanted } from '#cluster/controllers/task-places.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
+import { withoutPrefix } from '#engine/networks/ipv4.ts';
 import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
 import type { NetworkPlan, PlannedEndpoint, PlannedNetwork, PlannedService } from '#model/network-plan.ts';
+import type { NodeRecord } from '#model/node.ts';
 import { isTerminal, stateRank, type TaskRecord } from '#model/task.ts';
 import type { NetworkMembers } from './network-members.ts';
 
@@ -11,7 +13,7 @@ import type { NetworkMembers } from './network-members.ts';
 const VXLAN_PORT = 4789;
 
 /**
- * What a node's kernel and name server are to be, from the view: the networks that it has tasks on, and where ports are published
+ * What a node's kernel and name server are to be, from the view: the networks that it has tasks or attached containers on, and where ports are published
  * the routing mesh. Costs what is on those networks.
  */
 export function planOfNode(view: ClusterView, nodeId: string, members: NetworkMembers): NetworkPlan {
@@ -65,7 +67,7 @@ function plannedNetwork(
       taskId,
       nodeId: task.NodeID,
       serviceId: task.ServiceID,
-      address: bare(place.address),
+      address: withoutPrefix(place.address),
       aliases:
         service === undefined
           ? []
@@ -84,8 +86,18 @@ function plannedNetwork(
     services.set(service.ID, {
       serviceId: service.ID,
       name: service.Spec.Name,
-      virtualIp: vip === undefined ? '' : bare(vip),
+      virtualIp: vip === undefined ? '' : withoutPrefix(vip),
       aliases: place.aliases,
+    });
+  }
+  for (const id of members.attachmentsOn(network.ID)) {
+    const attachment = view.get('attachment', id);
+    if (attachment === undefined) continue;
+    nodes.add(attachment.nodeId);
+    endpoints.push({
+      ...{ taskId: id, nodeId: attachment.nodeId, serviceId: '', containerId: attachment.containerId },
+      ...{ address: withoutPrefix(attachment.address), aliases: attachment.names },
+      serving: !isLost(view.get('node', attachment.nodeId)),
     });
   }
   // every node answers published ports, so every node is on the routing mesh's network
@@ -98,12 +110,13 @@ function plannedNetwork(
     subnet: network.IPAM.Config[0]?.Subnet ?? '',
     internal: network.Internal,
     encrypted: network.EncryptedOption,
+    ...(network.Attachable ? { attachable: true } : {}),
     mtu: Number(network.Options['com.docker.network.driver.mtu'] ?? 0),
     nodeAddress: view.get('node', nodeId)?.networkAddresses?.[network.ID] ?? '',
     peers: [...nodes].sort().flatMap((id) => {
       const peer = view.get('node', id);
       if (peer === undefined || peer.Status.Addr === '') return [];
-      const nodeAddress = bare(peer.networkAddresses?.[network.ID] ?? '');
+      const nodeAddress = withoutPrefix(peer.networkAddresses?.[network.ID] ?? '');
       return [{ nodeId: id, address: peer.Status.Addr, nodeAddress }];
     }),
     endpoints: endpoints.sort((a, b) => (a.taskId < b.taskId ? -1 : 1)),
@@ -125,6 +138,7 @@ export function isOnNetworks(task: TaskRecord): boolean {
   );
 }
 
-function bare(cidr: string): string {
-  return cidr.split('/', 1)[0] ?? '';
+/** True for a node that is not heard of. */
+export function isLost(node: NodeRecord | undefined): boolean {
+  return node === undefined || node.Status.State === 'down';
 }

@@ -1,4 +1,5 @@
 import type { Change, ChangeBatch, Entry } from '#cluster/store/store.ts';
+import type { AttachmentRecord } from '#model/attachment.ts';
 import type { ServiceRevision } from '#model/service.ts';
 import type { TaskRecord } from '#model/task.ts';
 import { TABLE_NAMES, type TableName, type Tables, type Versioned, type ViewChange } from './tables.ts';
@@ -16,6 +17,7 @@ export class ClusterView {
   readonly #names = new Map<string, Versioned<string>>();
   readonly #tasksOfService = new Map<string, Set<string>>();
   readonly #tasksOnNode = new Map<string, Set<string>>();
+  readonly #attachmentsOnNode = new Map<string, Set<string>>();
   readonly #revisionsOf = new Map<string, Set<string>>();
   #revision = 0;
   #leader: Versioned<string> | undefined;
@@ -70,6 +72,10 @@ export class ClusterView {
 
   *tasksOnNode(nodeId: string): Generator<TaskRecord> {
     yield* this.#tasks(this.#tasksOnNode.get(nodeId));
+  }
+
+  attachmentsOnNode(nodeId: string): AttachmentRecord[] {
+    return [...(this.#attachmentsOnNode.get(nodeId) ?? [])].flatMap((id) => this.get('attachment', id) ?? []);
   }
 
   revisionsOf(serviceId: string): ServiceRevision[] {
@@ -149,6 +155,9 @@ export class ClusterView {
     }
     if (change.table === 'revision') {
       move(this.#revisionsOf, change.id, change.before?.serviceId, change.after?.serviceId);
+    }
+    if (change.table === 'attachment') {
+      move(this.#attachmentsOnNode, change.id, change.before?.nodeId, change.after?.nodeId);
     }
     return change;
   }

@@ -1,3 +1,4 @@
+import type { AttachmentRecord } from '#model/attachment.ts';
 import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
 import type { NodeRecord } from '#model/node.ts';
 import type { ReleaseRecord } from '#model/release.ts';
@@ -17,6 +18,7 @@ export interface Tables {
   secret: SecretRecord;
   config: ConfigRecord;
   release: ReleaseRecord;
+  attachment: AttachmentRecord;
 }
 
 export type TableName = keyof Tables;
@@ -31,6 +33,7 @@ export const TABLE_NAMES: readonly TableName[] = [
   'secret',
   'config',
   'release',
+  'attachment',
 ];
 
 /** A record and the revision of the commit that wrote it, which Docker's API shows as `Version.Index`. */
@@ -75,6 +78,7 @@ export function nameOf(write: Exclude<Write, { delete: string }>): string | unde
     case 'revision':
     case 'task':
     case 'release':
+    case 'attachment':
       return undefined;
   }
 }
