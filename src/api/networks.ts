@@ -122,10 +122,10 @@ function typeMatches(type: string, builtIn: boolean): boolean {
   return builtIn === (type === 'builtin');
 }
 
-function inspect(call: Call): void {
+async function inspect(call: Call): Promise<void> {
   const scope = call.query.get('scope') ?? '';
   if (!['', 'local', 'swarm', 'global'].includes(scope)) throw invalid(`invalid network scope ${scope}`);
-  const network = findNetwork(call, scope);
+  const network = await findOrAskFor(call, scope);
   const view =
     'local' in network
       ? networkView(network.local, containersOn(call, network.local.Id))
@@ -168,6 +168,19 @@ function findNetwork(call: Call, scope = ''): { local: NetworkRecord } | { share
   if (shared !== undefined) return { shared };
   if (isMeant) return { local };
   throw notFound(`network ${reference} not found`);
+}
+
+/** As {@link findNetwork}; a worker asks a manager for one that its containers could be put on. */
+async function findOrAskFor(call: Call, scope: string): Promise<ReturnType<typeof findNetwork>> {
+  try {
+    return findNetwork(call, scope);
+  } catch (error) {
+    if (kindOf(error) !== 'not-found' || scope === 'local' || clusterNetworks(call) !== undefined)
+      throw error;
+    const shared = await call.parts.cluster.attachableNetwork(call.param('id'));
+    if (shared === undefined) throw error;
+    return { shared };
+  }
 }
 
 /** What `look` gives; undefined where there is none. */

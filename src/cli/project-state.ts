@@ -1,5 +1,6 @@
 import { LABEL } from '#compose/container-request.ts';
 import type { ActualContainer } from '#compose/plan.ts';
+import { kindOf } from '#model/errors.ts';
 import type { ApiClient } from './api-client.ts';
 
 /** A line of the daemon's container list, as far as it is read here. */
@@ -30,6 +31,17 @@ export function actualOf(container: ListedContainer): ActualContainer {
 export async function networkNames(client: ApiClient): Promise<Set<string>> {
   const networks = await client.call<{ Name: string }[]>('GET', '/networks');
   return new Set(networks.map(({ Name }) => Name));
+}
+
+/** Whether a network is there that the list does not show: a worker lists those of its cluster only that are used there. */
+export async function isNetwork(client: ApiClient, name: string): Promise<boolean> {
+  try {
+    await client.call('GET', `/networks/${encodeURIComponent(name)}`);
+    return true;
+  } catch (error) {
+    if (kindOf(error) !== 'not-found') throw error;
+    return false;
+  }
 }
 
 export async function volumeNames(client: ApiClient): Promise<Set<string>> {

@@ -5,7 +5,7 @@ import { DroverError, internal, notFound } from '#model/errors.ts';
 import type { DependencyCondition } from '#model/stack.ts';
 import type { ApiClient } from './api-client.ts';
 import type { Progress } from './progress.ts';
-import { actualOf, listContainers, networkNames, volumeNames } from './project-state.ts';
+import { actualOf, isNetwork, listContainers, networkNames, volumeNames } from './project-state.ts';
 
 export interface UpOptions extends PlanOptions {
   removeOrphans: boolean;
@@ -29,7 +29,7 @@ export async function up(
   const imageIds = await findImages(client, project);
   const containers = (await listContainers(client, project.name)).map(actualOf);
   const [networks, volumes] = await Promise.all([networkNames(client), volumeNames(client)]);
-  checkExternal(project, networks, volumes);
+  await checkExternal(client, project, { networks, volumes });
   const plan = planUp(project, { containers, networks, volumes, imageIds }, options);
   await makeShared(client, project, plan, progress);
   await handleOrphans(client, project, plan, options.removeOrphans, progress);
@@ -66,9 +66,13 @@ async function findImages(client: ApiClient, project: Project): Promise<Map<stri
   return ids;
 }
 
-function checkExternal(project: Project, networks: ReadonlySet<string>, volumes: ReadonlySet<string>): void {
+async function checkExternal(
+  client: ApiClient,
+  project: Project,
+  { networks, volumes }: { networks: ReadonlySet<string>; volumes: ReadonlySet<string> },
+): Promise<void> {
   for (const { external, name } of project.networks.values()) {
-    if (external && !networks.has(name))
+    if (external && !networks.has(name) && !(await isNetwork(client, name)))
       throw notFound(`network ${name} declared as external, but could not be found`);
   }
   for (const { external, name } of project.volumes.values()) {

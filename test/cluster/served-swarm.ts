@@ -66,6 +66,10 @@ class StoredSwarm implements SwarmMembership {
     throw alreadyInASwarm();
   }
 
+  async attachableNetwork(): Promise<undefined> {
+    return undefined;
+  }
+
   async leave(): Promise<void> {
     throw alreadyInASwarm();
   }

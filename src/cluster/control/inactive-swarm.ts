@@ -41,6 +41,10 @@ export class InactiveSwarm implements SwarmMembership {
     throw notImplemented('POST /swarm/join is not there yet: this daemon is one host, not a cluster');
   }
 
+  async attachableNetwork(): Promise<undefined> {
+    return undefined;
+  }
+
   async leave(): Promise<void> {
     throw notInASwarm();
   }

@@ -1,3 +1,4 @@
+import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
 import type { NodeAvailability } from '#model/node.ts';
 import type { SwarmSpec } from '#model/swarm.ts';
 import type { ClusterControl } from './cluster-control.ts';
@@ -95,6 +96,8 @@ export interface SwarmMembership {
   unlock(key: string): Promise<void>;
   /** Empty where managers are not locked. */
   unlockKey(): Promise<string>;
+  /** A network that containers of this node may be put on, which a manager knows; undefined where none says so. */
+  attachableNetwork(reference: string): Promise<ClusterNetworkRecord | undefined>;
   /** Lines of every task that is meant, wherever it runs, those of each in order. `not-found` for what is not there. */
   logs(request: TaskLogRequest): AsyncIterable<TaskLogRecord>;
   /** Calls back with what happens in the cluster while this is a manager, until the result is disposed of. */

@@ -11,6 +11,7 @@ import type {
   TaskLogRecord,
   TaskLogRequest,
 } from '#cluster/control/swarm-membership.ts';
+import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
 import { NodeStateFile } from './node-state.ts';
 
 /** Opens the real one; what it consists of is registered for closing. */
@@ -81,6 +82,10 @@ export class LazySwarm implements SwarmMembership, AsyncDisposable {
 
   unlockKey(): Promise<string> {
     return this.#current.unlockKey();
+  }
+
+  attachableNetwork(reference: string): Promise<ClusterNetworkRecord | undefined> {
+    return this.#current.attachableNetwork(reference);
   }
 
   logs(request: TaskLogRequest): AsyncIterable<TaskLogRecord> {

@@ -5,7 +5,9 @@ import { noSuch } from '#cluster/control/control-errors.ts';
 import { isWanted } from '#cluster/controllers/task-places.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { Transport } from '#cluster/transport/transport.ts';
+import { withoutPrefix } from '#engine/networks/ipv4.ts';
 import { whyUnreachable } from '#engine/networks/reachability.ts';
+import type { AttachmentRecord } from '#model/attachment.ts';
 import { forbidden, kindOf, messageOf } from '#model/errors.ts';
 import type { NetworkPlan } from '#model/network-plan.ts';
 import type { NodeRecord } from '#model/node.ts';
@@ -76,7 +78,7 @@ export async function checkNetworks(o: Asking & { heal: boolean }): Promise<Node
 export async function askWhy(o: Asking & { from: string; to: string }): Promise<NetworkReasons[]> {
   const { view } = o;
   const [from, to] = [resolve(view, o.from), resolve(view, o.to)];
-  if (from.nodeIds.size === 0) throw noSuch('running task or service', o.from);
+  if (from.nodeIds.size === 0) throw noSuch('running task, service or attached container', o.from);
   const apart = reasonWithoutPath(o, from, to);
   if (apart !== undefined) return [{ nodeId: '', name: 'cluster', reasons: [apart], problem: undefined }];
   const downNodes = [...view.all('node')].flatMap(({ ID, Status }) => (Status.State === 'down' ? [ID] : []));
@@ -158,7 +160,10 @@ interface Resolved {
   readonly networkIds?: ReadonlySet<string>;
 }
 
-/** A service by name or ID; a task or its container by ID, their beginnings, or `service.slot`; else as it is: a name or an address. */
+/**
+ * A service by name or ID; a task or its container by ID, their beginnings, or `service.slot`; an attached container by a name or its ID;
+ * else as it is: a name or an address.
+ */
 export function resolve(view: ClusterView, reference: string): Resolved {
   const service = view.named('service', reference) ?? view.get('service', reference);
   if (service !== undefined)
@@ -170,10 +175,25 @@ export function resolve(view: ClusterView, reference: string): Resolved {
   if (task !== undefined) return { reference: task.ID, ...placesOf(view, [task]) };
   const atAddress = running.filter(({ networks }) =>
     networks.some(
-      ({ address, aliases }) => address.split('/')[0] === reference || aliases.includes(reference),
+      ({ address, aliases }) => withoutPrefix(address) === reference || aliases.includes(reference),
     ),
   );
-  return { reference, nodeIds: nodesOf(atAddress) };
+  if (atAddress.length > 0) return { reference, nodeIds: nodesOf(atAddress) };
+  const attached = [...view.all('attachment')].filter((each) => isAttachedAs(each, reference));
+  const nodeIds = new Set(attached.map(({ nodeId }) => nodeId));
+  const [container] = attached;
+  if (container === undefined) return { reference, nodeIds };
+  // its plan knows a container by each of its names
+  return {
+    ...{ reference: container.names[0] ?? reference, nodeIds },
+    networkIds: new Set(attached.map(({ networkId }) => networkId)),
+  };
+}
+
+/** An attached container by one of its names, its address, its ID or the beginning of that. */
+function isAttachedAs({ names, address, containerId }: AttachmentRecord, reference: string): boolean {
+  if (names.includes(reference) || withoutPrefix(address) === reference) return true;
+  return reference.length >= SHORTEST_ID && containerId.startsWith(reference);
 }
 
 const SHORTEST_ID = 4;

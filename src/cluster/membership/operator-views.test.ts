@@ -39,6 +39,19 @@ test('a service, a task, its container and an address lead to the nodes they are
   assert.deepEqual([...resolve(scene.view, 'nobody').nodeIds], []);
 });
 
+test('an attached container leads to its node by any of its names', () => {
+  const containerId = 'c0ffee'.repeat(10);
+  const put = {
+    ...{ ID: 'one', CreatedAt: '', UpdatedAt: '', nodeId: 'a', networkId: 'net', containerId },
+    ...{ names: ['plain', 'alias'], address: '10.0.1.7/24' },
+  };
+  const { view } = new Scene(node('a'), { table: 'attachment', put });
+  for (const reference of ['plain', 'alias', '10.0.1.7', containerId.slice(0, 12)]) {
+    const { reference: known, nodeIds, networkIds } = resolve(view, reference);
+    assert.deepEqual([known, [...nodeIds], [...(networkIds ?? [])]], ['plain', ['a'], ['net']], reference);
+  }
+});
+
 test('any manager explains a service by its view alone', () => {
   const scene = new Scene(node('a'), node('b'), service(), task('t1', { NodeID: 'a', is: 'running' }));
   const { name, tasks } = explainService(scene.view, 'web');

@@ -1,5 +1,7 @@
 import { Agent, type WriterLease } from '#cluster/agent/agent.ts';
 import type { TaskEngine, TaskNetworks } from '#cluster/agent/task-engine.ts';
+import { ATTACHMENTS_METHOD, attachmentsHandler } from '#cluster/attachments/attachment-protocol.ts';
+import type { NodeAttachments } from '#cluster/attachments/node-attachments.ts';
 import {
   type CertificateFiles,
   type CheckedCredentials,
@@ -7,8 +9,6 @@ import {
 } from '#cluster/ca/certificate-files.ts';
 import type { SealingKey } from '#cluster/ca/sealing.ts';
 import type { ImageExchange } from '#cluster/images/image-exchange.ts';
-import { HOLDERS_METHOD, holdersHandler } from '#cluster/images/image-holders.ts';
-import { NodeStanding, STANDING_METHOD, standingHandler } from '#cluster/images/node-standing.ts';
 import type { ViewListener } from '#cluster/state/view-follower.ts';
 import { hasEtcd, noEtcd } from '#cluster/store/etcd-program.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
@@ -18,6 +18,7 @@ import { KeyedMutex } from '#control/keyed-mutex.ts';
 import type { Random } from '#control/random.ts';
 import { kindOf, messageOf, unavailable } from '#model/errors.ts';
 import type { NodeDescription, NodeRole } from '#model/node.ts';
+import { shareImages } from './image-sharing.ts';
 import { askToManage, MANAGE_METHOD, manageHandler } from './manage-protocol.ts';
 import { ManagerKey } from './manager-key.ts';
 import { ManagerRole } from './manager-role.ts';
@@ -54,6 +55,8 @@ export interface NodeMachine {
   watchDescription(onChange: () => void, signal: AbortSignal): void;
   /** Serves this machine's images to the other nodes, and fetches theirs. */
   readonly images: Pick<ImageExchange, 'join'>;
+  /** Puts this machine's plain containers on the cluster's networks. */
+  readonly attachments: Pick<NodeAttachments, 'join' | 'leave' | 'network'>;
   /** `NAME:TAG@DIGEST` of an image, as its registry says it, or this machine where none does. */
   resolveImage(image: string, registryAuth: string | undefined): Promise<string>;
   /** The name of a network of this host, by its name or ID. */
@@ -95,6 +98,7 @@ export class RunningNode implements AsyncDisposable {
   #hasHeardLeader = false;
   #refusal = '';
   #exchange: Disposable | undefined;
+  #attaching: AsyncDisposable | undefined;
 
   private constructor(o: {
     machine: NodeMachine;
@@ -206,6 +210,7 @@ export class RunningNode implements AsyncDisposable {
     await this.#mutex.run('role', async () => {
       if (this.#state.store !== 'none') await this.#stopManaging();
     });
+    await this.#machine.attachments.leave();
     await this[Symbol.asyncDispose]();
     await endTasks(this.#machine, this.#state);
   }
@@ -214,6 +219,7 @@ export class RunningNode implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ending.abort();
     this.#exchange?.[Symbol.dispose]();
+    await this.#attaching?.[Symbol.asyncDispose]();
     await this.#running;
     const managing = this.#managing;
     this.#managing = undefined;
@@ -240,7 +246,11 @@ export class RunningNode implements AsyncDisposable {
       this.#machine.report('the managers went on without this one: its store is not started', {});
     } else if (state.store !== 'none') await this.#resumeManaging(forceNew);
     else if (this.#roleAsked === 'manager') void this.#follow('manager');
-    this.#shareImages();
+    this.#exchange = shareImages({
+      ...{ ...this.#machine, transport: this.#transport, managers: () => this.#managersKnown() },
+      manager: () => this.#managing?.role,
+    });
+    this.#attachContainers();
     const { signal } = this.#ending;
     this.#agent = new Agent({
       transport: this.#transport,
@@ -269,26 +279,15 @@ export class RunningNode implements AsyncDisposable {
     this.#running = Promise.all([agent.run(signal), this.#certificate.keep(signal)]);
   }
 
-  /** What the nodes of the cluster ask each other about images, and managers about nodes. */
-  #shareImages(): void {
-    const { clock, random, images } = this.#machine;
+  /** What nodes ask managers about their plain containers, and this one too. */
+  #attachContainers(): void {
+    const { clock, attachments } = this.#machine;
     const transport = this.#transport;
-    const isMember = (nodeId: string): boolean | undefined =>
-      this.#managing?.role.isAllowed(nodeId, 'worker');
     transport.serve(
-      HOLDERS_METHOD,
-      holdersHandler(() => this.#managing?.role.view.all('node'), random),
+      ATTACHMENTS_METHOD,
+      attachmentsHandler(() => this.#managing?.role.control.attachments, clock),
     );
-    transport.serve(STANDING_METHOD, standingHandler(isMember));
-    const access = { transport, managers: () => this.#managersKnown() };
-    const standing = new NodeStanding(access, clock);
-    this.#exchange = images.join({
-      ...access,
-      // a manager's transport has asked already
-      checkNode: async (nodeId, signal) => {
-        if (this.#managing === undefined) await standing.check(nodeId, signal);
-      },
-    });
+    this.#attaching = attachments.join({ transport, managers: () => this.#managersKnown() });
   }
 
   #managersKnown(): string[] {

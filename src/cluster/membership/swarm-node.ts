@@ -44,6 +44,7 @@ import { SqliteStore } from '#cluster/store/sqlite-store.ts';
 import { parseAddress } from '#cluster/transport/address.ts';
 import { openJoinChannel } from '#cluster/transport/join-connection.ts';
 import { KeyedMutex } from '#control/keyed-mutex.ts';
+import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
 import { conflict, DroverError, kindOf, messageOf, unavailable } from '#model/errors.ts';
 import type { NodeRecord } from '#model/node.ts';
 import { type AskedAddresses, remoteAddress, resolveAddresses } from './advertised-address.ts';
@@ -242,6 +243,15 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     this.control();
     const unlockKey = this.#node?.manager?.unlockKey;
     return unlockKey === undefined ? '' : formatUnlockKey(unlockKey);
+  }
+
+  async attachableNetwork(reference: string): Promise<ClusterNetworkRecord | undefined> {
+    try {
+      return await this.#machine.attachments.network(reference);
+    } catch (error) {
+      if (kindOf(error) === 'internal') throw error;
+      return undefined;
+    }
   }
 
   logs(request: TaskLogRequest): AsyncIterable<TaskLogRecord> {
