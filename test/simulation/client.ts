@@ -4,7 +4,7 @@ import type { ServiceRecord, ServiceSpec } from '#model/service.ts';
 import { GONE, Ledger } from './ledger.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import { type KnownSecret, newSpec, taskTemplate, updateConfig } from './service-specs.ts';
-import type { SimulatedCluster } from './simulated-cluster.ts';
+import { OVERLAY, type SimulatedCluster } from './simulated-cluster.ts';
 import { IMAGES, SOUND_IMAGES } from './simulated-engine.ts';
 
 /** Each change of a service has a number of its own in it, so that it is seen which one is there. */
@@ -32,6 +32,10 @@ export class SimulatedClient {
 
   /** Asks for something, and does not wait for the answer. */
   act(): void {
+    if (this.#random.chance(15)) {
+      this.#handleContainer();
+      return;
+    }
     const services = this.#services();
     if (services.length === 0 || (services.length < MOST_SERVICES && this.#random.chance(15))) {
       this.createService();
@@ -178,6 +182,18 @@ export class SimulatedClient {
       this.ledger.know(`node ${joined.id}`, 'active');
       joined.start();
     });
+  }
+
+  /** Somebody runs a container of his own on some machine, or ends one. */
+  #handleContainer(): void {
+    const { containers } = this.#random.pick(this.#cluster.nodes);
+    const [first] = containers.all.values();
+    if (first !== undefined && this.#random.chance(40)) {
+      containers.end(first.id);
+      return;
+    }
+    const id = (++this.#numbers).toString(16).padStart(64, '0');
+    void containers.run(id, { network: OVERLAY, always: this.#random.chance(50) });
   }
 
   /** Somebody stops or removes a container by hand. */

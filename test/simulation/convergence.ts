@@ -2,6 +2,7 @@ import { modeOf, replicasOf } from '#cluster/controllers/service-defaults.ts';
 import { isWanted } from '#cluster/controllers/task-places.ts';
 import { nodeFit } from '#cluster/scheduler/node-fit.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
+import { withoutPrefix } from '#engine/networks/ipv4.ts';
 import type { ServiceRecord } from '#model/service.ts';
 import type { SimulatedCluster } from './simulated-cluster.ts';
 import { IMAGES, SOUND_IMAGES } from './simulated-engine.ts';
@@ -13,6 +14,7 @@ export function* unsettled(cluster: SimulatedCluster): Generator<string> {
   for (const node of truth.all('node')) if (node.Status.State !== 'ready') yield `${node.ID} is not ready`;
   for (const service of truth.all('service')) yield* unsettledService(cluster, service);
   yield* strangers(cluster);
+  yield* unsettledContainers(cluster);
 }
 
 function* unsettledService(cluster: SimulatedCluster, service: ServiceRecord): Generator<string> {
@@ -71,6 +73,20 @@ function* strangers(cluster: SimulatedCluster): Generator<string> {
       else if (state === 'running' && record.Status.State !== 'running' && record.Status.State !== 'starting')
         yield `${node.id} runs ${taskId}, which is ${record.Status.State}`;
     }
+  }
+}
+
+/** Plain containers run, and the managers know of them and of no others. */
+function* unsettledContainers({ truth, nodes }: SimulatedCluster): Generator<string> {
+  for (const { id, containers } of nodes) {
+    const told = truth
+      .attachmentsOnNode(id)
+      .map(({ containerId, address }) => `${containerId} ${withoutPrefix(address)}`);
+    const there = [...containers.all.values()].map((each) => `${each.id} ${each.address}`);
+    if (told.sort().join() !== there.sort().join())
+      yield `${id} has the containers ${there.join()}, and is thought to have ${told.join()}`;
+    for (const each of containers.all.values())
+      if (each.address === '') yield `container ${each.id} does not run`;
   }
 }
 

@@ -2,6 +2,7 @@ import { isIngress } from '#cluster/controllers/service-networks.ts';
 import { isOver, isWanted } from '#cluster/controllers/task-places.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { ViewChange } from '#cluster/state/tables.ts';
+import type { AttachmentRecord } from '#model/attachment.ts';
 import type { ServiceRecord } from '#model/service.ts';
 import { isTerminal, stateRank, type TaskRecord } from '#model/task.ts';
 
@@ -10,15 +11,20 @@ const DESIRES = ['ready', 'running', 'complete', 'shutdown', 'remove'];
 /** What must hold of the store after every commit, looked at where it changed. */
 export function* checkStore(view: ClusterView, changes: readonly ViewChange[]): Generator<string> {
   const services = new Set<string>();
+  let hasAddresses = false;
   for (const change of changes) {
     if (change.table === 'task') {
       yield* checkTask(change.before, change.after);
       services.add(change.after?.ServiceID ?? change.before?.ServiceID ?? '');
     }
+    if (change.table === 'attachment') {
+      hasAddresses = true;
+      yield* checkAttachment(change.before, change.after);
+    }
     if (change.table === 'service' && change.after !== undefined) yield* checkPorts(view, change.after);
   }
   for (const id of services) yield* checkPlaces(view, id);
-  if (services.size > 0) yield* checkAddresses(view);
+  if (services.size > 0 || hasAddresses) yield* checkAddresses(view);
 }
 
 /** A task never goes back, and never gets another node, slot or address. */
@@ -34,6 +40,17 @@ function* checkTask(before: TaskRecord | undefined, after: TaskRecord | undefine
   if (before.NodeID !== '' && before.NodeID !== after.NodeID) yield `${name} moved to ${after.NodeID}`;
   if (before.networks.length > 0 && JSON.stringify(before.networks) !== JSON.stringify(after.networks))
     yield `${name} has other addresses`;
+}
+
+/** An attachment keeps its address, network and container. */
+function* checkAttachment(
+  before: AttachmentRecord | undefined,
+  after: AttachmentRecord | undefined,
+): Generator<string> {
+  if (before === undefined || after === undefined || before.address === '') return;
+  const said = ({ nodeId, networkId, containerId, address }: AttachmentRecord): string =>
+    JSON.stringify([nodeId, networkId, containerId, address]);
+  if (said(before) !== said(after)) yield `attachment ${before.ID} was ${said(before)} and is ${said(after)}`;
 }
 
 /** A place has one wanted task, or two while one takes the other's place. */
@@ -68,6 +85,9 @@ function* checkAddresses(view: ClusterView): Generator<string> {
   for (const task of view.all('task')) {
     if (isOver(task)) continue;
     for (const { networkId, address } of task.networks) yield* own(`task ${task.ID}`, networkId, address);
+  }
+  for (const { ID, networkId, address } of view.all('attachment')) {
+    if (address !== '') yield* own(`attachment ${ID}`, networkId, address);
   }
   for (const node of view.all('node')) {
     for (const [networkId, address] of Object.entries(node.networkAddresses ?? {})) {

@@ -5,6 +5,8 @@ import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { ViewChange } from '#cluster/state/tables.ts';
 import type { Clock } from '#control/clock.ts';
+import { withoutPrefix } from '#engine/networks/ipv4.ts';
+import type { PlainContainer } from './simulated-containers.ts';
 import type { SimulatedNode } from './simulated-node.ts';
 
 /** How long a node that is back may take to end what was given to others. */
@@ -61,12 +63,39 @@ export class RunningTasks {
     if (record !== undefined && record.NodeID !== nodeId)
       yield `task ${task.id} of ${record.NodeID} runs on ${nodeId}`;
     for (const node of this.#nodes) {
+      yield* this.#compareWithPlain(node, nodeId, task);
       for (const { task: other, state } of node.engine.containers.values()) {
         if (state !== 'running') continue;
         if (other.id !== task.id) yield* this.#compare(node, nodeId, other, task);
         else if (node.id !== nodeId) yield `task ${task.id} runs on ${node.id} and ${nodeId}`;
       }
     }
+  }
+
+  /** A plain container has begun to run. */
+  *attached(nodeId: string, { id, network, address }: PlainContainer): Generator<string> {
+    if (this.#truth.get('node', nodeId) === undefined) return;
+    for (const node of this.#nodes) {
+      if (this.#truth.get('node', node.id) === undefined) continue;
+      for (const { task, state } of node.engine.containers.values()) {
+        const isThere = task.networks.some(
+          (each) => each.networkId === network && withoutPrefix(each.address) === address,
+        );
+        if (state === 'running' && isThere)
+          yield `address ${address} is of ${task.id} and of container ${id}`;
+      }
+      for (const other of node.containers.all.values())
+        if (other.id !== id && other.network === network && other.address === address)
+          yield `address ${address} is of containers ${id} and ${other.id} on ${node.id}`;
+    }
+  }
+
+  *#compareWithPlain(node: SimulatedNode, nodeId: string, task: AssignedTask): Generator<string> {
+    if ([node.id, nodeId].some((id) => this.#truth.get('node', id) === undefined)) return;
+    for (const { id, network, address } of node.containers.all.values())
+      for (const each of task.networks)
+        if (each.networkId === network && withoutPrefix(each.address) === address)
+          yield `address ${address} is of ${task.id} and of container ${id} on ${node.id}`;
   }
 
   *#compare(node: SimulatedNode, nodeId: string, other: AssignedTask, task: AssignedTask): Generator<string> {

@@ -74,10 +74,14 @@ async function putInOrder(cluster: SimulatedCluster, client: SimulatedClient): P
 async function rest(cluster: SimulatedCluster): Promise<void> {
   const endMs = cluster.clock.nowMs() + REST_MS;
   let reasons: string[] = [];
+  let seen = 0;
   while (cluster.clock.nowMs() < endMs) {
     await pass(cluster, LOOK_EVERY_MS);
     reasons = [...unsettled(cluster)];
-    if (reasons.length === 0) return;
+    // what waits for something that is under way is at rest only for a moment
+    const { revision } = cluster.database;
+    if (reasons.length === 0 && revision === seen) return;
+    seen = revision;
   }
   throw new Error(`the cluster did not come to rest: ${reasons.join('; ')}`);
 }

@@ -14,6 +14,7 @@ import { checkStore } from './invariants.ts';
 import { RunningPromise } from './running-promise.ts';
 import { RunningTasks } from './running-tasks.ts';
 import { SeededRandom } from './seeded-random.ts';
+import { SimulatedContainers } from './simulated-containers.ts';
 import { SimulatedEngine } from './simulated-engine.ts';
 import { EPOCH_MS, SimulatedNode, type World } from './simulated-node.ts';
 
@@ -161,6 +162,7 @@ export class SimulatedCluster implements Disposable {
     this.#write([{ table: 'node', put: this.#nodeRecord(id, isManager, index) }]);
     const node = new SimulatedNode({
       ...{ id, isManager, engine: this.#engine(id), random: this.random.fork() },
+      containers: this.#containers(id),
       description: description(id, index),
       world: this.#world,
     });
@@ -206,6 +208,10 @@ export class SimulatedCluster implements Disposable {
       this.trace(
         `task ${id.slice(0, 6)} ${place?.ServiceID.slice(0, 6)}.${place?.Slot} r${place?.revision}: ${text(before)} → ${text(after)}${err}${why}`,
       );
+    } else if (table === 'attachment') {
+      const text = (record: typeof after): string => (record === undefined ? '–' : record.address || 'new');
+      const { containerId, nodeId } = after ?? before ?? {};
+      this.trace(`attachment of ${containerId} on ${nodeId}: ${text(before)} → ${text(after)}`);
     } else if (table === 'node') {
       this.trace(`node ${id}: ${before?.Status.State} → ${after?.Status.State} ${after?.Spec.Availability}`);
     } else if (table === 'service') {
@@ -232,6 +238,13 @@ export class SimulatedCluster implements Disposable {
     });
   }
 
+  #containers(nodeId: string): SimulatedContainers {
+    return new SimulatedContainers({
+      onRun: (container) => this.#breakAll(this.#running.attached(nodeId, container)),
+      trace: (text) => this.trace(`${nodeId}: ${text}`),
+    });
+  }
+
   #nodeRecord(id: string, isManager: boolean, index: number): NodeRecord {
     return {
       ID: id,
@@ -252,7 +265,7 @@ export class SimulatedCluster implements Disposable {
   #overlay(): Extract<Write, { table: 'network'; put: unknown }>['put'] {
     return {
       ...{ ID: OVERLAY, CreatedAt: this.now, UpdatedAt: this.now, Name: OVERLAY, Driver: 'overlay' },
-      ...{ Labels: {}, Options: {}, Attachable: false, Ingress: false, EncryptedOption: false },
+      ...{ Labels: {}, Options: {}, Attachable: true, Ingress: false, EncryptedOption: false },
       Internal: this.random.chance(30),
       IPAM: { Driver: 'default', Options: null, Config: [{ Subnet: '10.1.0.0/26', Gateway: '10.1.0.1' }] },
       vni: 5000,

@@ -1,4 +1,5 @@
 import { Agent, type HeardLeader } from '#cluster/agent/agent.ts';
+import { ATTACHMENTS_METHOD, attachmentsHandler } from '#cluster/attachments/attachment-protocol.ts';
 import { ClusterControl } from '#cluster/control/cluster-control.ts';
 import { ControlPlane } from '#cluster/control-plane.ts';
 import { parseLeader } from '#cluster/controllers/election.ts';
@@ -14,6 +15,7 @@ import type { NetworkPlan } from '#model/network-plan.ts';
 import type { NodeDescription } from '#model/node.ts';
 import { ProcessClock, ProcessTransport } from './process-clock.ts';
 import type { SeededRandom } from './seeded-random.ts';
+import type { SimulatedContainers } from './simulated-containers.ts';
 import type { SimulatedEngine } from './simulated-engine.ts';
 
 export const TIMES = { heartbeatMs: 1000, lostAfterMs: 5000, fencingMs: 5000, killMs: 2000, drainMs: 3000 };
@@ -50,6 +52,8 @@ export class SimulatedNode {
   readonly id: string;
   readonly isManager: boolean;
   readonly engine: SimulatedEngine;
+  /** What people run on it by hand. */
+  readonly containers: SimulatedContainers;
   plan: NetworkPlan | undefined;
   /** Its networks cannot be made what is planned. */
   hasBrokenNetworks = false;
@@ -65,6 +69,7 @@ export class SimulatedNode {
     id: string;
     isManager: boolean;
     engine: SimulatedEngine;
+    containers: SimulatedContainers;
     random: SeededRandom;
     description: NodeDescription;
     world: World;
@@ -72,6 +77,7 @@ export class SimulatedNode {
     this.id = o.id;
     this.isManager = o.isManager;
     this.engine = o.engine;
+    this.containers = o.containers;
     this.description = o.description;
     this.#random = o.random;
     this.#world = o.world;
@@ -114,6 +120,9 @@ export class SimulatedNode {
       clock,
       onMessage: (message) => world.onMessage(this.id, message),
     });
+    const attachments = this.containers.serve({
+      ...{ transport, managers: world.managers, plan: () => this.plan, clock, killed: signal },
+    });
     const agent = new Agent({
       transport,
       engine: this.engine.handle(clock, signal),
@@ -122,6 +131,7 @@ export class SimulatedNode {
           await clock.sleep(random.between(0, 20), signal);
           if (this.hasBrokenNetworks) throw new Error('the kernel refuses the networks');
           this.plan = plan;
+          attachments.planApplied();
         },
       },
       fence: this.engine,
@@ -142,6 +152,10 @@ export class SimulatedNode {
     Promise.all([agent.run(signal), plane?.run(signal)]).catch((error: unknown) => {
       if (!signal.aborted) this.#trace(`daemon failed: ${String(error)}`);
     });
+    transport.serve(
+      ATTACHMENTS_METHOD,
+      attachmentsHandler(() => control?.attachments, clock),
+    );
     this.#process = { killed, clock, store, plane, control };
   }
 
@@ -163,6 +177,7 @@ export class SimulatedNode {
     if (process === undefined) return;
     this.#trace('daemon is killed');
     this.#process = undefined;
+    this.containers.kill();
     process.store?.fail('unreachable');
     this.#world.network.crash(this.id);
     process.killed.abort();
@@ -173,12 +188,14 @@ export class SimulatedNode {
     this.kill();
     this.#trace('machine crashes');
     this.engine.crash();
+    this.containers.crash();
   }
 
   /** It is taken out of the cluster, as by `docker swarm leave`. */
   leave(): void {
     this.kill();
     this.engine.clear();
+    this.containers.all.clear();
   }
 
   #store(clock: ProcessClock, random: SeededRandom, killed: AbortSignal): MemoryStore {
