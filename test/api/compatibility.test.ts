@@ -23,6 +23,8 @@ Docker's status and a message that names the field. This page is compared with t
 | DistributionInspect | on a node of a swarm, the image that is there answers where no registry does | [services are pinned](explanation/how-images-reach-nodes.md) without a registry too |
 | NetworkCreate | bridge networks and, on a manager, overlays, both over IPv4; macvlan, ipvlan answer 501 | later stages |
 | NetworkInspect | resolv.conf of a container names its network's gateway, not 127.0.0.11 | decision 0006 |
+| NetworkInspect | a worker shows attachable networks of the cluster before a container of its own is on one | it asks a manager |
+| ContainerStart, NetworkConnect | on an attachable network, a name that a service or task there has leads to that alone | a node cannot take it over |
 | NodeUpdate, ServiceUpdate, SecretUpdate, ConfigUpdate, SwarmUpdate | a stale version answers 400, where Docker answers 500; texts lack \`rpc error: code = … desc =\` | what the client got wrong is no fault of the server's |
 | ServiceCreate, ServiceUpdate | plugins, cluster volumes (CSI), mounts of images, credential specs, isolation, SELinux labels, volume drivers other than local are refused by name; ports, mounts and durations that no node could take are refused at once | a task that cannot start tells nobody |
 | ServiceCreate, ServiceUpdate | a service with unknown constraint keys, or on a node's own network beside another one, is refused at once | it would wait for ever |
