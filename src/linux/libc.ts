@@ -34,6 +34,13 @@ export const mount: LibcCall = declare(
   'mount',
 );
 export const umount2: LibcCall = declare('int umount2(const char *target, int flags)', 'umount2');
+export const pivotRoot: LibcCall = declare(
+  'int pivot_root(const char *newRoot, const char *oldRoot)',
+  'pivot_root',
+);
+/** Of the calling thread alone once it has unshared its file system attributes; of all threads before. */
+export const chdir: LibcCall = declare('int chdir(const char *path)', 'chdir');
+export const pipe2: LibcCall = declare('int pipe2(_Out_ int *fds, int flags)', 'pipe2');
 export const unshare: LibcCall = declare('int unshare(int flags)', 'unshare');
 export const setns: LibcCall = declare('int setns(int fd, int kind)', 'setns');
 export const openPath: LibcCall = declare('int open(const char *path, int flags, unsigned int mode)', 'open');

@@ -1,4 +1,4 @@
-import { closeSync, fchmodSync, fchownSync, fstatSync, readdirSync, readSync } from 'node:fs';
+import { closeSync, fchmodSync, fchownSync, fstatSync, readdirSync, readlinkSync, readSync } from 'node:fs';
 import { basename, dirname as posixDirname } from 'node:path/posix';
 import * as libc from './libc.ts';
 import { hasCode } from './system-call-error.ts';
@@ -35,8 +35,10 @@ export class RootedDirectory implements Disposable {
   /** The directory used last, kept open: most calls in a row are about names in the same one. */
   #parent: { path: string; fd: number } | undefined;
 
-  constructor(root: string) {
-    this.#root = libc.openPath(root, root, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+  /** By its path, or by a descriptor, which stays the caller's. */
+  constructor(root: string | number) {
+    const path = typeof root === 'string' ? root : `/proc/self/fd/${root}`;
+    this.#root = libc.openPath(path, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
   }
 
   [Symbol.dispose](): void {
@@ -80,6 +82,25 @@ export class RootedDirectory implements Disposable {
       return bytes.subarray(0, done);
     } finally {
       closeSync(fd);
+    }
+  }
+
+  /**
+   * A descriptor that says which file a path means (open(2), O_PATH), for the caller to close. The last component is followed
+   * where that is asked for, and where a slash or a dot comes after it.
+   */
+  openPath(path: string, o: { follow: boolean }): number {
+    const flags = O_PATH | O_CLOEXEC | (o.follow ? 0 : O_NOFOLLOW);
+    return libc.openat2(this.#root, path === '' ? '.' : path, flags, 0, RESOLVE);
+  }
+
+  /** What a symbolic link says; undefined where there is none. */
+  readLink(path: string): string | undefined {
+    try {
+      return this.#at(path, (fd, name) => readlinkSync(`/proc/self/fd/${fd}/${name}`));
+    } catch (error) {
+      if (hasCode(error, 'EINVAL', 'ENOENT', 'ENOTDIR', 'ELOOP')) return undefined;
+      throw error;
     }
   }
 
