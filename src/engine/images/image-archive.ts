@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import type { Readable } from 'node:stream';
-import type { ArchiveSource } from '#engine/layers/layer-worker.ts';
+import type { ArchiveSource } from '#engine/layers/archive-pass.ts';
 import { completeFile } from '#engine/layers/layer-workers.ts';
 import { endOfArchive, formatHeader, padding, type TarEntry } from '#engine/layers/tar-header.ts';
 import { readTar } from '#engine/layers/tar-reader.ts';

@@ -1,6 +1,6 @@
 import { closeSync, ftruncateSync } from 'node:fs';
 import { posix } from 'node:path';
-import { RootedDirectory } from '#linux/rooted-directory.ts';
+import { type FileStatus, RootedDirectory } from '#linux/rooted-directory.ts';
 import { hasCode } from '#linux/system-call-error.ts';
 import { invalid } from '#model/errors.ts';
 import { writeWithHoles } from './file-holes.ts';
@@ -24,6 +24,10 @@ export interface ExtractionOptions {
   owner?: { uid: number; gid: number };
   /** Permission bits for every entry instead of the archive's. */
   mode?: number;
+  /** The directory that entries go to stays as it is, whatever the archive says of it. */
+  keepsRoot?: boolean;
+  /** A directory is not replaced by something else, nor something else by a directory: that is `invalid`. */
+  keepsKinds?: boolean;
 }
 
 /** Counts what an archive holds, and refuses one that has too many entries or names that lead out. Writes nothing. */
@@ -61,7 +65,7 @@ export class ArchiveExtractor implements TarSink, Disposable {
   #file: { fd: number; entry: TarEntry; end: number } | undefined;
   #size = 0;
 
-  constructor(root: string, options: ExtractionOptions) {
+  constructor(root: string | number, options: ExtractionOptions) {
     this.#root = new RootedDirectory(root);
     this.#options = options;
   }
@@ -73,7 +77,9 @@ export class ArchiveExtractor implements TarSink, Disposable {
 
   entry(entry: TarEntry): void {
     this.#check.entry(entry);
-    const name = insideName(entry, this.#options.into ?? '.');
+    const into = this.#options.into ?? '.';
+    const name = insideName(entry, into);
+    if (name === into && this.#options.keepsRoot === true && entry.type === 'directory') return;
     this.#named(entry, () => this.#extract(entry, name));
     if (entry.type === 'directory') this.#directoryTimes.set(name, entry.mtimeNs);
   }
@@ -145,7 +151,7 @@ export class ArchiveExtractor implements TarSink, Disposable {
     // A file says itself when something is in its place.
     const existing = entry.type === 'file' ? undefined : root.stat(name);
     const keeps = existing?.isDirectory === true && entry.type === 'directory';
-    if (existing !== undefined && !keeps) this.#replace(entry, name);
+    if (existing !== undefined && !keeps) this.#replace(entry, name, existing);
     switch (entry.type) {
       case 'file':
         this.#file = { fd: this.#createFile(entry, name), entry, end: 0 };
@@ -186,13 +192,15 @@ export class ArchiveExtractor implements TarSink, Disposable {
       return this.#root.createFile(name, 0o600);
     } catch (error) {
       if (!hasCode(error, 'EEXIST')) throw error;
-      this.#replace(entry, name);
+      this.#replace(entry, name, this.#root.stat(name));
       return this.#root.createFile(name, 0o600);
     }
   }
 
-  #replace(entry: TarEntry, name: string): void {
-    if (name === '.') throw invalid(`invalid archive: ${JSON.stringify(entry.name)} would replace its root`);
+  #replace(entry: TarEntry, name: string, existing: FileStatus | undefined): void {
+    if (this.#options.keepsKinds === true && existing !== undefined) checkKind(entry, name, existing);
+    if (name === (this.#options.into ?? '.'))
+      throw invalid(`invalid archive: ${JSON.stringify(entry.name)} would replace its root`);
     this.#root.remove(name);
     this.#known.delete(name);
   }
@@ -207,6 +215,13 @@ export class ArchiveExtractor implements TarSink, Disposable {
   }
 }
 
+function checkKind(entry: TarEntry, name: string, existing: FileStatus): void {
+  const [is, was] = [entry.type === 'directory', existing.isDirectory];
+  if (is === was) return;
+  const kind = (isDirectory: boolean): string => (isDirectory ? 'directory' : 'non-directory');
+  throw invalid(`cannot overwrite ${kind(was)} "/${name}" with ${kind(is)} ${JSON.stringify(entry.name)}`);
+}
+
 const BLAMED = [
   'ELOOP',
   'EXDEV',
@@ -217,6 +232,8 @@ const BLAMED = [
   'EPERM',
   'EINVAL',
   'ENOENT',
+  'EBUSY',
+  'EROFS',
 ] as const;
 
 /** The entry's normalised name below `into`; refuses names and links that lead out (Docker's checks and words). */

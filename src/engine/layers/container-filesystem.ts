@@ -8,9 +8,10 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { lstat, readdir, rm } from 'node:fs/promises';
+import { lstat, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { mountOverlay, mountTmpfs, unmount } from '#linux/mount.ts';
+import { removeTree } from '#linux/remove-tree.ts';
 import { hasCode } from '#linux/system-call-error.ts';
 import type { LayerStore } from './layer-store.ts';
 
@@ -27,6 +28,8 @@ export interface NetworkFiles {
  * and empty after their restart, as mounts are.
  */
 export class ContainerFilesystems {
+  /** How many look at a root that is mounted, and whether it stays when the last of them is done. */
+  readonly #held = new Map<string, { holders: number; isWanted: boolean }>();
   readonly #containers: string;
   readonly #runs: string;
   readonly #mountpoints: string;
@@ -52,14 +55,50 @@ export class ContainerFilesystems {
   mount(containerId: string, diffIds: readonly string[]): string {
     const target = this.mergedPath(containerId);
     mkdirSync(target, { recursive: true, mode: 0o755 });
+    const held = this.#held.get(containerId);
+    if (held !== undefined) held.isWanted = true;
     if (this.isMounted(containerId)) return target;
     mountOverlay({
-      // Lowest, so that whatever an image has in these places is seen instead.
-      lowerDirs: [...this.#layers.lowerDirs(diffIds), this.#mountpoints],
+      lowerDirs: this.lowerDirs(diffIds),
       upper: { dir: this.upperPath(containerId), work: this.workPath(containerId) },
       target,
     });
     return target;
+  }
+
+  /** What lies below what a container writes, topmost first. */
+  lowerDirs(diffIds: readonly string[]): string[] {
+    // Lowest, so that whatever an image has in these places is seen instead.
+    return [...this.#layers.lowerDirs(diffIds), this.#mountpoints];
+  }
+
+  /**
+   * The container's root for somebody who looks at it while it may start and end: mounted until disposed of at least. What a
+   * container wrote must not be mounted twice (overlayfs(5)), so that its own mount waits for whoever looks.
+   */
+  hold(containerId: string, diffIds: readonly string[]): Disposable & { path: string } {
+    const isWanted = this.#held.get(containerId)?.isWanted ?? this.isMounted(containerId);
+    const path = this.mount(containerId, diffIds);
+    const held = { holders: (this.#held.get(containerId)?.holders ?? 0) + 1, isWanted };
+    this.#held.set(containerId, held);
+    let isDone = false;
+    return {
+      path,
+      [Symbol.dispose]: () => {
+        if (isDone) return;
+        isDone = true;
+        this.#release(containerId);
+      },
+    };
+  }
+
+  #release(containerId: string): void {
+    const held = this.#held.get(containerId);
+    if (held === undefined) return;
+    held.holders -= 1;
+    if (held.holders > 0) return;
+    this.#held.delete(containerId);
+    if (!held.isWanted) this.#unmountRoot(containerId);
   }
 
   isMounted(containerId: string): boolean {
@@ -77,24 +116,29 @@ export class ContainerFilesystems {
     return target;
   }
 
-  /** Unmounts what is mounted for a run and removes its files. Nothing there is success. */
+  /** Unmounts what is mounted for a run and removes its files; a root that is held, with its last holder. Nothing there is success. */
   unmount(containerId: string): void {
     const { hosts, hostname, resolvConf } = this.networkFiles(containerId);
     for (const path of [hosts, hostname, resolvConf]) rmSync(path, { force: true });
-    for (const path of [this.mergedPath(containerId), this.shmPath(containerId)]) {
-      unmount(path, { detach: true });
-      // Never recursively: should it be mounted still, what is in it is not the engine's to remove.
-      removeEmptyDirectory(path);
-    }
+    unmountAndRemove(this.shmPath(containerId));
+    const held = this.#held.get(containerId);
+    if (held === undefined) this.#unmountRoot(containerId);
+    else held.isWanted = false;
+  }
+
+  #unmountRoot(containerId: string): void {
+    unmountAndRemove(this.mergedPath(containerId));
     removeEmptyDirectory(this.#runDirectory(containerId));
   }
 
   /** Unmounts and removes all that is kept of the container. */
   async remove(containerId: string): Promise<void> {
+    // Whoever looks keeps what he opened.
+    this.#held.delete(containerId);
     this.unmount(containerId);
     // Most have written nothing, and going to the thread pool would cost more than removing that.
     if (existsSync(this.upperPath(containerId)) && readdirSync(this.upperPath(containerId)).length > 0)
-      await rm(this.upperPath(containerId), { recursive: true, force: true });
+      await removeTree(this.upperPath(containerId));
     rmSync(this.directory(containerId), { recursive: true, force: true });
   }
 
@@ -170,6 +214,12 @@ function makeMountpoints(directory: string): void {
   symlinkSync('/proc/mounts', join(directory, 'etc', 'mtab'));
   // Last: it says that all the others are there.
   writeFileSync(join(directory, '.dockerenv'), '');
+}
+
+function unmountAndRemove(path: string): void {
+  unmount(path, { detach: true });
+  // Never recursively: should it be mounted still, what is in it is not the engine's to remove.
+  removeEmptyDirectory(path);
 }
 
 function removeEmptyDirectory(path: string): void {

@@ -1,13 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { BlobStore, Lease } from '#engine/blobs/blob-store.ts';
 import type { RecordStore } from '#engine/records/record-store.ts';
+import { removeTree, removeTreeSync } from '#linux/remove-tree.ts';
 import { internal, invalid, messageOf, notFound } from '#model/errors.ts';
 import type { ExtractionOptions } from './archive-extractor.ts';
-import type { ArchiveSource } from './layer-worker.ts';
+import type { ArchiveSource } from './archive-pass.ts';
 import { type LayerWorkers, makeWorkDirectory } from './layer-workers.ts';
 
 /** What is kept of an unpacked layer. */
@@ -226,7 +226,7 @@ export class LayerStore {
     const trash = join(this.#trash, randomBytes(8).toString('hex'));
     if (!existsSync(path)) return;
     renameSync(path, trash);
-    rm(trash, { recursive: true, force: true }).catch((error: unknown) => {
+    removeTree(trash).catch((error: unknown) => {
       this.#log.warn({ path: trash, error: messageOf(error) }, 'left for the next start to remove');
     });
   }
@@ -234,11 +234,10 @@ export class LayerStore {
   /** At start, before anything is unpacked: removes half-made work and directories without a record. */
   recover(): void {
     this.blobs.recover();
-    for (const name of readdirSync(this.#trash))
-      rmSync(join(this.#trash, name), { recursive: true, force: true });
+    for (const name of readdirSync(this.#trash)) removeTreeSync(join(this.#trash, name));
     const layers = join(this.#dataRoot, 'layers');
     for (const name of readdirSync(layers)) {
-      if (!this.has(`sha256:${name}`)) rmSync(join(layers, name), { recursive: true, force: true });
+      if (!this.has(`sha256:${name}`)) removeTreeSync(join(layers, name));
     }
   }
 

@@ -1,31 +1,39 @@
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readSync } from 'node:fs';
-import { Readable } from 'node:stream';
 import { parentPort } from 'node:worker_threads';
-import { createGunzip, createZstdDecompress } from 'node:zlib';
-import { filterThrough } from '#engine/runtime/process-launcher.ts';
-import { invalid, kindOf, messageOf } from '#model/errors.ts';
+import { type DirectoryView, openDirectoryView, type ViewRequest } from '#linux/directory-view.ts';
+import { kindOf, messageOf } from '#model/errors.ts';
 import { ArchiveCheck, ArchiveExtractor, type ExtractionOptions } from './archive-extractor.ts';
-import { checkExpansion } from './archive-limits.ts';
+import {
+  type ArchiveSource,
+  compressionOf,
+  decompress,
+  FileSink,
+  isDamage,
+  OUTPUT_CHUNK,
+  type PassResult,
+  passThrough,
+} from './archive-pass.ts';
 import { archiveDirectory } from './directory-archiver.ts';
+import { type ChangesTask, type FileChange, listChanges } from './directory-changes.ts';
 import { FileGrowth } from './growing-file.ts';
 import { GzipWriter } from './gzip-writer.ts';
 import { resolveForCreation } from './resolve-in-root.ts';
 import { parseHeader } from './tar-header.ts';
-import { TarParser, type TarSink } from './tar-reader.ts';
 import { copyTree, type TreeCopyResult, type TreeCopyTask } from './tree-copy.ts';
 import { digestTree, type TreeDigestResult, type TreeDigestTask } from './tree-digest.ts';
 import { selectEntries } from './tree-selection.ts';
-import { writeAll } from './write-all.ts';
-
-/** A file, or a part of one, that holds an archive: plain, or compressed with gzip, zstd, bzip2 or xz. */
-export interface ArchiveSource {
-  path: string;
-  start?: number;
-  length?: number;
-  /** Of a file that is still being written; see {@link FileGrowth}. */
-  growth: SharedArrayBuffer;
-}
+import {
+  copyLayer,
+  extractInView,
+  type LayerCopyTask,
+  type PathStatus,
+  sendFromView,
+  statInView,
+  type ViewExtractTask,
+  type ViewPathTask,
+  type ViewSendTask,
+} from './view-tasks.ts';
 
 export interface UnpackTask {
   source: ArchiveSource;
@@ -42,14 +50,7 @@ export interface UnpackTask {
   withoutDigest?: boolean;
 }
 
-export interface UnpackResult {
-  /** `sha256:…` of the uncompressed archive. */
-  diffId: string;
-  /** `sha256:…` of the source's bytes. */
-  sourceDigest: string;
-  sourceSize: number;
-  /** Bytes of the uncompressed archive. */
-  tarSize: number;
+export interface UnpackResult extends PassResult {
   /** Bytes of the files in it. */
   size: number;
 }
@@ -84,6 +85,12 @@ export interface LayerTasks {
   /** The same, but files that are archives are unpacked where they would go. */
   addTree: { task: TreeCopyTask; result: TreeCopyResult };
   digestTree: { task: TreeDigestTask; result: TreeDigestResult };
+  openView: { task: ViewRequest; result: DirectoryView };
+  statInView: { task: ViewPathTask; result: PathStatus };
+  sendFromView: { task: ViewSendTask; result: undefined };
+  extractInView: { task: ViewExtractTask; result: undefined };
+  listChanges: { task: ChangesTask; result: FileChange[] };
+  copyLayer: { task: LayerCopyTask; result: undefined };
 }
 
 export interface WorkerRequest<K extends keyof LayerTasks = keyof LayerTasks> {
@@ -106,111 +113,8 @@ async function unpack(task: UnpackTask): Promise<UnpackResult> {
   return { ...read, size: extractor.size };
 }
 
-/** Reads the source once, to its end: digests, copies and the archive's entries come of the same pass. */
-async function passThrough(
-  task: UnpackTask,
-  sink: TarSink | undefined,
-  outputs: { copy?: string | undefined; plain?: string | undefined },
-): Promise<Omit<UnpackResult, 'size'>> {
-  using copy = new FileSink(outputs.copy);
-  using plain = new FileSink(outputs.plain);
-  const parser = sink === undefined ? undefined : new TarParser(sink);
-  const plainHash = createHash('sha256');
-  const counted = { bytes: 0, hash: undefined as Hash | undefined };
-  const raw = new FileGrowth(task.source.growth).read(task.source.path, task.source);
-  const first = await raw.next();
-  const head = first.done === true ? Buffer.alloc(0) : first.value;
-  const kind = compressionOf(head);
-  if (kind !== undefined) counted.hash = createHash('sha256');
-  const source = counting(head, raw, counted, copy);
-  let tarSize = 0;
-  try {
-    for await (const chunk of kind === undefined ? source : decompress(kind, source)) {
-      const bytes: Buffer = chunk;
-      tarSize += bytes.length;
-      checkExpansion(tarSize, counted.bytes);
-      if (task.withoutDigest !== true) plainHash.update(bytes);
-      plain.write(bytes);
-      parser?.push(bytes);
-    }
-  } catch (error) {
-    if (kind === undefined || !isDamage(error)) throw error;
-    throw invalid(`the compressed archive is damaged: ${messageOf(error)}`, { cause: error });
-  }
-  // What stands behind the end of the compressed data belongs to the source all the same.
-  for await (const _rest of source);
-  parser?.finish();
-  const diffId = `sha256:${plainHash.digest('hex')}`;
-  const sourceDigest = counted.hash === undefined ? diffId : `sha256:${counted.hash.digest('hex')}`;
-  return { diffId, sourceDigest, sourceSize: counted.bytes, tarSize };
-}
-
-async function* counting(
-  head: Buffer,
-  rest: AsyncGenerator<Buffer>,
-  counted: { bytes: number; hash: Hash | undefined },
-  copy: FileSink,
-): AsyncGenerator<Buffer> {
-  const count = (bytes: Buffer): Buffer => {
-    counted.bytes += bytes.length;
-    counted.hash?.update(bytes);
-    copy.write(bytes);
-    return bytes;
-  };
-  if (head.length > 0) yield count(head);
-  for await (const bytes of rest) yield count(bytes);
-}
-
-type Compression = 'gzip' | 'zstd' | 'bzip2' | 'xz';
-
-/** Known by the first bytes, as names and media types lie; undefined where it is not compressed. */
-function compressionOf(head: Buffer): Compression | undefined {
-  const starts = (...bytes: number[]): boolean =>
-    head.length >= bytes.length && bytes.every((byte, i) => head.readUInt8(i) === byte);
-  if (starts(0x1f, 0x8b)) return 'gzip';
-  if (starts(0x28, 0xb5, 0x2f, 0xfd)) return 'zstd';
-  if (starts(0x42, 0x5a, 0x68)) return 'bzip2';
-  if (starts(0xfd, 0x37, 0x7a, 0x58, 0x5a)) return 'xz';
-  return undefined;
-}
-
-const OUTPUT_CHUNK = 512 * 1024;
-
-function decompress(kind: Compression, source: AsyncIterable<Buffer>): Readable {
-  const input = Readable.from(source, { objectMode: false, highWaterMark: 4 * OUTPUT_CHUNK });
-  if (kind === 'bzip2' || kind === 'xz') return filterThrough(kind, ['-dc'], input);
-  const options = { chunkSize: OUTPUT_CHUNK, highWaterMark: 4 * OUTPUT_CHUNK };
-  const output = kind === 'gzip' ? createGunzip(options) : createZstdDecompress(options);
-  input.once('error', (error) => output.destroy(error));
-  return input.pipe(output);
-}
-
-/** zlib's and the decompressors' own errors, as opposed to the archive's and the file system's. */
-function isDamage(error: unknown): boolean {
-  if (!(error instanceof Error) || kindOf(error) !== 'internal') return false;
-  const code = 'code' in error ? String(error.code) : '';
-  return code === '' || code.startsWith('Z_') || code.startsWith('ZSTD_') || code.startsWith('ERR_');
-}
-
-/** A file that is written from its start, or nothing. */
-class FileSink implements Disposable {
-  readonly #fd: number | undefined;
-  #position = 0;
-
-  constructor(path: string | undefined) {
-    this.#fd = path === undefined ? undefined : openSync(path, 'wx', 0o600);
-  }
-
-  write(bytes: Buffer): void {
-    if (this.#fd !== undefined) this.#position = writeAll(this.#fd, bytes, this.#position);
-  }
-
-  [Symbol.dispose](): void {
-    if (this.#fd !== undefined) closeSync(this.#fd);
-  }
-}
-
 async function archive(task: ArchiveTask): Promise<ArchiveResult> {
+  using closing = new DisposableStack();
   using output = new FileSink(task.output);
   const hash = createHash('sha256');
   const outputHash = createHash('sha256');
@@ -223,9 +127,10 @@ async function archive(task: ArchiveTask): Promise<ArchiveResult> {
   };
   const gzip = task.compress === true ? new GzipWriter(write) : undefined;
   const counted = { size: 0 };
+  const opened = (path: string): number => closing.adopt(openSync(path, 'r'), closeSync);
   const chunks =
     task.archive === undefined
-      ? archiveDirectory(task.directory ?? '', {
+      ? archiveDirectory(opened(task.directory ?? ''), {
           whiteouts: true,
           counted,
           ...(task.latestMtimeNs === undefined ? {} : { latestMtimeNs: task.latestMtimeNs }),
@@ -261,11 +166,7 @@ async function addTree(task: TreeCopyTask): Promise<TreeCopyResult> {
       into: into === '' ? '.' : into,
       ...(task.archiveOwner === undefined ? {} : { owner: task.archiveOwner }),
     });
-    const read = await passThrough(
-      { source: { path: file, growth: wholeFile() }, options: { whiteouts: false } },
-      extractor,
-      {},
-    );
+    const read = await passThrough({ source: { path: file, growth: wholeFile() } }, extractor, {});
     extractor.finish();
     result.entries += 1;
     result.bytes += read.tarSize;
@@ -325,7 +226,7 @@ function* fileChunks(path: string): Generator<Buffer> {
   }
 }
 
-function run(request: WorkerRequest): Promise<LayerTasks[keyof LayerTasks]['result']> {
+async function run(request: WorkerRequest): Promise<LayerTasks[keyof LayerTasks]['result']> {
   // Each name comes with its own task: `LayerWorkers.run` sees to that.
   switch (request.name) {
     case 'unpack':
@@ -338,6 +239,18 @@ function run(request: WorkerRequest): Promise<LayerTasks[keyof LayerTasks]['resu
       return addTree(request.task as TreeCopyTask);
     case 'digestTree':
       return digestTree(request.task as TreeDigestTask);
+    case 'openView':
+      return openDirectoryView(request.task as ViewRequest);
+    case 'statInView':
+      return statInView(request.task as ViewPathTask);
+    case 'sendFromView':
+      return sendFromView(request.task as ViewSendTask);
+    case 'extractInView':
+      return extractInView(request.task as ViewExtractTask);
+    case 'listChanges':
+      return listChanges(request.task as ChangesTask);
+    case 'copyLayer':
+      return copyLayer(request.task as LayerCopyTask);
   }
 }
 

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { createWriteStream, mkdirSync, rmSync } from 'node:fs';
+import { createWriteStream, mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Worker } from 'node:worker_threads';
+import { removeTreeSync } from '#linux/remove-tree.ts';
 import { cancelled, DroverError, type ErrorKind, internal } from '#model/errors.ts';
 import { FileGrowth } from './growing-file.ts';
 import type { LayerTasks, WorkerAnswer, WorkerRequest } from './layer-worker.ts';
@@ -17,7 +18,7 @@ export interface WorkDirectory extends Disposable {
 export function makeWorkDirectory(dataRoot: string): WorkDirectory {
   const path = join(dataRoot, 'tmp', randomBytes(8).toString('hex'));
   mkdirSync(path, { recursive: true, mode: 0o700 });
-  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+  return { path, [Symbol.dispose]: () => removeTreeSync(path) };
 }
 
 const SPOOLED_AT_ONCE = 4 * 1024 * 1024;
@@ -58,11 +59,15 @@ interface Waiting {
  * there is work and gone some seconds after the last. Some tasks wait for more of their file: there are twice as many as processors.
  */
 export class LayerWorkers implements Disposable {
-  readonly #limit = 2 * Math.max(2, availableParallelism());
+  readonly #limit: number;
   readonly #idle: PooledWorker[] = [];
   readonly #waiting: Waiting[] = [];
   #count = 0;
   #isClosed = false;
+
+  constructor(o: { limit?: number } = {}) {
+    this.#limit = o.limit ?? 2 * Math.max(2, availableParallelism());
+  }
 
   /** Errors keep their kind; others are `internal`. */
   run<K extends keyof LayerTasks>(name: K, task: LayerTasks[K]['task']): Promise<LayerTasks[K]['result']> {

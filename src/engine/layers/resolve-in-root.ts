@@ -17,6 +17,32 @@ export function resolveForCreation(root: string, path: string): string {
   return [...resolved, ...missing].join('/');
 }
 
+/**
+ * Where a path leads in a tree whose links `readLink` tells, which gets paths without links before their end. Links that lead nowhere
+ * or in circles are followed as far as that goes.
+ */
+export function resolveLinks(path: string, readLink: (path: string) => string | undefined): string {
+  let links = 0;
+  let resolved: string[] = [];
+  const pending = path.split('/').reverse();
+  for (let part = pending.pop(); part !== undefined; part = pending.pop()) {
+    if (part === '' || part === '.') continue;
+    if (part === '..') {
+      resolved.pop();
+      continue;
+    }
+    const target = links >= MOST_LINKS ? undefined : readLink(`/${[...resolved, part].join('/')}`);
+    if (target === undefined) {
+      resolved.push(part);
+      continue;
+    }
+    links += 1;
+    if (target.startsWith('/')) resolved = [];
+    pending.push(...target.split('/').reverse());
+  }
+  return `/${resolved.join('/')}`;
+}
+
 /** Follows a path as far as it goes; `missing` is the rest of it, or all of it where links lead in circles. */
 function walk(root: string, path: string): { resolved: string[]; missing: string[] } {
   let links = 0;
