@@ -268,6 +268,12 @@ export const createSchema: z.ZodType<CreateRequest> = z
     return { config: present(config), hostConfig: hostConfiguration, endpoints };
   });
 
+/** What `POST /commit` sends: nothing, null, or settings over the container's own. */
+export const commitSchema: z.ZodType<Partial<ContainerConfig>> = z
+  .object(configFields)
+  .nullish()
+  .transform((value): Partial<ContainerConfig> => present(value ?? {}));
+
 /** The CLI calls the default bridge `default`, everybody else by its name. */
 function networkName(asked: string): string {
   return asked === 'default' ? 'bridge' : asked;

@@ -7,6 +7,7 @@ import type { Image } from '#model/image.ts';
 import { parseRegistryAuth, RegistryCredentials } from '#registry/credentials.ts';
 import { checkLogin, searchRegistry } from '#registry/registry-account.ts';
 import type { Call } from './call.ts';
+import { commitSchema } from './container-request.ts';
 import { booleanFilter, parseFilters, untilFilter } from './filters.ts';
 import { filterImages, IMAGE_FILTERS } from './image-filters.ts';
 import { createdSeconds, imageInspect, imageSummary } from './image-view.ts';
@@ -35,6 +36,7 @@ export const imageRoutes: readonly Route[] = [
     handler: distribution,
   },
   { method: 'POST', path: '/auth', operation: 'SystemAuth', handler: auth },
+  { method: 'POST', path: '/commit', operation: 'ImageCommit', handler: commit },
   { method: 'POST', path: '/images/load', operation: 'ImageLoad', handler: load },
 ];
 
@@ -50,6 +52,22 @@ function list(call: Call): void {
     200,
     found.map((image) => imageSummary(image, { version: call.version, containers: -1 })),
   );
+}
+
+async function commit(call: Call): Promise<void> {
+  const { query } = call;
+  const container = query.get('container') ?? '';
+  if (container === '') throw invalid('container can not be empty');
+  const repository = query.get('repo') ?? '';
+  const image = await call.parts.containers.commit(container, {
+    config: await readBody(call, commitSchema),
+    reference: repository === '' ? '' : withTag(repository, query.get('tag') ?? ''),
+    author: query.get('author') ?? '',
+    comment: query.get('comment') ?? '',
+    changes: query.getAll('changes'),
+    pause: booleanOf(query, 'pause', true),
+  });
+  call.json(201, { Id: image.id });
 }
 
 /** `docker pull` and `docker import`. */

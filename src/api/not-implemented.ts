@@ -4,24 +4,16 @@ import type { Method, Route } from './route.ts';
 const BUILD =
   "Drover builds without BuildKit's protocol; set DOCKER_BUILDKIT=0 for docker build, or use drover build";
 const CLUSTER_VOLUMES = 'there are no volumes of a cluster (CSI)';
-const FILES = 'Drover does not copy files in and out of containers';
 const PLUGINS = 'Drover has no plugins';
 
 /** Method, path, operation, and why it is not there: the reason is a part of the answer. */
 const MISSING: readonly (readonly [Method, string, string, string])[] = [
-  ['GET', '/containers/{id}/changes', 'ContainerChanges', 'it does not compare a container with its image'],
-  ['GET', '/containers/{id}/export', 'ContainerExport', FILES],
-  ['HEAD', '/containers/{id}/archive', 'ContainerArchiveInfo', FILES],
-  ['GET', '/containers/{id}/archive', 'ContainerArchive', FILES],
-  ['PUT', '/containers/{id}/archive', 'PutContainerArchive', FILES],
-  ['GET', '/containers/{id}/stats', 'ContainerStats', 'it does not sample what containers use'],
   [
     'GET',
     '/containers/{id}/attach/ws',
     'ContainerAttachWebsocket',
     'attach over an upgraded connection works, over a WebSocket it does not',
   ],
-  ['POST', '/commit', 'ImageCommit', 'it does not make images of containers'],
   ['PUT', '/volumes/{name}', 'VolumeUpdate', CLUSTER_VOLUMES],
   ['GET', '/plugins/privileges', 'GetPluginPrivileges', PLUGINS],
   ['POST', '/plugins/pull', 'PluginPull', PLUGINS],

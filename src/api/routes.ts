@@ -1,7 +1,9 @@
 import { buildRoutes } from './build.ts';
 import { clusterOperationRoutes } from './cluster-operation.ts';
 import { configRoutes } from './configs.ts';
+import { containerFileRoutes } from './container-files.ts';
 import { containerLifecycleRoutes } from './container-lifecycle.ts';
+import { containerStatsRoutes } from './container-stats.ts';
 import { containerStreamRoutes } from './container-streams.ts';
 import { containerRoutes } from './containers.ts';
 import { execRoutes } from './exec.ts';
@@ -26,6 +28,8 @@ export const routes: readonly Route[] = [
   ...containerRoutes,
   ...containerLifecycleRoutes,
   ...containerStreamRoutes,
+  ...containerFileRoutes,
+  ...containerStatsRoutes,
   ...execRoutes,
   ...imageRoutes,
   ...imageLineageRoutes,

@@ -168,6 +168,7 @@ async function startEngine(o: {
     records,
     events,
     images,
+    layers,
     filesystems,
     networks,
     volumes,

@@ -76,8 +76,8 @@ test('versions out of range and paths that are not there are refused as Docker d
 test('what is not there yet says so', async () => {
   for (const [method, path] of [
     ['POST', '/build?version=2'],
-    ['POST', '/commit'],
-    ['GET', '/containers/x/stats'],
+    ['POST', '/session'],
+    ['POST', '/plugins/pull'],
   ] as const) {
     const answer = await daemon.call(method, path);
     assert.equal(answer.status, 501, path);

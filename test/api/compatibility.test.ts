@@ -17,10 +17,14 @@ Docker's status and a message that names the field. This page is compared with t
 
 | call | difference | why |
 |---|---|---|
+| ContainerArchive, PutContainerArchive | tmpfs, /proc and /sys of a running container are not seen, as with Docker; an archive of over a million entries, or one that expands beyond measure, is refused | [a view of the files](explanation/how-a-container-runs.md) |
+| ContainerChanges | sorted by path | the order of directories says nothing |
 | ContainerCreate | IPv6 addresses, links to user-defined networks, volume drivers other than local are refused by name | later stages |
 | ContainerLogs | one log format, whatever \`LogConfig\` says; \`max-size\` is honoured | conmon writes it, so that no line is lost with the daemon |
+| ContainerStats | \`pids_stats.limit\` is absent where there is none; no \`max_usage\` and \`failcnt\` on cgroup v2, as with Docker | Docker’s largest number is none in JavaScript |
 | ContainerTop | takes ps(1)'s arguments as Docker does | – |
 | DistributionInspect | on a node of a swarm, the image that is there answers where no registry does | [services are pinned](explanation/how-images-reach-nodes.md) without a registry too |
+| ImageCommit | the container goes on as soon as what it wrote is copied | the layer is made of the copy |
 | NetworkCreate | bridge networks and, on a manager, overlays, both over IPv4; macvlan, ipvlan answer 501 | later stages |
 | NetworkInspect | resolv.conf of a container names its network's gateway, not 127.0.0.11 | decision 0006 |
 | NetworkInspect | a worker shows attachable networks of the cluster before a container of its own is on one | it asks a manager |

@@ -313,6 +313,25 @@ test('named contexts: a directory, an image, in place of a stage', () => {
   assert.equal(project.run(flags, 'cat', '/f'), 'other');
 });
 
+test('lineage: a committed image stands on the image of its container, and moves to the base as it is now', () => {
+  const base = new BuildProject(host, { Dockerfile: 'FROM bb\nRUN echo 1 > /version\n' });
+  base.build('-t', 'below');
+  host.ok('run', '--name', 'box', 'below', 'sh', '-c', 'echo own > /own');
+  host.ok('commit', '-c', 'CMD cat /version /own', 'box', 'above');
+  host.ok('rm', 'box');
+  assert.match(
+    base.drover(['image', 'tree']).stdout,
+    /[├└]─ below:latest.*\+1 layers\n.*└─ above:latest.*\+1 layers/,
+  );
+  assert.equal(base.drover(['image', 'outdated']).status, 0);
+  base.write('Dockerfile', 'FROM bb\nRUN echo 2 > /version\n');
+  base.build('-t', 'below');
+  assert.match(base.drover(['image', 'outdated']).stdout, /above/);
+  assert.match(base.drover(['image', 'rebase', '--layers', 'below']).stdout, /above:latest.*layers moved/);
+  assert.equal(host.ok('run', '--rm', 'above'), '2\nown');
+  host.ok('rmi', 'above', 'below');
+});
+
 test('lineage: what stands on what, what is outdated, and a base that is changed under it', () => {
   const base = new BuildProject(host, { Dockerfile: 'FROM bb\nENV VERSION=1\nRUN echo 1 > /version\n' });
   base.build('-t', 'mybase');

@@ -94,6 +94,7 @@ export class EngineFixture {
       records,
       events,
       images: this.images,
+      layers,
       filesystems,
       networks,
       volumes,

@@ -68,8 +68,8 @@ test('what is not there is 404 with a message', async () => {
 
 test('what is not there yet is 501, and says so', { skip: referenceSocket() !== undefined }, async () => {
   for (const [method, path] of [
-    ['POST', '/commit'],
-    ['GET', '/containers/x/export'],
+    ['POST', '/plugins/pull'],
+    ['GET', '/containers/x/attach/ws'],
   ] as const) {
     const { status, body } = await host.call(method, `/v1.41${path}`);
     assert.equal(status, 501, path);

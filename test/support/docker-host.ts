@@ -72,6 +72,14 @@ export class DockerHost implements AsyncDisposable {
     return done;
   }
 
+  /** Runs the docker CLI to its end, with the bytes it prints as they are. */
+  binary(...argv: string[]): { status: number | null; stdout: Buffer; stderr: Buffer } {
+    return spawnSync('docker', ['-H', `unix://${this.socket}`, ...argv], {
+      timeout: COMMAND_LIMIT_MS,
+      maxBuffer: 256 << 20,
+    });
+  }
+
   /** What a command that must succeed prints, without the white space at its ends. */
   ok(...argv: string[]): string {
     const { status, stdout, stderr } = this.docker(...argv);

@@ -4,6 +4,9 @@ import { KeyedMutex } from '#control/keyed-mutex.ts';
 import type { EventBus } from '#engine/events/event-bus.ts';
 import type { ImageStore } from '#engine/images/image-store.ts';
 import type { ContainerFilesystems } from '#engine/layers/container-filesystem.ts';
+import type { FileChange } from '#engine/layers/directory-changes.ts';
+import type { LayerStore } from '#engine/layers/layer-store.ts';
+import { LayerWorkers } from '#engine/layers/layer-workers.ts';
 import type { NetworkStore } from '#engine/networks/network-store.ts';
 import type { RecordStore } from '#engine/records/record-store.ts';
 import type { ContainerRuntime } from '#engine/runtime/container-runtime.ts';
@@ -12,9 +15,12 @@ import type { VolumeStore } from '#engine/volumes/volume-store.ts';
 import type { ContainerRecord, EndpointSettings, HostConfig, Ulimit } from '#model/container.ts';
 import { conflict, invalid, notImplemented } from '#model/errors.ts';
 import type { Filters } from '#model/filters.ts';
+import type { Image } from '#model/image.ts';
 import { type AttachSession, StreamSession } from './attach-session.ts';
+import { type CommitRequest, commitContainer } from './container-commit.ts';
 import { type CreateRequest, createContainer } from './container-create.ts';
 import { publishContainerEvent } from './container-events.ts';
+import { ContainerFiles, containerChanges } from './container-files.ts';
 import { ContainerLifecycle } from './container-lifecycle.ts';
 import { listContainers } from './container-list.ts';
 import { connectToNetwork, renewAddress, takeOffNetwork } from './container-networks.ts';
@@ -22,6 +28,7 @@ import type { ContainerParts } from './container-parts.ts';
 import { pruneContainers } from './container-prune.ts';
 import { cgroupPath } from './container-start.ts';
 import { hasProcess } from './container-state.ts';
+import { followStats, type StatsStep, statsNow } from './container-stats.ts';
 import {
   checkStoppable,
   killContainer,
@@ -36,6 +43,9 @@ import { keepsLog } from './host-config.ts';
 import { LiveContainer, type WaitResult } from './live-container.ts';
 import type { ProcessTable } from './process-table.ts';
 import { recoverContainers } from './recovery.ts';
+
+/** Each is a thread while a client takes or sends files; who comes then waits. */
+const MOST_COPIES = 32;
 
 export type WaitCondition = 'not-running' | 'next-exit' | 'removed';
 
@@ -65,6 +75,7 @@ export class ContainerEngine {
     records: RecordStore;
     events: EventBus;
     images: ImageStore;
+    layers: LayerStore;
     filesystems: ContainerFilesystems;
     networks: NetworkStore;
     volumes: VolumeStore;
@@ -79,6 +90,7 @@ export class ContainerEngine {
     this.#parts = {
       ...rest,
       clock,
+      copies: new LayerWorkers({ limit: MOST_COPIES }),
       defaultUlimits,
       table: new ContainerTable(records),
       mutex: new KeyedMutex(),
@@ -104,6 +116,7 @@ export class ContainerEngine {
   async stop(): Promise<void> {
     this.#lifecycle.stop();
     await Promise.all(this.#parts.table.all().map(({ id }) => this.#parts.live(id).cleanup));
+    this.#parts.copies[Symbol.dispose]();
   }
 
   create(o: CreateRequest): Promise<{ id: string; warnings: string[] }> {
@@ -184,16 +197,46 @@ export class ContainerEngine {
       const { state, id } = record;
       if (!hasProcess(state)) throw conflict(`container ${id} is not running`);
       if (state.Paused) throw conflict(`container ${id} is already paused`);
-      await this.#parts.runtime.pause(id);
-      this.#setPaused(record, true);
+      await this.#pause(record);
     });
   }
 
   async unpause(reference: string): Promise<void> {
     await this.#exclusively(reference, async (record) => {
       if (!record.state.Paused) throw conflict(`Container ${record.id} is not paused`);
-      await this.#parts.runtime.resume(record.id);
-      this.#setPaused(record, false);
+      await this.#resume(record);
+    });
+  }
+
+  async #pause(record: StoredContainer): Promise<void> {
+    await this.#parts.runtime.pause(record.id);
+    this.#setPaused(record, true);
+  }
+
+  async #resume(record: StoredContainer): Promise<void> {
+    await this.#parts.runtime.resume(record.id);
+    this.#setPaused(record, false);
+  }
+
+  /** `docker commit`. With `pause` a running container stands still while what it wrote is copied. */
+  async commit(reference: string, o: CommitRequest & { pause: boolean }): Promise<Image> {
+    const { table, mutex, events } = this.#parts;
+    const { id } = table.resolve(reference);
+    return await mutex.run(id, async () => {
+      const record = table.resolve(id);
+      await using paused = new AsyncDisposableStack();
+      if (o.pause && hasProcess(record.state) && !record.state.Paused) {
+        await this.#pause(record);
+        // It may have been killed meanwhile.
+        paused.defer(() => (record.state.Paused ? this.#resume(record) : undefined));
+      }
+      const image = await commitContainer(this.#parts, record, { ...o, paused });
+      publishContainerEvent(events, 'commit', record, {
+        comment: o.comment,
+        imageID: image.id,
+        imageRef: o.reference,
+      });
+      return image;
     });
   }
 
@@ -342,6 +385,35 @@ export class ContainerEngine {
     const table = await listProcesses(this.#parts.runtime.processes(record.id), psArguments);
     publishContainerEvent(this.#parts.events, 'top', record);
     return table;
+  }
+
+  /** A container's files as it sees them, to copy out of or into; to be disposed of. */
+  openFiles(reference: string, o: { readOnly: boolean }): Promise<ContainerFiles> {
+    const record = this.#parts.table.resolve(reference);
+    return ContainerFiles.open(this.#parts, record, { withMounts: true, readOnly: o.readOnly });
+  }
+
+  /** What `docker export` sends: without what is mounted into the container. To be disposed of. */
+  async exportFiles(reference: string): Promise<ContainerFiles> {
+    const record = this.#parts.table.resolve(reference);
+    const files = await ContainerFiles.open(this.#parts, record, { withMounts: false, readOnly: true });
+    publishContainerEvent(this.#parts.events, 'export', record);
+    return files;
+  }
+
+  /** What a container changed of what its image has, by path. */
+  changes(reference: string): Promise<FileChange[]> {
+    return containerChanges(this.#parts, this.#parts.table.resolve(reference));
+  }
+
+  /** What a container uses, each second; see {@link followStats}. */
+  followStats(reference: string, signal: AbortSignal): AsyncGenerator<StatsStep> {
+    return followStats(this.#parts, this.#parts.table.resolve(reference), signal);
+  }
+
+  /** What a container uses now. */
+  stats(reference: string, o: { withPrevious: boolean; signal: AbortSignal }): Promise<StatsStep> {
+    return statsNow(this.#parts, this.#parts.table.resolve(reference), o);
   }
 
   prune(o: { filters: Filters }): Promise<{ ContainersDeleted: string[] | null; SpaceReclaimed: number }> {
