@@ -182,7 +182,7 @@ export function formatHeader(entry: TarEntry): Buffer {
   const seconds = entry.mtimeNs / 1_000_000_000n;
   const fraction = entry.mtimeNs % 1_000_000_000n;
   if (fraction > 0n) record('mtime', `${seconds}.${fraction.toString().padStart(9, '0').replace(/0+$/, '')}`);
-  else if (seconds < 0n) record('mtime', String(seconds));
+  else if (seconds < 0n || seconds >= 8n ** 11n) record('mtime', String(seconds));
   for (const { name, value } of entry.attributes) record(PAX_ATTRIBUTE + name, value);
   const own = block(entry, FLAGS[entry.type] ?? '0', entry.size);
   if (records.length === 0) return own;
@@ -217,7 +217,7 @@ function block(entry: TarEntry, flag: string, size: number): Buffer {
   octal(out, 116, 8, Math.min(entry.gid, 8 ** 7 - 1));
   octal(out, 124, 12, Math.min(size, 8 ** 11 - 1));
   const seconds = Number(entry.mtimeNs / 1_000_000_000n);
-  octal(out, 136, 12, Math.max(0, seconds));
+  octal(out, 136, 12, Math.min(Math.max(0, seconds), 8 ** 11 - 1));
   out.write('        ', 148, 'latin1');
   out.write(flag, 156, 'latin1');
   out.write(entry.linkName.slice(0, 100), 157, 100, 'latin1');

@@ -156,6 +156,14 @@ test('links, devices and attributes keep what they are', () => {
   );
 });
 
+test('times that a header has no room for are kept', () => {
+  for (const seconds of [-1n, 8n ** 11n - 1n, 8n ** 11n, 9_999_999_999n]) {
+    const mtimeNs = seconds * 1_000_000_000n;
+    const [found] = read(Buffer.concat([formatHeader({ ...ENTRY, name: 'f', mtimeNs }), endOfArchive()]));
+    assert.equal(found?.entry.mtimeNs, mtimeNs);
+  }
+});
+
 test('no bytes make the reader do anything but read or refuse', () => {
   const whole = Buffer.concat([
     formatHeader({ ...ENTRY, name: 'é'.repeat(90), size: 3 }),
