@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -145,4 +145,45 @@ test('a container on several networks is adopted with the interfaces that it has
   ok('run', '--rm', '--network', 'one', 'bb', 'ping', '-c', '1', '-W', '2', 'mover');
   ok('rm', '-f', 'mover');
   ok('network', 'rm', 'one', 'two');
+});
+
+test('killed while files are copied, the daemon leaves no container standing still and nothing mounted', async () => {
+  ok(
+    'run',
+    '-d',
+    '--name',
+    'still',
+    'bb',
+    'sh',
+    '-c',
+    'head -c 300000000 /dev/urandom > /large; touch /ready; exec sleep 1000',
+  );
+  await eventually(
+    () => daemon.docker('exec', 'still', 'test', '-e', '/ready').status === 0,
+    'it has written',
+  );
+  const id = ok('inspect', '-f', '{{.Id}}', 'still');
+  const command = spawn('docker', ['-H', `unix://${daemon.socket}`, 'commit', 'still'], { stdio: 'ignore' });
+  const ended = once(command, 'close');
+  await eventually(() => status('still') === 'paused', 'it stands still');
+  await daemon.kill();
+  await ended;
+  daemon = await daemon.startAgain();
+  assert.equal(status('still'), 'running');
+  assert.equal(ok('exec', 'still', 'echo', 'works'), 'works');
+  assert.deepEqual(readdirSync(join(daemon.directory, 'data', 'tmp')), []);
+
+  ok('stop', '-t', '0', 'still');
+  const copy = spawn('docker', ['-H', `unix://${daemon.socket}`, 'export', 'still'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  await once(copy.stdout, 'readable');
+  const mounted = (): boolean => readFileSync('/proc/mounts', 'utf8').includes(`${id}/merged`);
+  assert.equal(mounted(), true);
+  await daemon.kill();
+  copy.kill('SIGKILL');
+  daemon = await daemon.startAgain();
+  assert.equal(mounted(), false);
+  ok('start', 'still');
+  ok('rm', '-f', 'still');
 });

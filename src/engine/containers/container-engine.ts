@@ -218,6 +218,13 @@ export class ContainerEngine {
     this.#setPaused(record, false);
   }
 
+  async #goOn(record: StoredContainer): Promise<void> {
+    delete record.pausedForCommit;
+    // It may have been killed meanwhile.
+    if (record.state.Paused) await this.#resume(record);
+    else this.#parts.table.save(record);
+  }
+
   /** `docker commit`. With `pause` a running container stands still while what it wrote is copied. */
   async commit(reference: string, o: CommitRequest & { pause: boolean }): Promise<Image> {
     const { table, mutex, events } = this.#parts;
@@ -226,9 +233,10 @@ export class ContainerEngine {
       const record = table.resolve(id);
       await using paused = new AsyncDisposableStack();
       if (o.pause && hasProcess(record.state) && !record.state.Paused) {
+        paused.defer(() => this.#goOn(record));
+        record.pausedForCommit = true;
+        table.save(record);
         await this.#pause(record);
-        // It may have been killed meanwhile.
-        paused.defer(() => (record.state.Paused ? this.#resume(record) : undefined));
       }
       const image = await commitContainer(this.#parts, record, { ...o, paused });
       publishContainerEvent(events, 'commit', record, {

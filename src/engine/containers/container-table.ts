@@ -9,6 +9,8 @@ export interface StoredContainer extends ContainerRecord {
   mounts: StoredMount[];
   /** `create`: it is not to be seen and goes at recovery; `start`: it is cleaned at recovery. */
   unfinished?: 'create' | 'start';
+  /** It stands still for a commit, and goes on at recovery. */
+  pausedForCommit?: boolean;
   /** While it is removed: whether its anonymous volumes go with it. */
   removesVolumes?: boolean;
   /** Restarts in a row that came after short runs; decides the next back-off. */

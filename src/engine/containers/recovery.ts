@@ -25,6 +25,7 @@ export async function recoverContainers(parts: ContainerParts, lifecycle: Contai
     ? await settleAfterBoot(parts, records)
     : await settleAfterAbsence(parts, lifecycle, records);
   await removeStrayRuns(parts);
+  for (const record of records) if (record.pausedForCommit === true) await goOnAfterCommit(parts, record);
   for (const record of wanted) lifecycle.startLater(record);
   for (const record of parts.table.all()) {
     const { state, hostConfig } = record;
@@ -132,6 +133,17 @@ function settleRunning(parts: ContainerParts, lifecycle: ContainerLifecycle, rec
   }
   // its monitor is gone too, or about to write how it ended
   lifecycle.watchEnd(record);
+}
+
+/** A commit was cut off while its container stood still, or was about to. */
+async function goOnAfterCommit(parts: ContainerParts, record: StoredContainer): Promise<void> {
+  delete record.pausedForCommit;
+  const { state } = record;
+  if (hasProcess(state)) {
+    await attempt(parts, record, () => parts.runtime.resume(record.id));
+    record.state = { ...state, Paused: false, Status: 'running' };
+  }
+  parts.table.save(record);
 }
 
 function markEnded(
