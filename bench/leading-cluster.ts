@@ -96,7 +96,7 @@ export class LeadingCluster implements AsyncDisposable {
         new Orchestrator({ isSingleWriter, fits: nodeFit(), fencedInMs }),
         new Allocator(),
         new Scheduler(),
-        new Reaper({ fencedInMs }),
+        new Reaper({ isSingleWriter, fencedInMs }),
       ],
       clock: systemClock,
       random: systemRandom,

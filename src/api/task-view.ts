@@ -13,7 +13,8 @@ export function taskView(
 ): object {
   const { waiting } = record;
   const { startedAt: _startedAt, ...Status } = record.Status;
-  const Err = Status.Err ?? (record.NodeID === '' ? waiting?.reason : undefined);
+  // Docker's client cuts it to its column, and shows all of it with --no-trunc
+  const Err = Status.Err ?? waiting?.reason;
   const attachments = record.networks.flatMap(({ networkId, address, aliases }) => {
     const network = networkOf(networkId);
     if (network === undefined) return [];

@@ -119,7 +119,7 @@ export class ControlPlane {
         new Orchestrator({ ...this.#rules, fencedInMs }),
         new Allocator(),
         this.#makeScheduler(),
-        new Reaper({ fencedInMs }),
+        new Reaper({ ...this.#rules, fencedInMs }),
         new AttachmentReaper({ fencedInMs }),
         new NetworkReaper(),
       ],

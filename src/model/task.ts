@@ -86,6 +86,11 @@ export interface TaskRecord extends ClusterObject {
   replaces?: string;
   /** When tasks in this place were restarted before (RFC 3339), as many as the restart policy counts. */
   restarts?: string[];
-  /** Why it is not placed yet, in one sentence, and since when. */
+  /**
+   * Its node ends it by itself when it hears of no leader: it was told so together with the task, or has said since that it does, and
+   * was not told otherwise. Without it nothing ends the task on a node that is lost.
+   */
+  fenced?: true;
+  /** Why it is not placed, or not let run, yet, in one sentence, and since when. */
   waiting?: { reason: string; since: string };
 }

@@ -10,6 +10,7 @@ import { IMAGES, SOUND_IMAGES } from './simulated-engine.ts';
 /** Each change of a service has a number of its own in it, so that it is seen which one is there. */
 const CHANGE = 'change';
 const MOST_SERVICES = 5;
+const WRITER = 'drover.single-writer';
 
 /**
  * People at their command lines: each request goes to some manager that is up, as the API would pass it on. What was acknowledged is
@@ -44,7 +45,8 @@ export class SimulatedClient {
     const service = this.#random.pick(services);
     const act = this.#random.below(100);
     if (act < 25) this.#scale(service, this.#random.between(0, 8));
-    else if (act < 55) this.#update(service);
+    else if (act < 48) this.#update(service);
+    else if (act < 55) this.#toggleWriter(service);
     else if (act < 62) this.#rollBack(service);
     else if (act < 70) this.removeService(service);
     else if (act < 78) this.#createSecret();
@@ -93,7 +95,6 @@ export class SimulatedClient {
 
   #scale(service: ServiceRecord, replicas: number): void {
     if (service.Spec.Mode?.Replicated === undefined) return;
-    if (service.Spec.Labels?.['drover.single-writer'] === 'true') return;
     this.#change(service, `scales to ${replicas}`, (spec) => ({
       ...spec,
       Mode: { Replicated: { Replicas: replicas } },
@@ -114,6 +115,17 @@ export class SimulatedClient {
       ...spec,
       ...config,
       TaskTemplate: template,
+    }));
+  }
+
+  /** A service becomes a single writer, or ceases to be. */
+  #toggleWriter(service: ServiceRecord): void {
+    if (service.Spec.Mode?.Replicated === undefined) return;
+    const { [WRITER]: before = 'not said', ...labels } = service.Spec.Labels ?? {};
+    const said = this.#random.pick(['true', 'true', 'false', 'not said'].filter((each) => each !== before));
+    this.#change(service, `says that single writer is ${said} of`, (spec) => ({
+      ...spec,
+      Labels: said === 'not said' ? labels : { ...labels, [WRITER]: said },
     }));
   }
 

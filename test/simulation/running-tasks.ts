@@ -1,13 +1,13 @@
 import type { AssignedTask } from '#cluster/agent/assigned-task.ts';
 import { updateRulesOf } from '#cluster/controllers/service-defaults.ts';
 import { isWanted } from '#cluster/controllers/task-places.ts';
-import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { ViewChange } from '#cluster/state/tables.ts';
 import type { Clock } from '#control/clock.ts';
 import { withoutPrefix } from '#engine/networks/ipv4.ts';
 import type { PlainContainer } from './simulated-containers.ts';
 import type { SimulatedNode } from './simulated-node.ts';
+import { SingleWriters } from './single-writers.ts';
 
 /** How long a node that is back may take to end what was given to others. */
 const RETURN_MS = 10_000;
@@ -21,14 +21,18 @@ export class RunningTasks {
   readonly #lostMs = new Map<string, number>();
   /** Services of which two tasks of a place may have overlapped, by any of their specs. */
   readonly #overlapping = new Set<string>();
+  readonly #writers: SingleWriters;
 
   constructor(truth: ClusterView, clock: Clock, nodes: readonly SimulatedNode[]) {
     this.#truth = truth;
+    this.#writers = new SingleWriters(truth);
     this.#clock = clock;
     this.#nodes = nodes;
   }
 
-  observe({ table, id, after }: ViewChange): void {
+  observe(change: ViewChange): void {
+    this.#writers.observe(change);
+    const { table, id, after } = change;
     if (table === 'node') {
       if (after === undefined || after.Status.State === 'down')
         this.#lostMs.set(id, Number.POSITIVE_INFINITY);
@@ -98,19 +102,22 @@ export class RunningTasks {
           yield `address ${address} is of ${task.id} and of container ${id} on ${node.id}`;
   }
 
+  /** Its node was removed before it heard that the task has to end by itself: whoever did so said that it is off. */
+  #isGivenUp(nodeId: string, task: AssignedTask): boolean {
+    return this.#truth.get('node', nodeId) === undefined && !task.singleWriter;
+  }
+
   *#compare(node: SimulatedNode, nodeId: string, other: AssignedTask, task: AssignedTask): Generator<string> {
     // what runs on a machine that was removed nobody sends anything to
     if ([node.id, nodeId].every((id) => this.#truth.get('node', id) !== undefined))
       yield* sharedAddresses(node.id, other, task);
     if (node.id === nodeId) yield* sharedPorts(nodeId, other, task);
-    if (other.serviceId !== task.serviceId || placeOf(other) !== placeOf(task)) return;
-    // one that was scaled up meanwhile may write from many places
-    const service = this.#truth.get('service', task.serviceId);
-    const isStillSingle = service === undefined || isSingleWriter(service, task.spec);
-    if (task.singleWriter && other.singleWriter && isStillSingle) {
+    if (other.serviceId !== task.serviceId) return;
+    if (this.#writers.mayNotMeet(task, other) && !this.#isGivenUp(node.id, other)) {
       yield `single writer ${task.serviceName} runs twice: ${task.id} and ${other.id} on ${node.id}`;
       return;
     }
+    if (placeOf(other) !== placeOf(task)) return;
     // a node that was given up and is back ends what was given to others as soon as it hears of it
     const wasLost = [node.id, nodeId].some(
       (id) => (this.#lostMs.get(id) ?? Number.NEGATIVE_INFINITY) + RETURN_MS > this.#clock.nowMs(),

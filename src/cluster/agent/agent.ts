@@ -59,6 +59,8 @@ export class Agent {
   /** The last status of each task, until it is removed: told again in each session. */
   readonly #statuses = new Map<string, TaskStatus>();
   readonly #unsent = new Set<string>();
+  /** Tasks that end with the lease from now on, by the numbers that the leader wants to hear. */
+  readonly #fenced = new Map<string, number>();
   /** Tasks that are being removed. */
   readonly #forgetting = new Map<string, Promise<void>>();
   /** Tasks that could not be removed: tried again. */
@@ -305,6 +307,11 @@ export class Agent {
 
   /** The next thing that the leader does not know yet. */
   #unsaid(): AgentMessage | undefined {
+    if (this.#fenced.size > 0) {
+      const tasks = [...this.#fenced].slice(0, 1000).map(([taskId, number]) => ({ taskId, number }));
+      for (const { taskId } of tasks) this.#fenced.delete(taskId);
+      return { kind: 'fenced', tasks };
+    }
     const revision = this.#plan.applied;
     if (revision !== this.#toldApplied) {
       this.#toldApplied = revision;
@@ -344,6 +351,10 @@ export class Agent {
         this.#unsent.add(taskId);
         this.#wake?.();
       },
+      onFenced: (taskId, number) => {
+        this.#fenced.set(taskId, number);
+        this.#wake?.();
+      },
     });
     this.#workers.set(task.id, worker);
     worker.wake();
@@ -355,6 +366,7 @@ export class Agent {
     const worker = this.#workers.get(taskId);
     this.#workers.delete(taskId);
     this.#statuses.delete(taskId);
+    this.#fenced.delete(taskId);
     const removed = (worker?.settled() ?? Promise.resolve())
       .then(() => this.#engine.remove(taskId))
       .then(() => void this.#leftovers.delete(taskId))

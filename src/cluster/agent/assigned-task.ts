@@ -35,6 +35,8 @@ export interface AssignedTask {
   readonly registryAuth?: string;
   /** Never two at once: stopped by its own node when it hears nothing of the managers for the fencing time. */
   readonly singleWriter: boolean;
+  /** Asks the node to say, with this number, when it does so: it may have the task for longer than it knows of that. */
+  readonly confirmFence?: number;
 }
 
 /** `NAME.SLOT.TASK`, for tasks of global services `NAME.NODE.TASK`: the container's name, as Swarm's. */

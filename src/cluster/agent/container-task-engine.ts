@@ -146,7 +146,7 @@ export class ContainerTaskEngine implements TaskEngine, Disposable {
     if (task.singleWriter && (isNew || record.state.Running)) {
       const cgroup = this.#containers.cgroupPath(record.id);
       await this.#fence?.guard({ taskId: task.id, cgroup });
-    }
+    } else if (!task.singleWriter) this.#fence?.release(task.id);
     if (isNew) {
       // the machine may have been restarted since it was prepared
       this.#files.write(task);

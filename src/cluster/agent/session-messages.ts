@@ -40,7 +40,14 @@ export type AgentMessage =
   | { readonly kind: 'description'; readonly description: NodeDescription }
   | { readonly kind: 'heartbeat'; readonly sent: number }
   | { readonly kind: 'status'; readonly updates: readonly { taskId: string; status: TaskStatus }[] }
-  | { readonly kind: 'applied'; readonly revision: number };
+  | { readonly kind: 'applied'; readonly revision: number }
+  /** These tasks end with the node's lease from now on; the number is that of {@link AssignedTask.confirmFence}. */
+  | { readonly kind: 'fenced'; readonly tasks: readonly FencedTask[] };
+
+export interface FencedTask {
+  readonly taskId: string;
+  readonly number: number;
+}
 
 /** A node's own words are kept to what fits into a record. */
 const TEXT = z.string().max(4096);
@@ -99,6 +106,10 @@ const AGENT_MESSAGE = z.discriminatedUnion('kind', [
     updates: z.array(z.object({ taskId: SHORT_TEXT, status: STATUS })).max(10_000),
   }),
   z.object({ kind: z.literal('applied'), revision: z.int().min(0) }),
+  z.object({
+    kind: z.literal('fenced'),
+    tasks: z.array(z.object({ taskId: SHORT_TEXT, number: z.int().min(0) })).max(10_000),
+  }),
 ]);
 
 /** What a node sent, if it is a message; `invalid` otherwise. Nodes are not believed, only heard. */

@@ -52,8 +52,8 @@ export interface TaskEngine {
   /** Pulls what is missing, writes secrets and configs, makes the container. One that is there already is left as it is. */
   prepare(task: AssignedTask, signal: AbortSignal): Promise<void>;
   /**
-   * Starts what was prepared; resolves when it runs (healthy or not). One that runs or has exited is left as it is. `unavailable` for
-   * a single writer while the node hears no manager.
+   * Starts what was prepared; resolves when it runs (healthy or not). One that runs or has exited is left as it is, but ends with the
+   * node's lease from then on, or does so no more, as the task says. `unavailable` for a single writer while the node hears no manager.
    */
   start(task: AssignedTask): Promise<TaskContainer>;
   /** SIGTERM (or the spec's signal), and SIGKILL after the grace period. What does not run is left as it is. */

@@ -19,6 +19,7 @@ class Work implements Disposable {
     this.worker = new TaskWorker({
       ...{ task: assigned(change), engine: this.engine, clock: this.clock, signal: this.#ending.signal },
       report: (_taskId, { State, Err }) => this.said.push(Err === undefined ? State : `${State}: ${Err}`),
+      onFenced: (_taskId, number) => this.said.push(`fenced ${number}`),
       log: () => undefined,
     });
     this.engine.watch(() => this.worker.wake());
@@ -98,7 +99,8 @@ test('a daemon that starts anew takes a container as it is', async () => {
   using work = new Work({ state: 'assigned' });
   work.engine.happens('t', { state: 'running', health: 'healthy' });
   await work.begin();
-  assert.deepEqual([work.said, work.engine.calls], [['running'], []]);
+  // which says no more than that it is not to end with the lease, as a daemon before may have said
+  assert.deepEqual([work.said, work.engine.calls], [['running'], ['start t']]);
 });
 
 test('an end is told when it has come, not when it was asked for', async () => {
@@ -173,6 +175,35 @@ test('a single writer that runs already, or becomes one, is made to end with the
   assert.equal(work.engine.calls.filter((call) => call === 'start t').length, 1);
   await work.wish({ singleWriter: true });
   await work.wish({ singleWriter: true });
+  assert.equal(work.engine.calls.filter((call) => call === 'start t').length, 2);
+});
+
+test('that it ends with the lease is said when it does, to whoever asks', async () => {
+  using work = new Work({ singleWriter: true, confirmFence: 1 });
+  await work.begin();
+  // before it was made, it could not run otherwise
+  assert.equal(work.said[0], 'fenced 1');
+  assert.equal(work.said.filter((said) => said.startsWith('fenced')).length, 1);
+  await work.wish({ singleWriter: true, confirmFence: 2 });
+  assert.equal(work.said.at(-1), 'fenced 2');
+  await work.wish({ singleWriter: true });
+  assert.equal(work.said.at(-1), 'fenced 2');
+});
+
+test('it is not said while the engine does not do it', async () => {
+  using work = new Work();
+  await work.begin();
+  work.engine.fail('start', 1);
+  await work.wish({ singleWriter: true, confirmFence: 7 });
+  assert.ok(!work.said.includes('fenced 7'));
+  await work.pass(1000);
+  assert.equal(work.said.at(-1), 'fenced 7');
+});
+
+test('one that is no single writer any more does not end with the lease', async () => {
+  using work = new Work({ singleWriter: true });
+  await work.begin();
+  await work.wish({ singleWriter: false });
   assert.equal(work.engine.calls.filter((call) => call === 'start t').length, 2);
 });
 

@@ -22,6 +22,7 @@ export class TaskWorker {
   readonly #engine: TaskEngine;
   readonly #clock: Clock;
   readonly #report: (taskId: string, status: TaskStatus) => void;
+  readonly #onFenced: (taskId: string, number: number) => void;
   readonly #log: (message: string, details: object) => void;
   readonly #over: AbortSignal;
   readonly #leaving = new AbortController();
@@ -33,8 +34,9 @@ export class TaskWorker {
   #isDirty = false;
   #isWorking = false;
   #isFenced = false;
-  /** The engine knows that it ends with the node's lease. */
-  #isGuarded = false;
+  /** Whether the engine ends it with the node's lease; undefined while that is not known: a daemon before this one may have said so. */
+  #isGuarded: boolean | undefined;
+  #confirmed: number | undefined;
   #failedStarts = 0;
   /** Of the process that was seen to run. */
   #pid: number | undefined;
@@ -45,6 +47,8 @@ export class TaskWorker {
     engine: TaskEngine;
     clock: Clock;
     report: (taskId: string, status: TaskStatus) => void;
+    /** Hears that the task ends with the node's lease, with the number that the leader wants to hear then. */
+    onFenced: (taskId: string, number: number) => void;
     log: (message: string, details: object) => void;
     /** Aborted when the daemon ends; containers run on. */
     signal: AbortSignal;
@@ -53,6 +57,7 @@ export class TaskWorker {
     this.#engine = o.engine;
     this.#clock = o.clock;
     this.#report = o.report;
+    this.#onFenced = o.onFenced;
     this.#log = o.log;
     this.#over = AbortSignal.any([o.signal, this.#leaving.signal]);
     this.#state = o.task.state;
@@ -65,6 +70,8 @@ export class TaskWorker {
   /** What the managers want now. */
   assign(task: AssignedTask): void {
     this.#task = task;
+    // who asks once more has not heard it
+    this.#confirmed = undefined;
     if (!this.#mayPrepare()) this.#preparing?.abort();
     this.wake();
   }
@@ -124,6 +131,8 @@ export class TaskWorker {
 
   async #step(): Promise<void> {
     const container = await this.#engine.inspect(this.#task.id);
+    // what is made later is guarded when it is started
+    if (container === undefined) this.#confirmFence();
     if (this.#isFenced) return this.#end(container, 0);
     switch (this.#task.desiredState) {
       case 'shutdown':
@@ -164,7 +173,8 @@ export class TaskWorker {
     if (container === undefined) return this.#prepare();
     if (container.state === 'exited') return this.#tellExit(container);
     if (container.state === 'created') return this.#start(container);
-    if (this.#task.singleWriter && !this.#isGuarded) await this.#startOrGuard();
+    if (this.#task.singleWriter !== this.#isGuarded) await this.#startOrGuard();
+    if (this.#isGuarded === true) this.#confirmFence();
     const failure = this.#failureOf(container);
     if (failure !== undefined) {
       this.#tell('failed', 'failed', failure, await this.#stop(this.#graceMs()));
@@ -220,6 +230,13 @@ export class TaskWorker {
     const { singleWriter } = this.#task;
     await this.#engine.start(this.#task);
     this.#isGuarded = singleWriter;
+  }
+
+  #confirmFence(): void {
+    const { id, singleWriter, confirmFence } = this.#task;
+    if (!singleWriter || confirmFence === undefined || confirmFence === this.#confirmed) return;
+    this.#confirmed = confirmFence;
+    this.#onFenced(id, confirmFence);
   }
 
   #tellExit(container: TaskContainer): void {

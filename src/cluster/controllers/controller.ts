@@ -1,5 +1,5 @@
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
-import type { ViewChange, Write } from '#cluster/state/tables.ts';
+import type { TableName, ViewChange, Write } from '#cluster/state/tables.ts';
 import type { Random } from '#control/random.ts';
 
 /** What a decision may use besides the view. */
@@ -15,6 +15,8 @@ export interface Decision {
   readonly writes: readonly Write[];
   /** When to look at the key again though nothing changes (milliseconds since the epoch). */
   readonly againAtMs?: number;
+  /** Records that have to be as the view shows them, besides those that are written; none of the latter may change its name then. */
+  readonly relies?: readonly { readonly table: TableName; readonly id: string }[];
 }
 
 export const NOTHING: Decision = { writes: [] };

@@ -96,8 +96,25 @@ class Leading implements Disposable {
   }
 }
 
+const WEB = { key: 'service/web', value: JSON.stringify({ ID: 'web', Spec: { Name: 'web' } }) };
+
 /** A task of the key's name, once. */
 const makeTask: Decide = (key) => ({ writes: [task(key)] });
+
+test('what a decision relies on has to be as it was when it is written', async () => {
+  let isChanged = false;
+  using leading = new Leading((key) => {
+    // somebody is faster
+    if (!isChanged) leading.database.commit({ checks: [], puts: [WEB], deletes: [] });
+    isChanged = true;
+    return { writes: [task(key)], relies: [{ table: 'service', id: 'web' }] };
+  });
+  await leading.dirty('a');
+  assert.deepEqual(leading.tasks, []);
+  assert.match(leading.loop.figures[0]?.lastError ?? '', /somebody else/);
+  await leading.pass(5000);
+  assert.deepEqual(leading.tasks, ['a']);
+});
 
 test('what is decided of many keys is one commit', async () => {
   using leading = new Leading(makeTask);

@@ -1,4 +1,4 @@
-import type { ClusterView } from '#cluster/state/cluster-view.ts';
+import { type ClusterView, recordKey } from '#cluster/state/cluster-view.ts';
 import { type Guard, transactionOf } from '#cluster/state/record-transaction.ts';
 import type { ViewChange, Write } from '#cluster/state/tables.ts';
 import type { ViewFollower } from '#cluster/state/view-follower.ts';
@@ -48,6 +48,8 @@ interface Proposal {
   readonly seat: Seat;
   readonly key: string;
   readonly writes: readonly Write[];
+  /** What it relies on, as the view shows it. */
+  readonly relies: readonly Guard[];
 }
 
 /**
@@ -170,7 +172,7 @@ export class LeaderLoop {
         const key = seat.dirty.take() ?? '';
         const decision = this.#ask(seat, key, view, { nowMs, random: this.#random, limit: room });
         if (decision === undefined) continue;
-        const { writes, againAtMs } = decision;
+        const { writes, againAtMs, relies = [] } = decision;
         if (againAtMs !== undefined) seat.dirty.addAt(key, monotonicMs + againAtMs - nowMs);
         if (writes.length === 0) continue;
         const records = writes.map(recordOf);
@@ -184,7 +186,7 @@ export class LeaderLoop {
         }
         for (const record of records) written.add(record);
         room -= writes.length;
-        round.push({ seat, key, writes });
+        round.push({ seat, key, writes, relies: guardsOf(view, relies) });
       }
     }
     return round;
@@ -212,7 +214,9 @@ export class LeaderLoop {
     this.#lastRound = undefined;
     try {
       const writes = round.flatMap((proposal) => proposal.writes);
-      const guards = [this.#guard, { key: ROUND_KEY, revision: last }];
+      const written = new Set(writes.map(recordOf));
+      const relied = round.flatMap(({ relies }) => relies.filter(({ key }) => !written.has(key)));
+      const guards = [this.#guard, { key: ROUND_KEY, revision: last }, ...relied];
       const { checks, puts, deletes } = transactionOf(view, writes, guards);
       const result = await this.#store.commit({
         checks,
@@ -287,7 +291,11 @@ export class LeaderLoop {
 const LONGEST_SLEEP_MS = 2 ** 31 - 1;
 
 function recordOf(write: Write): string {
-  return `${write.table}/${'put' in write ? write.put.ID : write.delete}`;
+  return recordKey(write.table, 'put' in write ? write.put.ID : write.delete);
+}
+
+function guardsOf(view: ClusterView, relies: NonNullable<Decision['relies']>): Guard[] {
+  return relies.map(({ table, id }) => ({ key: recordKey(table, id), revision: view.revisionOf(table, id) }));
 }
 
 function* everythingMade(view: ClusterView): Generator<ViewChange> {

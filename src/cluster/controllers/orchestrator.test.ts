@@ -139,11 +139,56 @@ test('a node that does not meet the constraints any more gives its task up', () 
 test('a single writer of a lost node is replaced when that has certainly ended it', () => {
   let leftMs = 4000;
   const rules = orchestrator({ isSingleWriter: () => true, fencedInMs: () => leftMs });
-  const scene = new Scene(node('a', { state: 'down' }), service(), task('t1'));
+  const scene = new Scene(node('a', { state: 'down' }), service(), task('t1', { fenced: true }));
   assert.deepEqual(said(scene.decides(rules)), ['t1 is to shutdown', 'new web.1 r1 is to ready']);
+  assert.equal(scene.task('new1').fenced, true);
   assert.equal(scene.decides(rules).againAtMs, START_MS + 4000);
   leftMs = 0;
   assert.deepEqual(said(scene.decides(rules)), ['new web.1 r1 is to running']);
+});
+
+test('one that its node does not end by itself keeps its place until the node is back or removed', () => {
+  const rules = orchestrator({ isSingleWriter: () => true });
+  const scene = new Scene(node('a', { state: 'down' }), node('b'), service(), task('t1'));
+  assert.deepEqual(said(scene.decides(rules)), ['t1 is to shutdown', 'new web.1 r1 is to ready']);
+  scene.happens({ table: 'task', put: { ...scene.task('new1'), NodeID: 'b' } });
+  scene.reports('new1', 'assigned');
+  const [waits = ''] = said(scene.decides(rules));
+  assert.match(
+    waits,
+    /^new1 waits: node a was lost before it heard that web has a single writer, .*web\.1\.t1: bring/,
+  );
+  assert.deepEqual(said(scene.decides(rules)), []);
+  scene.happens({ table: 'node', delete: 'a' });
+  assert.deepEqual(said(scene.decides(rules)), ['new web.1 r1 is to running']);
+  assert.equal(scene.task('new1').waiting, undefined);
+});
+
+test('nor does one that was let run before get a node then', () => {
+  const rules = orchestrator({ isSingleWriter: () => true });
+  const scene = new Scene(
+    ...[node('a', { state: 'down' }), service(), task('t1', { DesiredState: 'shutdown' })],
+    task('t2', { attempt: 2, is: 'pending' }),
+  );
+  assert.deepEqual(said(scene.decides(rules)), ['t2 is to shutdown', 'new web.1 r1 is to ready']);
+});
+
+test('the only task of a service waits for those that are going from other places', () => {
+  const rules = orchestrator({ isSingleWriter: () => true });
+  const scene = new Scene(
+    node('a'),
+    service(),
+    task('t1', { Slot: 1, DesiredState: 'remove', fenced: true }),
+  );
+  assert.deepEqual(said(scene.decides(rules)), ['new web.2 r1 is to ready']);
+  assert.deepEqual(said(scene.decides(rules)), []);
+  scene.reports('t1', 'shutdown');
+  assert.deepEqual(said(scene.decides(rules)), ['new web.2 r1 is to running']);
+});
+
+test('what is decided of a service holds for the service as it was looked at', () => {
+  const scene = new Scene(node('a'), service());
+  assert.deepEqual(scene.decides(orchestrator()).relies, [{ table: 'service', id: 'web' }]);
 });
 
 test('the older task of a place is ended when the newer one runs, and goes on when that one fails', () => {

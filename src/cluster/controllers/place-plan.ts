@@ -4,9 +4,10 @@ import type { ServiceRecord } from '#model/service.ts';
 import { isTerminal, stateRank, type TaskRecord } from '#model/task.ts';
 import type { TaskSpec } from '#model/task-spec.ts';
 import type { Decision, DecisionContext } from './controller.ts';
+import { mayRunUnfenced, unfencedReason } from './fenced-tasks.ts';
 import { isAhead } from './moment.ts';
 import type { OrchestratorRules } from './orchestrator.ts';
-import { restartRulesOf } from './service-defaults.ts';
+import { modeOf, replicasOf, restartRulesOf } from './service-defaults.ts';
 import {
   createTask,
   desire,
@@ -67,6 +68,8 @@ export class PlacePlan {
   decision(): Decision {
     return {
       writes: this.#writes,
+      // whether two may run at once is the service's to say: it has to be what was looked at
+      ...(this.#writes.length === 0 ? {} : { relies: [{ table: 'service', id: this.service.ID }] }),
       ...(this.#againAtMs === undefined ? {} : { againAtMs: this.#againAtMs }),
     };
   }
@@ -81,8 +84,14 @@ export class PlacePlan {
   /** Wishes one task something; what was decided about it in this round already stays. */
   wish(place: Place, task: TaskRecord, desired: Parameters<typeof desire>[1]): void {
     if (this.#decided.has(task.ID) || this.#writes.length >= this.context.limit) return;
-    const write = desire(task, desired, this.context.nowMs);
-    if (write === undefined) return;
+    // until it has a node, the scheduler says what it waits for; from then on this does, and it is over
+    const { waiting, ...rest } = task;
+    const known = waiting === undefined || isUnplaced(task) ? task : rest;
+    const write = desire(known, desired, this.context.nowMs);
+    if (write !== undefined) this.#write(place, task, write);
+  }
+
+  #write(place: Place, task: TaskRecord, write: Write): void {
     this.#decided.add(task.ID);
     this.#touched.add(place);
     this.#writes.push(write);
@@ -91,9 +100,11 @@ export class PlacePlan {
   /** A task in a place that nobody was in before. */
   fill(place: { slot: number; nodeId: string }, jobIteration?: number): void {
     const job = jobIteration === undefined ? {} : { jobIteration };
-    const desired = jobIteration === undefined ? 'running' : 'complete';
+    const final = jobIteration === undefined ? 'running' : 'complete';
+    const isFenced = this.isSingleWriter();
+    const desired = this.#freeAtMs(this.#othersElsewhere()) <= this.context.nowMs ? final : 'ready';
     this.#writes.push(
-      createTask(this.view, this.service, { ...place, ...job, attempt: 1, desired }, this.context),
+      createTask(this.view, this.service, { ...place, ...job, attempt: 1, desired, isFenced }, this.context),
     );
   }
 
@@ -116,7 +127,8 @@ export class PlacePlan {
     if (o.startFirst !== true) this.wish(place, before, 'shutdown');
     this.#touched.add(place);
     const final = o.jobIteration === undefined ? 'running' : 'complete';
-    const isFree = this.#freeAtMs(place.tasks) <= this.context.nowMs && o.startAfterMs === undefined;
+    const rivals = [...place.tasks, ...this.#othersElsewhere(place)];
+    const isFree = this.#freeAtMs(rivals) <= this.context.nowMs && o.startAfterMs === undefined;
     const startsNow = o.startFirst === true || isFree;
     this.#writes.push(
       createTask(
@@ -128,6 +140,7 @@ export class PlacePlan {
           attempt: newest.attempt + 1,
           desired: startsNow ? final : 'ready',
           replaces: before.ID,
+          isFenced: this.isSingleWriter(),
           ...(o.startAfterMs === undefined ? {} : { startAfterMs: o.startAfterMs }),
           ...(o.restarts === undefined ? {} : { restarts: o.restarts }),
           ...(o.jobIteration === undefined ? {} : { jobIteration: o.jobIteration }),
@@ -143,6 +156,10 @@ export class PlacePlan {
     // a newer one that failed and was given up is of no account
     const newest = place.wanted.at(-1);
     for (const task of place.wanted) if (task.DesiredState === 'ready') this.#release(place, task);
+    if (newest !== undefined && this.#isEarly(place, newest)) {
+      this.replace(place, { ...jobOf(newest), ...restartsOf(newest) });
+      return;
+    }
     for (const task of place.wanted) {
       if (task !== newest && newest !== undefined && this.#hasTakenOver(newest))
         this.wish(place, task, 'shutdown');
@@ -196,10 +213,29 @@ export class PlacePlan {
       this.again(startAtMs);
       return;
     }
-    const others = place.tasks.filter((other) => other.ID === task.replaces || !isWanted(other));
+    const others = [...place.tasks, ...this.#othersElsewhere(place)].filter(
+      (other) => other !== task && (other.ID === task.replaces || !isWanted(other)),
+    );
     const freeAtMs = this.#freeAtMs(others);
     if (freeAtMs <= nowMs) this.wish(place, task, task.JobIteration === undefined ? 'running' : 'complete');
     else if (freeAtMs !== Number.POSITIVE_INFINITY) this.again(freeAtMs);
+    else
+      this.#wait(
+        place,
+        task,
+        others.find((other) => this.#isInTheWay(other)),
+      );
+  }
+
+  /** Says in a task that has its node what it waits for that nobody but a person can bring about; nothing when there is no such thing. */
+  #wait(place: Place, task: TaskRecord, other: TaskRecord | undefined): void {
+    if (isUnplaced(task) || this.full || this.#decided.has(task.ID)) return;
+    const reason = other === undefined ? undefined : unfencedReason(this.view, this.service, other);
+    if (task.waiting?.reason === reason) return;
+    const now = new Date(this.context.nowMs).toISOString();
+    const { waiting: _, ...rest } = task;
+    const waiting = reason === undefined ? {} : { waiting: { reason, since: now } };
+    this.#write(place, task, { table: 'task', put: { ...rest, ...waiting, UpdatedAt: now } });
   }
 
   /** From when on none of these tasks can run any more: 0 when they are over, infinity while a node says that one runs. */
@@ -213,10 +249,35 @@ export class PlacePlan {
     // where both have to be on one node, it tells when it is back
     if (node !== undefined && (node.Status.State !== 'down' || task.Slot === 0))
       return Number.POSITIVE_INFINITY;
-    const templates = [this.template, this.#templateOf(task)];
-    if (!templates.some((template) => this.rules.isSingleWriter(this.service, template))) return 0;
+    if (!this.isSingleWriter([task])) return 0;
+    // nothing ends it; who removes the node from the cluster says that it is off
+    if (mayRunUnfenced(this.view, task)) return Number.POSITIVE_INFINITY;
     const leftMs = this.rules.fencedInMs(task.NodeID);
     return leftMs === 0 ? 0 : this.context.nowMs + leftMs;
+  }
+
+  #isInTheWay(task: TaskRecord): boolean {
+    return mayRunUnfenced(this.view, task) && this.isSingleWriter([task]);
+  }
+
+  /** Let run before its service became a single writer, and still without a node: it may not have one as long as another may run. */
+  #isEarly(place: Place, task: TaskRecord): boolean {
+    if (!isUnplaced(task) || task.DesiredState !== 'running' || !this.isSingleWriter()) return false;
+    const others = [...place.tasks, ...this.#othersElsewhere(place)].filter((other) => !isWanted(other));
+    return this.#freeAtMs(others) > this.context.nowMs;
+  }
+
+  /** Whether the service is a single writer, by its template or by that of one of these tasks. */
+  isSingleWriter(tasks: readonly TaskRecord[] = []): boolean {
+    const templates = [this.template, ...tasks.map((task) => this.#templateOf(task))];
+    return templates.some((template) => this.rules.isSingleWriter(this.service, template));
+  }
+
+  /** Of a service of which only one task may run at all, those of other places than this one. */
+  #othersElsewhere(place?: Place): TaskRecord[] {
+    if (modeOf(this.service.Spec) !== 'replicated' || replicasOf(this.service.Spec) !== 1) return [];
+    if (!this.isSingleWriter()) return [];
+    return this.places.flatMap((other) => (other === place ? [] : other.tasks));
   }
 
   /** True for a task that has to be elsewhere: its node is lost, gone, drained, or not one for it any more. */

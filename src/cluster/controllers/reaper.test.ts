@@ -7,8 +7,8 @@ import { node, Scene, START_MS, said, service, task } from './scene.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-function reaper(fencedInMs = 0): Reaper {
-  return new Reaper({ fencedInMs: () => fencedInMs });
+function reaper(fencedInMs = 0, isSingleWriter = () => false): Reaper {
+  return new Reaper({ isSingleWriter, fencedInMs: () => fencedInMs });
 }
 
 function swarm(TaskHistoryRetentionLimit: number): Write[] {
@@ -82,6 +82,16 @@ test('what was on a node that is lost is given up after a day', () => {
   assert.deepEqual(scene.decides(reaper()), { writes: [], againAtMs: START_MS + DAY_MS });
   scene.nowMs += DAY_MS;
   assert.deepEqual(said(scene.decides(reaper())), ['t1 is orphaned']);
+});
+
+test('but not what may still write there, which only a person can say', () => {
+  const down = node('a', { state: 'down' });
+  const scene = new Scene(down, service(), task('t1', { DesiredState: 'shutdown' }));
+  scene.nowMs += DAY_MS;
+  assert.deepEqual(scene.decides(reaper(0, () => true)), { writes: [] });
+  const fenced = new Scene(down, service(), task('t1', { DesiredState: 'shutdown', fenced: true }));
+  fenced.nowMs += DAY_MS;
+  assert.deepEqual(said(fenced.decides(reaper(0, () => true))), ['t1 is orphaned']);
 });
 
 test('what is wanted is left alone, wherever its node is', () => {

@@ -3,6 +3,8 @@ import type { ViewChange, Write } from '#cluster/state/tables.ts';
 import { isTerminal, type TaskRecord } from '#model/task.ts';
 import type { Controller, Decision, DecisionContext } from './controller.ts';
 import { NOTHING } from './controller.ts';
+import { isOfSingleWriter, mayRunUnfenced } from './fenced-tasks.ts';
+import type { OrchestratorRules } from './orchestrator.ts';
 import { DEFAULT_HISTORY_LIMIT } from './service-defaults.ts';
 import { isOver, isWanted, placesOf } from './task-places.ts';
 
@@ -15,11 +17,11 @@ export const ORPHAN_AFTER_MS: number = 24 * 60 * 60 * 1000;
  */
 export class Reaper implements Controller {
   readonly name = 'reaper';
-  readonly #fencedInMs: (nodeId: string) => number;
+  readonly #rules: Pick<OrchestratorRules, 'fencedInMs' | 'isSingleWriter'>;
 
   /** `fencedInMs`: how long what runs on a node that was removed may go on. */
-  constructor(o: { fencedInMs: (nodeId: string) => number }) {
-    this.#fencedInMs = o.fencedInMs;
+  constructor(rules: Pick<OrchestratorRules, 'fencedInMs' | 'isSingleWriter'>) {
+    this.#rules = rules;
   }
 
   *keysOf(change: ViewChange, view: ClusterView): Iterable<string> {
@@ -80,8 +82,15 @@ export class Reaper implements Controller {
     if (isTerminal(task.Status.State) || isWanted(task) || task.NodeID === '') return undefined;
     const node = view.get('node', task.NodeID);
     // a node that was removed is not heard of again: its single writers end with their lease, the rest nobody sends anything to
-    if (node === undefined) return nowMs + this.#fencedInMs(task.NodeID);
-    return node.Status.State === 'down' ? Date.parse(node.Status.since) + ORPHAN_AFTER_MS : undefined;
+    if (node === undefined) return nowMs + this.#rules.fencedInMs(task.NodeID);
+    if (node.Status.State !== 'down' || this.#isUnfencedWriter(view, task)) return undefined;
+    return Date.parse(node.Status.since) + ORPHAN_AFTER_MS;
+  }
+
+  /** However long it is away: that it does not run any more only a person can say, by removing the node. */
+  #isUnfencedWriter(view: ClusterView, task: TaskRecord): boolean {
+    if (view.get('service', task.ServiceID)?.removing === true || !mayRunUnfenced(view, task)) return false;
+    return isOfSingleWriter(view, task, (...of) => this.#rules.isSingleWriter(...of));
   }
 }
 

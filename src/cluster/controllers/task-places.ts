@@ -67,6 +67,8 @@ export interface NewTask {
   readonly startAfterMs?: number;
   readonly restarts?: string[];
   readonly jobIteration?: number;
+  /** Its node is told with it that it is a single writer. */
+  readonly isFenced: boolean;
 }
 
 /** A task of the service's present revision, to be allocated (where it needs addresses) and placed. */
@@ -96,6 +98,7 @@ export function createTask(
       ...(o.startAfterMs === undefined ? {} : { startAfter: new Date(o.startAfterMs).toISOString() }),
       ...(o.restarts === undefined || o.restarts.length === 0 ? {} : { restarts: o.restarts }),
       ...(o.jobIteration === undefined ? {} : { JobIteration: o.jobIteration }),
+      ...(o.isFenced ? { fenced: true } : {}),
     },
   };
 }

@@ -61,7 +61,6 @@ function takesTasks(plan: PlacePlan, place: Place): boolean {
 
 function advance(plan: PlacePlan, o: { stale: readonly Place[]; rules: UpdateRules; room: number }): void {
   let { room } = o;
-  const mayOverlap = o.rules.startFirst && !plan.rules.isSingleWriter(plan.service, plan.template);
   // those where nothing runs have nothing to lose
   const order = [...o.stale].sort(
     (a, b) => Number(a.wanted.some(isRunning)) - Number(b.wanted.some(isRunning)),
@@ -76,6 +75,7 @@ function advance(plan: PlacePlan, o: { stale: readonly Place[]; rules: UpdateRul
     // one that an earlier try has not left yet is in flight already
     if (place.wanted.length > 1) continue;
     if (hasToWait(place, plan)) continue;
+    const mayOverlap = o.rules.startFirst && !plan.isSingleWriter(place.wanted);
     plan.replace(place, { startFirst: mayOverlap && place.wanted.some(mayRun) });
     room--;
   }

@@ -1,12 +1,13 @@
 import type { AssignedTask } from '#cluster/agent/assigned-task.ts';
 import type { LeaderMessage } from '#cluster/agent/session-messages.ts';
-import { isWanted, templateOf } from '#cluster/controllers/task-places.ts';
+import { isWanted } from '#cluster/controllers/task-places.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { Channel } from '#cluster/transport/transport.ts';
 import type { Clock } from '#control/clock.ts';
 import { messageOf } from '#model/errors.ts';
 import { type DesiredTaskState, isTerminal, stateRank, type TaskRecord } from '#model/task.ts';
 import { type AssignmentSources, assignmentOf } from './assignments.ts';
+import type { FenceMarks } from './fence-marks.ts';
 import type { NetworkMembers } from './network-members.ts';
 import { isOnNetworks, planOfNode } from './plan-of-node.ts';
 
@@ -17,6 +18,8 @@ const MESSAGE_BYTES = 8 * 1024 * 1024;
 interface Told {
   readonly desired: DesiredTaskState;
   readonly singleWriter: boolean;
+  /** What it was asked to say when it does that. */
+  readonly confirmFence: number | undefined;
 }
 
 /** What holds the end of a task back: others may still send connections to it. */
@@ -36,6 +39,7 @@ export class AgentSession {
   readonly #view: ClusterView;
   readonly #members: NetworkMembers;
   readonly #sources: AssignmentSources;
+  readonly #fences: FenceMarks;
   readonly #clock: Clock;
   readonly #drainMs: number;
   readonly #mayEnd: (networkIds: readonly string[], revision: number) => boolean;
@@ -59,6 +63,7 @@ export class AgentSession {
     view: ClusterView;
     members: NetworkMembers;
     sources: AssignmentSources;
+    fences: FenceMarks;
     clock: Clock;
     drainMs: number;
     /** True when no other node sends to an endpoint any more that was taken out of the networks at `revision`. */
@@ -71,6 +76,7 @@ export class AgentSession {
     this.#view = o.view;
     this.#members = o.members;
     this.#sources = o.sources;
+    this.#fences = o.fences;
     this.#clock = o.clock;
     this.#drainMs = o.drainMs;
     this.#mayEnd = o.mayEnd;
@@ -105,6 +111,11 @@ export class AgentSession {
   applied(revision: number): void {
     this.#applied = Math.max(this.#applied, revision);
     if (this.#outstanding !== undefined && this.#applied >= this.#outstanding) this.#outstanding = undefined;
+  }
+
+  /** True when the agent was asked this of the task, and was told nothing else since. */
+  hasAsked(taskId: string, confirmFence: number): boolean {
+    return this.#told.get(taskId)?.confirmFence === confirmFence;
   }
 
   /** True when the agent's networks are not older than `revision`. */
@@ -166,8 +177,8 @@ export class AgentSession {
       }
       const assigned = this.#assignment(task);
       if (assigned === undefined) continue;
-      const { desiredState: desired, singleWriter } = assigned;
-      this.#told.set(taskId, { desired, singleWriter });
+      const { desiredState: desired, singleWriter, confirmFence } = assigned;
+      this.#told.set(taskId, { desired, singleWriter, confirmFence });
       tasks.push(assigned);
       bytes += sizeOf(assigned);
     }
@@ -181,12 +192,16 @@ export class AgentSession {
     if (stateRank(task.Status.State) < stateRank('assigned')) return undefined;
     const told = this.#told.get(task.ID);
     const isNews = told?.desired !== task.DesiredState;
-    if (!isNews && (isTerminal(task.Status.State) || told.singleWriter === this.#isSingleWriter(task)))
+    if (
+      !isNews &&
+      (isTerminal(task.Status.State) || told.singleWriter === this.#fences.isTold(this.#view, task))
+    )
       return undefined;
     if (isNews && told !== undefined && this.#mustWait(task)) return undefined;
     this.#held.delete(task.ID);
     try {
-      return assignmentOf(this.#view, task, task.DesiredState, this.#sources);
+      const assigned = assignmentOf(this.#view, task, task.DesiredState, this.#sources);
+      return assigned === undefined ? undefined : { ...assigned, ...this.#fenceOf(task) };
     } catch (error) {
       // one that cannot be told keeps none of the others waiting
       this.#reject(task.ID, messageOf(error));
@@ -194,11 +209,11 @@ export class AgentSession {
     }
   }
 
-  /** A service may become one of which never two tasks may run, or cease to be. */
-  #isSingleWriter(task: TaskRecord): boolean {
-    const service = this.#view.get('service', task.ServiceID);
-    const template = templateOf(this.#view, task.ServiceID, task.revision);
-    return service !== undefined && template !== undefined && this.#sources.isSingleWriter(service, template);
+  #fenceOf(task: TaskRecord): Pick<AssignedTask, 'singleWriter' | 'confirmFence'> {
+    const singleWriter = this.#fences.isTold(this.#view, task);
+    // what the same view says is the same, so its revision is a number for it
+    const asks = singleWriter && this.#fences.isOpen(task);
+    return asks ? { singleWriter, confirmFence: this.#view.revision } : { singleWriter };
   }
 
   #mustWait(task: TaskRecord): boolean {

@@ -27,7 +27,7 @@ export function assignmentOf(
   task: TaskRecord,
   desiredState: DesiredTaskState,
   sources: AssignmentSources,
-): AssignedTask | undefined {
+): Omit<AssignedTask, 'singleWriter' | 'confirmFence'> | undefined {
   const service = view.get('service', task.ServiceID);
   const revision = view.get('revision', `${task.ServiceID}.${task.revision}`);
   if (revision === undefined) return undefined;
@@ -54,7 +54,6 @@ export function assignmentOf(
       ? {}
       : { genericResources: task.AssignedGenericResources }),
     ...registryAuthOf(service, task, sources),
-    singleWriter: service !== undefined && sources.isSingleWriter(service, revision.template),
   };
 }
 

@@ -422,6 +422,72 @@ test('a service that becomes a single writer is told to the nodes that run it', 
   );
 });
 
+/** A service that has just become a single writer, and the number that its node is asked to say when it ends its task by itself. */
+async function marked(led: Led): Promise<{ agent: AgentEnd; asked: () => number }> {
+  const { agent } = await led.comes('a');
+  led.isSingleWriter = true;
+  led.follow(service({ spec: { Labels: { changes: 'once' } } }));
+  await led.pass(1);
+  const asked = (): number => {
+    const last = agent.heard.findLast((message) => message.kind === 'tasks');
+    return last?.tasks[0]?.confirmFence ?? 0;
+  };
+  return { agent, asked };
+}
+
+test('a task is fenced by its record when its node has said that it ends it, and not before', async () => {
+  using led = new Led(node('a'), service(), task('t1'));
+  const { agent, asked } = await marked(led);
+  assert.ok(asked() > 0);
+  assert.equal(led.task('t1').fenced, undefined);
+  agent.says({ kind: 'fenced', tasks: [{ taskId: 't1', number: asked() - 1 }] });
+  await led.pass(1);
+  led.writes();
+  assert.equal(led.task('t1').fenced, undefined);
+  agent.says({ kind: 'fenced', tasks: [{ taskId: 't1', number: asked() }] });
+  await led.pass(1);
+  led.writes();
+  assert.equal(led.task('t1').fenced, true);
+});
+
+test('an answer to what was asked before the task was told otherwise counts for nothing', async () => {
+  using led = new Led(node('a'), service(), task('t1'));
+  const { agent, asked } = await marked(led);
+  const first = asked();
+  led.isSingleWriter = false;
+  led.follow(service({ spec: { Labels: { changes: 'twice' } } }));
+  await led.pass(1);
+  led.isSingleWriter = true;
+  led.follow(service({ spec: { Labels: { changes: 'again' } } }));
+  await led.pass(1);
+  agent.says({ kind: 'fenced', tasks: [{ taskId: 't1', number: first }] });
+  await led.pass(1);
+  led.writes();
+  assert.equal(led.task('t1').fenced, undefined);
+});
+
+test('a node is told that a task is no single writer when its record does not say so any more', async () => {
+  using led = new Led(node('a'), service(), task('t1', { fenced: true }));
+  const { agent } = await led.comes('a');
+  const told = (): boolean | undefined =>
+    agent.heard.findLast((message) => message.kind === 'tasks')?.tasks[0]?.singleWriter;
+  assert.equal(told(), true);
+  led.follow(service({ spec: { Labels: { changes: 'once' } } }));
+  await led.pass(1);
+  assert.equal(told(), true);
+  led.writes();
+  await led.pass(1);
+  assert.deepEqual([led.task('t1').fenced, told()], [undefined, false]);
+});
+
+test('a task that no node has heard of is fenced as soon as its service is a single writer', () => {
+  using led = new Led(node('a'), service(), task('t1', { is: 'pending' }));
+  led.isSingleWriter = true;
+  led.follow(service({ spec: { Labels: { changes: 'once' } } }));
+  led.writes();
+  assert.equal(led.task('t1').fenced, true);
+});
+
 const FILE = { Name: 'password', UID: '0', GID: '0', Mode: 0o400 };
 const WITH_SECRET = {
   template: {

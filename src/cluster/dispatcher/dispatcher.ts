@@ -9,9 +9,10 @@ import { forbidden, unavailable } from '#model/errors.ts';
 import type { NodeDescription, NodeRecord } from '#model/node.ts';
 import type { ServiceRecord } from '#model/service.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
-import { isTerminal, stateRank, type TaskStatus } from '#model/task.ts';
+import { isTerminal, stateRank, type TaskRecord, type TaskStatus } from '#model/task.ts';
 import { AgentSession } from './agent-session.ts';
 import type { AssignmentSources } from './assignments.ts';
+import { FenceMarks } from './fence-marks.ts';
 import { NetworkMembers } from './network-members.ts';
 
 /** Times of a cluster, in milliseconds; all follow from how long a node may be silent. */
@@ -61,6 +62,7 @@ export class Dispatcher implements Controller {
   readonly #members = new NetworkMembers();
   /** The newest status that a node told of its task, until the view has it. */
   readonly #told = new Map<string, TaskStatus>();
+  readonly #fences: FenceMarks;
   #dirty: (key: string) => void = () => undefined;
 
   constructor(o: {
@@ -81,6 +83,7 @@ export class Dispatcher implements Controller {
     this.#clock = o.clock;
     this.#times = o.times;
     this.#sources = o.sources;
+    this.#fences = new FenceMarks((service, template) => o.sources.isSingleWriter(service, template));
     this.#managers = o.managers;
     this.#leads = o.leads;
     this.#isHeld = o.isHeld;
@@ -106,13 +109,17 @@ export class Dispatcher implements Controller {
       case 'task': {
         const nodeId = change.after?.NodeID ?? change.before?.NodeID ?? '';
         this.#presences.get(nodeId)?.session?.taskChanged(change.id);
-        if (this.#told.has(change.id)) yield `task/${change.id}`;
+        if (change.after === undefined) this.#fences.forget(change.id);
+        const isOff = change.after !== undefined && this.#fences.isOff(view, change.after);
+        if (isOff || this.#told.has(change.id)) yield `task/${change.id}`;
         return;
       }
       case 'service':
         if (change.after !== undefined && mayFenceOtherwise(change.before, change.after))
-          for (const { ID, NodeID } of view.tasksOfService(change.id))
+          for (const { ID, NodeID } of view.tasksOfService(change.id)) {
             this.#presences.get(NodeID)?.session?.taskChanged(ID);
+            yield `task/${ID}`;
+          }
         return;
       case 'node':
         if (change.after === undefined) this.#presences.get(change.id)?.session?.end();
@@ -137,9 +144,7 @@ export class Dispatcher implements Controller {
   reconcile(view: ClusterView, key: string, context: DecisionContext): Decision {
     const slash = key.indexOf('/');
     const id = key.slice(slash + 1);
-    return key.startsWith('task/')
-      ? this.#writeStatus(view, id, context)
-      : this.#writeNode(view, id, context);
+    return key.startsWith('task/') ? this.#writeTask(view, id, context) : this.#writeNode(view, id, context);
   }
 
   /** Serves an agent's session until one of the two ends it. A newer session of the same node ends the older one. */
@@ -156,6 +161,7 @@ export class Dispatcher implements Controller {
       view: this.#view,
       members: this.#members,
       sources: this.#sources,
+      fences: this.#fences,
       clock: this.#clock,
       drainMs: this.#times.drainMs,
       mayEnd: (networkIds, revision) => this.#isForgotten(networkIds, revision),
@@ -198,6 +204,14 @@ export class Dispatcher implements Controller {
           break;
         case 'status':
           for (const { taskId, status } of message.updates) this.#hearStatus(nodeId, taskId, status);
+          break;
+        case 'fenced':
+          for (const { taskId, number } of message.tasks) {
+            // of what it was told since, it has not heard yet
+            if (!session.hasAsked(taskId, number)) continue;
+            this.#fences.confirm(taskId);
+            this.#dirty(`task/${taskId}`);
+          }
           break;
         case 'applied':
           session.applied(message.revision);
@@ -253,24 +267,34 @@ export class Dispatcher implements Controller {
     this.#hearStatus(nodeId, taskId, { Timestamp: '', State: 'rejected', Message: 'preparing', Err });
   }
 
-  #writeStatus(view: ClusterView, id: string, { nowMs }: DecisionContext): Decision {
-    const status = this.#told.get(id);
+  #writeTask(view: ClusterView, id: string, { nowMs }: DecisionContext): Decision {
     const task = view.get('task', id);
+    if (task === undefined) {
+      this.#told.delete(id);
+      return NOTHING;
+    }
+    const put = this.#withStatus(this.#fences.marked(view, task), nowMs);
+    if (put === task) return NOTHING;
+    return { writes: [{ table: 'task', put: { ...put, UpdatedAt: new Date(nowMs).toISOString() } }] };
+  }
+
+  /** The task with the status that its node has told; the same one where that is no news. */
+  #withStatus(task: TaskRecord, nowMs: number): TaskRecord {
+    const status = this.#told.get(task.ID);
     const isNews =
       status !== undefined &&
-      task !== undefined &&
       !isTerminal(task.Status.State) &&
       stateRank(status.State) > stateRank(task.Status.State);
     if (!isNews) {
-      this.#told.delete(id);
-      return NOTHING;
+      this.#told.delete(task.ID);
+      return task;
     }
     // a node's clock may be anything: times are the leader's
     const now = new Date(nowMs).toISOString();
     const startedAt = task.Status.startedAt ?? (status.State === 'running' ? now : undefined);
     const { startedAt: _, ...told } = status;
     const Status = { ...told, Timestamp: now, ...(startedAt === undefined ? {} : { startedAt }) };
-    return { writes: [{ table: 'task', put: { ...task, Status, UpdatedAt: now } }] };
+    return { ...task, Status };
   }
 
   #writeNode(view: ClusterView, id: string, { nowMs }: DecisionContext): Decision {
@@ -347,9 +371,10 @@ export class Dispatcher implements Controller {
   }
 }
 
-/** By its mode and labels a service is one of which never two tasks may run. */
+/** By its mode, labels and template a service is one of which never two tasks may run. */
 function mayFenceOtherwise(before: ServiceRecord | undefined, after: ServiceRecord): boolean {
-  const said = ({ Spec }: ServiceRecord): string => JSON.stringify([Spec.Mode, Spec.Labels]);
+  const said = ({ Spec, revision }: ServiceRecord): string =>
+    JSON.stringify([Spec.Mode, Spec.Labels, revision]);
   return before !== undefined && said(before) !== said(after);
 }
 

@@ -18,11 +18,15 @@ import type { Random } from '#control/random.ts';
 import { conflict, forbidden, invalid } from '#model/errors.ts';
 import type { NodeRecord } from '#model/node.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
+import { isTerminal, type TaskRecord } from '#model/task.ts';
 import type { Addresses } from './advertised-address.ts';
 import { authorityOf } from './cluster-authority.ts';
 import { unlockKeyOf } from './manager-key.ts';
 import type { NodeState } from './node-state.ts';
 import type { NodeFiles } from './running-node.ts';
+
+/** One commit takes so many records. */
+export const MOST_WRITES = 1000;
 
 /** Saves a store into a file of `directory` (0600), which goes when its content was read. */
 export async function readBackup(store: Store, directory: string, id: string): Promise<BackupContent> {
@@ -106,10 +110,13 @@ async function takeOver(
     ...(await authority.issue(own.csr, nodeId, 'manager', [host])),
   });
   const now = new Date(o.clock.nowMs()).toISOString();
-  const done = await store.commit(
-    transactionOf(view, [...withoutOtherManagers(view, nodeId, advertiseAddress), ownNode(o, nodeId, now)]),
-  );
-  if (!done.committed) throw conflict('the store was changed while the backup was restored');
+  const write = async (writes: readonly Write[]): Promise<void> => {
+    const done = await store.commit(transactionOf(view, writes));
+    if (!done.committed) throw conflict('the store was changed while the backup was restored');
+  };
+  await write([...withoutOtherManagers(view, nodeId, advertiseAddress), ownNode(o, nodeId, now)]);
+  const unfenced = withoutFences(view);
+  while (unfenced.length > 0) await write(unfenced.splice(0, MOST_WRITES));
   return {
     version: 1,
     nodeId,
@@ -139,6 +146,16 @@ function checkKey(view: ClusterView, swarm: SwarmRecord, key: SealingKey): void 
   throw forbidden('the key does not fit this backup', {
     hint: 'It is the one that `drover cluster key` showed when the backup was made.',
   });
+}
+
+/**
+ * What an older state of the store says of fences may not be so any more: nodes were told otherwise since. They say again what they end
+ * by themselves when they come.
+ */
+export function withoutFences(view: ClusterView): { readonly table: 'task'; readonly put: TaskRecord }[] {
+  return [...view.all('task')].flatMap(({ fenced, ...put }) =>
+    fenced === undefined || isTerminal(put.Status.State) ? [] : [{ table: 'task' as const, put }],
+  );
 }
 
 /**

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { node, Scene, service, task } from '#cluster/controllers/scene.ts';
 import type { Write } from '#cluster/state/tables.ts';
-import { withoutOtherManagers } from './cluster-backup.ts';
+import { withoutFences, withoutOtherManagers } from './cluster-backup.ts';
 import { servicesInChange, waitingTasks } from './cluster-status.ts';
 import { resolve } from './network-inspection.ts';
 import { explainService } from './service-explanation.ts';
@@ -58,6 +58,21 @@ test('any manager explains a service by its view alone', () => {
   assert.equal(name, 'web');
   assert.match(tasks[0]?.summary ?? '', /^it is on a/);
   assert.throws(() => explainService(scene.view, 'nothing'), { kind: 'not-found' });
+  const waiting = { reason: 'node b was lost', since: '2030-01-01T00:00:00.000Z' };
+  scene.happens(task('t1', { NodeID: 'a', is: 'ready', DesiredState: 'ready', waiting }));
+  assert.equal(explainService(scene.view, 'web').tasks[0]?.summary, 'node b was lost');
+});
+
+test('what an older store says of fences is taken back, but for what is over', () => {
+  const scene = new Scene(
+    ...[node('a'), service(), task('t1', { fenced: true }), task('t2')],
+    task('t3', { fenced: true, is: 'failed' }),
+  );
+  scene.happens(withoutFences(scene.view));
+  assert.deepEqual(
+    ['t1', 't2', 't3'].map((id) => scene.task(id).fenced),
+    [undefined, undefined, true],
+  );
 });
 
 test('who goes on alone is the only manager; a record at its address goes', () => {

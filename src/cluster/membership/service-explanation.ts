@@ -17,6 +17,8 @@ export function explainService(view: ClusterView, reference: string): ServiceExp
     .map(
       (task): TaskExplanation => ({
         ...explainPlacement(view, table, task.ID, 'spread'),
+        // it has a node, and waits there
+        ...(task.NodeID === '' || task.waiting === undefined ? {} : { summary: task.waiting.reason }),
         name: `${name}.${task.Slot === 0 ? hostOf(view, task) : task.Slot}`,
         state: task.Status.State,
         desiredState: task.DesiredState,

@@ -49,7 +49,13 @@ import { conflict, DroverError, kindOf, messageOf, unavailable } from '#model/er
 import type { NodeRecord } from '#model/node.ts';
 import { type AskedAddresses, remoteAddress, resolveAddresses } from './advertised-address.ts';
 import { ROOT_KEY_PURPOSE } from './cluster-authority.ts';
-import { restoreCluster, withoutOtherManagers, withReceived } from './cluster-backup.ts';
+import {
+  MOST_WRITES,
+  restoreCluster,
+  withoutFences,
+  withoutOtherManagers,
+  withReceived,
+} from './cluster-backup.ts';
 import { serveFigures } from './cluster-status.ts';
 import { keysOf } from './manager-key.ts';
 import type { ManagerRole } from './manager-role.ts';
@@ -441,6 +447,12 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     const limit = AbortSignal.timeout(CHANGE_LIMIT_MS);
     while (manager.leader?.nodeId !== state.nodeId) await this.#machine.clock.sleep(50, limit);
     await manager.write(() => withoutOtherManagers(manager.view, state.nodeId));
+    const fenced = new Set(withoutFences(manager.view).map(({ put }) => put.ID));
+    while (fenced.size > 0) {
+      const next = new Set([...fenced].slice(0, MOST_WRITES));
+      await manager.write(() => withoutFences(manager.view).filter(({ put }) => next.has(put.ID)));
+      for (const id of next) fenced.delete(id);
+    }
     return state.nodeId;
   }
 }

@@ -51,7 +51,10 @@ export class Scheduler implements Controller {
   }
 
   reconcile(view: ClusterView, _key: string, { nowMs, limit }: DecisionContext): Decision {
-    return { writes: this.decide(view, { nowMs, limit, strategy: this.#strategy }).writes };
+    const { writes } = this.decide(view, { nowMs, limit, strategy: this.#strategy });
+    // one that was let run must not get its node when the service has become a single writer meanwhile
+    const services = new Set(writes.flatMap(serviceOf));
+    return { writes, relies: [...services].map((id) => ({ table: 'service' as const, id })) };
   }
 
   /** Takes in a change that the view went through; O(1) for a task. */
@@ -221,6 +224,10 @@ function candidatesFor(
   const [id = ''] = group.tasks.size === 1 ? group.tasks : [];
   const task = round.view.get('task', id);
   return task === undefined ? candidates : candidatesWithData(round.view, task, need, candidates);
+}
+
+function serviceOf(write: Write): string[] {
+  return write.table === 'task' && 'put' in write ? [write.put.ServiceID] : [];
 }
 
 function explainGroup(group: PendingGroup, round: PlacementRound): void {

@@ -34,6 +34,7 @@ test('one replica that writes a named volume is a single writer', () => {
     ['read-only', false, { mounts: [{ ...DATA, ReadOnly: true }] }],
     ['anonymous', false, { mounts: [{ Type: 'volume', Target: '/data' }] }],
     ['a bind mount', false, { mounts: [{ ...DATA, Type: 'bind', Source: '/srv' }] }],
+    ['none at the moment', true, { mode: { Replicated: { Replicas: 0 } }, mounts: [DATA] }],
     ['two replicas', false, { mode: { Replicated: { Replicas: 2 } }, mounts: [DATA] }],
     ['global', false, { mode: { Global: {} }, mounts: [DATA] }],
     ['a job', false, { mode: { ReplicatedJob: {} }, mounts: [DATA] }],

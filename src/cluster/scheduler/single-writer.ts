@@ -9,7 +9,7 @@ const SINGLE_WRITER_LABEL = 'drover.single-writer';
  * only after its node has certainly stopped it, and prefers the node where its data is.
  *
  * That is a replicated service with the label `drover.single-writer=true` (each of its slots by itself), or one with a single
- * replica that mounts a named volume it may write to, or that has one replica and at most one a node. With the label at `false`
+ * replica (or none at the moment) that mounts a named volume it may write to, or that has one replica and at most one a node. With the label at `false`
  * it is none. Bind mounts, anonymous and read-only volumes do not count: they hold nothing that a second task elsewhere
  * could spoil. Global services and jobs are none: their tasks are not moved, or are meant to end.
  */
@@ -18,7 +18,8 @@ export function isSingleWriter(service: Pick<ServiceRecord, 'Spec'>, template: T
   if (Mode.Replicated === undefined) return false;
   const said = Labels?.[SINGLE_WRITER_LABEL]?.toLowerCase();
   if (said === 'true' || said === 'false') return said === 'true';
-  if ((Mode.Replicated.Replicas ?? 1) !== 1) return false;
+  // scaled to none and back, it is the same one all the time
+  if ((Mode.Replicated.Replicas ?? 1) > 1) return false;
   return template.Placement?.MaxReplicas === 1 || writesNamedVolume(template);
 }
 
