@@ -97,6 +97,21 @@ test('the keeper lives as long as there are single writers, and is replaced when
   assert.equal((await tasks.inspect('writer'))?.state, 'exited');
 });
 
+test('a task that runs becomes a single writer, and ceases to be one, as it is told', async () => {
+  await using fixture = await TaskEngineFixture.make('dvc6');
+  const { tasks, fence } = fixture;
+  await fence.renew(LONG_MS);
+  const writer = singleWriter('writer');
+  const ordinary = { ...writer, singleWriter: false };
+  await tasks.prepare(ordinary, never);
+  const { status } = await tasks.start(ordinary);
+  assert.deepEqual(fence.guarded(), []);
+  await tasks.start(writer);
+  assert.deepEqual(fence.guarded(), ['writer']);
+  const after = await tasks.start(ordinary);
+  assert.deepEqual([fence.guarded(), after.state, after.status.PID], [[], 'running', status.PID]);
+});
+
 test('a single writer that cannot be started is not guarded', async () => {
   await using fixture = await TaskEngineFixture.make('dvc6');
   await fixture.fence.renew(LONG_MS);

@@ -173,6 +173,17 @@ test('nor does one that was let run before get a node then', () => {
   assert.deepEqual(said(scene.decides(rules)), ['t2 is to shutdown', 'new web.1 r1 is to ready']);
 });
 
+test('nor one that was to start before the one it replaces ends', () => {
+  const rules = orchestrator({ isSingleWriter: () => true });
+  const scene = new Scene(
+    ...[node('a'), service().slice(1), service({ revision: 2 }), task('t1')],
+    task('t2', { attempt: 2, revision: 2, is: 'pending', replaces: 't1' }),
+  );
+  assert.deepEqual(said(scene.decides(rules)), ['t2 is to shutdown']);
+  assert.deepEqual(said(scene.decides(rules)), ['web is updating']);
+  assert.deepEqual(said(scene.decides(rules)), ['t1 is to shutdown', 'new web.1 r2 is to ready']);
+});
+
 test('the only task of a service waits for those that are going from other places', () => {
   const rules = orchestrator({ isSingleWriter: () => true });
   const scene = new Scene(

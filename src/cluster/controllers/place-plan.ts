@@ -157,7 +157,9 @@ export class PlacePlan {
     const newest = place.wanted.at(-1);
     for (const task of place.wanted) if (task.DesiredState === 'ready') this.#release(place, task);
     if (newest !== undefined && this.#isEarly(place, newest)) {
-      this.replace(place, { ...jobOf(newest), ...restartsOf(newest) });
+      // the update does it otherwise now, where one was to start first
+      if (place.wanted.length > 1) this.wish(place, newest, 'shutdown');
+      else this.replace(place, { ...jobOf(newest), ...restartsOf(newest) });
       return;
     }
     for (const task of place.wanted) {
@@ -262,8 +264,10 @@ export class PlacePlan {
 
   /** Let run before its service became a single writer, and still without a node: it may not have one as long as another may run. */
   #isEarly(place: Place, task: TaskRecord): boolean {
-    if (!isUnplaced(task) || task.DesiredState !== 'running' || !this.isSingleWriter()) return false;
-    const others = [...place.tasks, ...this.#othersElsewhere(place)].filter((other) => !isWanted(other));
+    if (!isUnplaced(task) || task.DesiredState !== 'running') return false;
+    const others = [...place.tasks, ...this.#othersElsewhere(place)].filter(
+      (other) => other !== task && this.isSingleWriter([other]),
+    );
     return this.#freeAtMs(others) > this.context.nowMs;
   }
 
@@ -276,8 +280,8 @@ export class PlacePlan {
   /** Of a service of which only one task may run at all, those of other places than this one. */
   #othersElsewhere(place?: Place): TaskRecord[] {
     if (modeOf(this.service.Spec) !== 'replicated' || replicasOf(this.service.Spec) !== 1) return [];
-    if (!this.isSingleWriter()) return [];
-    return this.places.flatMap((other) => (other === place ? [] : other.tasks));
+    const elsewhere = this.places.flatMap((other) => (other === place ? [] : other.tasks));
+    return elsewhere.filter((task) => this.isSingleWriter([task]));
   }
 
   /** True for a task that has to be elsewhere: its node is lost, gone, drained, or not one for it any more. */
