@@ -27,19 +27,25 @@ test('a node is found by ID, host name, the beginning of an ID, and as self', as
 });
 
 test('the last manager stays one', async () => {
-  const { nodes } = await twoNodes();
+  const { nodes, store } = await twoNodes();
   const { revision, record } = nodes.inspect('one');
   const worker = { ...record.Spec, Role: 'worker' as const };
   await assert.rejects(nodes.update('one', { version: revision, spec: worker }), {
     kind: 'invalid',
     message: 'attempting to demote the last manager of the swarm',
   });
+  // one that is to be a manager and is none yet could not go on without it
+  await store.write({ table: 'node', put: { ...SECOND, Spec: { ...SECOND.Spec, Role: 'manager' } } });
+  await assert.rejects(nodes.update('one', { version: revision, spec: worker }), /the last manager/);
+  await store.write({ table: 'node', put: SECOND });
   const second = nodes.inspect('two');
   const manager = { ...second.record.Spec, Role: 'manager' as const };
   await assert.rejects(nodes.update('two', { version: second.revision + 1, spec: manager }), {
     message: 'update out of sequence',
   });
   await nodes.update('two', { version: second.revision, spec: manager });
+  const promoted = nodes.inspect('two').record;
+  await store.write({ table: 'node', put: { ...promoted, ManagerStatus: { Addr: 'two:2377' } } });
   await nodes.update('one', { version: nodes.inspect('one').revision, spec: worker });
   assert.deepEqual(nodes.count(), { nodes: 2, managers: 1 });
 });

@@ -42,8 +42,10 @@ export class NodeControl {
   async update(reference: string, o: { version: number; spec: NodeSpec }): Promise<void> {
     await this.#writer.write((view) => {
       const node = this.#find(view, reference);
-      if (node.Spec.Role === 'manager' && o.spec.Role === 'worker' && managers(view) === 1)
-        throw invalid('attempting to demote the last manager of the swarm');
+      if (node.Spec.Role === 'manager' && o.spec.Role === 'worker' && isLastManager(view, node))
+        throw invalid('attempting to demote the last manager of the swarm', {
+          hint: 'Promote another one first, and wait until `docker node ls` says that it is reachable.',
+        });
       if (view.revisionOf('node', node.ID) !== o.version) throw outOfSequence();
       const put = { ...node, Spec: o.spec, UpdatedAt: this.#now() };
       return { writes: [{ table: 'node', put }], result: undefined };
@@ -93,6 +95,13 @@ function managers(view: ClusterView): number {
   let count = 0;
   for (const { Spec } of view.all('node')) if (Spec.Role === 'manager') count++;
   return count;
+}
+
+/** Those that were promoted and do not manage yet cannot go on without it. */
+function isLastManager(view: ClusterView, { ID }: NodeRecord): boolean {
+  for (const { ID: other, Spec, ManagerStatus } of view.all('node'))
+    if (other !== ID && Spec.Role === 'manager' && ManagerStatus !== undefined) return false;
+  return true;
 }
 
 function checkFilters(filters: Filters): void {

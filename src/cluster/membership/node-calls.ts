@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { firstMessage, parseMessage } from '#cluster/ca/join-protocol.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
+import { within } from '#cluster/transport/deadline.ts';
 import type { Transport } from '#cluster/transport/transport.ts';
 import type { Clock } from '#control/clock.ts';
 import { forbidden } from '#model/errors.ts';
@@ -54,19 +55,20 @@ export async function callNodes(o: {
 }
 
 async function callOne(
-  o: { readonly transport: Transport; readonly signal: AbortSignal },
+  o: { readonly transport: Transport; readonly clock: Clock; readonly signal: AbortSignal },
   { ID, address }: NodeRecord,
   managers: readonly string[],
 ): Promise<void> {
-  const signal = AbortSignal.any([o.signal, AbortSignal.timeout(CALL_LIMIT_MS)]);
   try {
-    const channel = await o.transport.open(address, CALL_METHOD, signal, ID);
-    try {
-      await channel.send({ managers });
-      for await (const _ of channel.messages);
-    } finally {
-      channel.close();
-    }
+    await within(o.clock, CALL_LIMIT_MS, o.signal, `calling node ${ID}`, async (signal) => {
+      const channel = await o.transport.open(address, CALL_METHOD, signal, ID);
+      try {
+        await channel.send({ managers });
+        for await (const _ of channel.messages);
+      } finally {
+        channel.close();
+      }
+    });
   } catch {
     // it is away, which is what its record says; the next round calls it again
     return;

@@ -13,31 +13,62 @@ const LOOK_MS = 30_000;
 const SETTLE_MS = 500;
 const RETRY_MS = 5000;
 
+/** Who was demoted leaves by itself, and within so long if it can; one that came back without its store cannot. */
+const LEAVE_MS = 60_000;
+
+/** Since when managers that were demoted are seen not to have left. */
+export class LateLeavers {
+  readonly #clock: Pick<Clock, 'monotonicMs'>;
+  readonly #sinceMs = new Map<string, number>();
+
+  constructor(clock: Pick<Clock, 'monotonicMs'>) {
+    this.#clock = clock;
+  }
+
+  /** Looks at who is a worker and still says that it manages; gives those that have had the time to leave. */
+  look(view: ClusterView): ReadonlySet<string> {
+    const nowMs = this.#clock.monotonicMs();
+    const late = new Set<string>();
+    for (const { ID, Spec, ManagerStatus } of view.all('node')) {
+      if (Spec.Role !== 'worker' || ManagerStatus === undefined) {
+        this.#sinceMs.delete(ID);
+        continue;
+      }
+      const sinceMs = this.#sinceMs.get(ID) ?? nowMs;
+      this.#sinceMs.set(ID, sinceMs);
+      if (nowMs - sinceMs >= LEAVE_MS) late.add(ID);
+    }
+    return late;
+  }
+}
+
 /**
  * Members of the store that no manager stands for any more: their node was removed, or is a worker and cannot leave by itself because it is
- * down. A manager that is down stays a member: it may come back.
+ * down or is one of those that are `late`. A manager that is down stays a member: it may come back.
  */
 export function abandonedMembers<T extends Pick<EtcdMemberInfo, 'name'>>(
   members: readonly T[],
   node: (id: string) => NodeRecord | undefined,
+  late: ReadonlySet<string>,
 ): T[] {
   return members.filter(({ name }) => {
     // one that has not started yet has no name, and no vote
     if (name === '') return false;
     const record = node(name);
-    return record === undefined || isLostWorker(record);
+    return record === undefined || isAbandoned(record, late);
   });
 }
 
 /** Records of workers that still say that they manage, and cannot take it back themselves. */
-export function abandonedManagers(view: ClusterView): Write[] {
-  return [...view.all('node')].flatMap(({ ManagerStatus, ...node }) =>
-    ManagerStatus !== undefined && isLostWorker(node) ? [{ table: 'node', put: node } as const] : [],
-  );
+export function abandonedManagers(view: ClusterView, late: ReadonlySet<string>): Write[] {
+  return [...view.all('node')].flatMap(({ ManagerStatus, ...node }) => {
+    const isLeft = ManagerStatus !== undefined && isAbandoned(node, late);
+    return isLeft ? [{ table: 'node', put: node } as const] : [];
+  });
 }
 
-function isLostWorker({ Spec, Status }: NodeRecord): boolean {
-  return Spec.Role === 'worker' && Status.State === 'down';
+function isAbandoned({ ID, Spec, Status }: NodeRecord, late: ReadonlySet<string>): boolean {
+  return Spec.Role === 'worker' && (Status.State === 'down' || late.has(ID));
 }
 
 /**
@@ -55,6 +86,7 @@ export async function keepStoreMembers(o: {
   readonly report: (message: string, details: object) => void;
 }): Promise<void> {
   const { signal, clock } = o;
+  const leavers = new LateLeavers(clock);
   let wake: (() => void) | undefined;
   o.listen((changes) => {
     if (changes.some(({ table }) => table === 'node')) wake?.();
@@ -62,7 +94,8 @@ export async function keepStoreMembers(o: {
   while (!signal.aborted) {
     let waitMs = LOOK_MS;
     try {
-      if (o.isLeader()) await removeAbandoned(o);
+      const late = leavers.look(o.view);
+      if (o.isLeader()) await removeAbandoned(o, late);
     } catch (error) {
       if (signal.aborted) return;
       waitMs = RETRY_MS;
@@ -76,11 +109,14 @@ export async function keepStoreMembers(o: {
   }
 }
 
-async function removeAbandoned(o: Parameters<typeof keepStoreMembers>[0]): Promise<void> {
+async function removeAbandoned(
+  o: Parameters<typeof keepStoreMembers>[0],
+  late: ReadonlySet<string>,
+): Promise<void> {
   const members = await listMembers(o.client);
-  for (const { id, name } of abandonedMembers(members, (nodeId) => o.view.get('node', nodeId))) {
+  for (const { id, name } of abandonedMembers(members, (nodeId) => o.view.get('node', nodeId), late)) {
     await removeMember(o.client, id);
     o.report('a manager that is gone was taken out of the store', { nodeId: name });
   }
-  await o.write(() => abandonedManagers(o.view));
+  await o.write(() => abandonedManagers(o.view, late));
 }
