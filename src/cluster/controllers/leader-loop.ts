@@ -274,7 +274,7 @@ export class LeaderLoop {
     const now = this.#clock.monotonicMs();
     if (next <= now) return;
     const waking = new AbortController();
-    const stop = (): void => waking.abort();
+    const stop = (): void => waking.abort(WOKEN);
     signal.addEventListener('abort', stop, { once: true });
     this.#wake = stop;
     try {
@@ -287,6 +287,8 @@ export class LeaderLoop {
   }
 }
 
+/** One for all: an error of its own would be made at each change. */
+const WOKEN = new Error('woken');
 /** What timers take. */
 const LONGEST_SLEEP_MS = 2 ** 31 - 1;
 

@@ -6,7 +6,7 @@ import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
 import type { ServiceRecord } from '#model/service.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
 import type { TaskRecord } from '#model/task.ts';
-import { isLost, isOnNetworks } from './plan-of-node.ts';
+import { isLost, isOnNetworks, isPlannedAlike } from './plan-of-node.ts';
 
 const NOBODY: ReadonlySet<string> = new Set();
 
@@ -81,6 +81,8 @@ export class NetworkMembers {
     const was = before !== undefined && isOnNetworks(before) ? before : undefined;
     const is = after !== undefined && isOnNetworks(after) ? after : undefined;
     if (was === undefined && is === undefined) return [];
+    // most of what a node says of a task on its way is nothing to the networks
+    if (was !== undefined && is !== undefined && isPlannedAlike(was, is)) return [];
     const networks = new Set((was ?? is)?.networks.map(({ networkId }) => networkId));
     if (was === undefined && is !== undefined)
       for (const id of networks) this.#join(this.#tasks, id, is.ID, is.NodeID);

@@ -142,3 +142,12 @@ export function isOnNetworks(task: TaskRecord): boolean {
 export function isLost(node: NodeRecord | undefined): boolean {
   return node === undefined || node.Status.State === 'down';
 }
+
+/** True when no node's plan is another by what became of a task that was on its networks and still is. */
+export function isPlannedAlike(before: TaskRecord, after: TaskRecord): boolean {
+  return (
+    before.NodeID === after.NodeID &&
+    isServing(before) === isServing(after) &&
+    JSON.stringify(before.networks) === JSON.stringify(after.networks)
+  );
+}

@@ -51,6 +51,9 @@ export function keepLease(terms: LeaseTerms): StoreLease {
   return { id: terms.id, lost: over.signal, isHeld, revoke };
 }
 
+/** One for all renewals. */
+const ENOUGH = new Error('the renewal is over');
+
 interface Held {
   /** Until when the lease may be relied on. */
   endsMs: number;
@@ -91,6 +94,6 @@ async function renewedBefore(
     const late = pause(terms.clock, limitMs, ended).then(() => 'unanswered' as const);
     return await Promise.race([renewed, late]);
   } finally {
-    enough.abort();
+    enough.abort(ENOUGH);
   }
 }

@@ -112,7 +112,7 @@ export class MemoryNetwork {
 
   /** @package */
   isCut(from: string, to: string): boolean {
-    return this.#cuts.has(linkOf(from, to));
+    return this.#cuts.size > 0 && this.#cuts.has(linkOf(from, to));
   }
 
   /** Resolves when a link is healed. @package */
