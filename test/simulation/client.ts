@@ -1,15 +1,20 @@
 import type { ClusterControl } from '#cluster/control/cluster-control.ts';
 import { kindOf, messageOf, unavailable } from '#model/errors.ts';
 import type { ServiceRecord, ServiceSpec } from '#model/service.ts';
+import { STACK_LABEL, type StackRequest } from '#model/stack.ts';
 import { GONE, Ledger } from './ledger.ts';
+import { releasesOf } from './releases.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import { type KnownSecret, newSpec, taskTemplate, updateConfig } from './service-specs.ts';
 import { OVERLAY, type SimulatedCluster } from './simulated-cluster.ts';
 import { IMAGES, SOUND_IMAGES } from './simulated-engine.ts';
+import { changeOf, newStack } from './stack-client.ts';
 
 /** Each change of a service has a number of its own in it, so that it is seen which one is there. */
 const CHANGE = 'change';
 const MOST_SERVICES = 5;
+const MOST_MANAGERS = 5;
+const STACKS = ['shop', 'blog'] as const;
 const WRITER = 'drover.single-writer';
 
 /**
@@ -22,13 +27,18 @@ export class SimulatedClient {
   readonly #random: SeededRandom;
   readonly #isCalm: boolean;
   readonly #secrets = new Map<string, KnownSecret>();
+  /** What was asked last of each stack, and which change that was. */
+  readonly #stacks = new Map<string, { stack: StackRequest; asked: string }>();
   #numbers = 0;
 
   constructor(cluster: SimulatedCluster, o: { isCalm: boolean }) {
     this.#cluster = cluster;
     this.#random = cluster.random.fork();
     this.#isCalm = o.isCalm;
-    for (const { id } of cluster.nodes) this.ledger.know(`node ${id}`, 'active');
+    for (const { id, manages } of cluster.nodes) {
+      this.ledger.know(`node ${id}`, 'active');
+      this.ledger.know(`role ${id}`, manages ? 'manager' : 'worker');
+    }
   }
 
   /** Asks for something, and does not wait for the answer. */
@@ -49,11 +59,15 @@ export class SimulatedClient {
     else if (act < 55) this.#toggleWriter(service);
     else if (act < 62) this.#rollBack(service);
     else if (act < 70) this.removeService(service);
-    else if (act < 78) this.#createSecret();
-    else if (act < 81) this.#removeSecret();
+    else if (act < 75) this.#createSecret();
+    else if (act < 77) this.#removeSecret();
+    else if (act < 82) this.#deployStack();
+    else if (act < 84) this.rollBackStack();
+    else if (act === 84) this.#removeStack();
     else if (this.#isCalm) this.#scale(service, this.#random.between(1, 6));
-    else if (act < 90) this.#setNode();
-    else if (act < 93) this.#replaceNode();
+    else if (act < 89) this.#setNode();
+    else if (act < 92) this.#changeRole();
+    else if (act < 95) this.#replaceNode();
     else this.#meddle();
   }
 
@@ -82,6 +96,12 @@ export class SimulatedClient {
       const [table, name = ''] = key.split(' ');
       if (table === 'secret') return truth.named('secret', name) === undefined ? GONE : 'there';
       if (table === 'node') return truth.get('node', name)?.Spec.Availability ?? GONE;
+      // one that was removed has none
+      if (table === 'stack') {
+        const [newest] = releasesOf(truth, name);
+        return newest === undefined ? GONE : changeOf(newest);
+      }
+      if (table === 'role') return truth.get('node', name)?.Spec.Role;
       return changeIn(truth.named('service', name));
     });
   }
@@ -89,7 +109,10 @@ export class SimulatedClient {
   #services(): ServiceRecord[] {
     const { truth } = this.#cluster;
     return [...truth.all('service')].filter(
-      ({ removing, Spec }) => removing !== true && !this.ledger.isBusy(`service ${Spec.Name}`),
+      ({ removing, Spec }) =>
+        removing !== true &&
+        Spec.Labels?.[STACK_LABEL.namespace] === undefined &&
+        !this.ledger.isBusy(`service ${Spec.Name}`),
     );
   }
 
@@ -169,9 +192,62 @@ export class SimulatedClient {
     });
   }
 
+  #deployStack(): void {
+    const name = this.#random.pick(STACKS);
+    const change = this.#number();
+    const last = this.#stacks.get(name);
+    const isAgain = last !== undefined && this.#random.chance(25);
+    const { stack, asked } = isAgain
+      ? last
+      : { stack: newStack(name, change, this.#random, this.#isCalm), asked: change };
+    this.#stacks.set(name, { stack, asked });
+    const images = stack.services.map(({ spec }) => spec.TaskTemplate.ContainerSpec.Image);
+    this.#ask(`stack ${name}`, asked, `deploys ${name} ${images.join(' ')}`, (control) =>
+      control.releases.deploy({ stack, resolveImage: 'never' }),
+    );
+  }
+
+  /** To any release that differs from the newest. */
+  rollBackStack(): void {
+    const name = this.#random.pick(STACKS);
+    const [newest, ...older] = releasesOf(this.#cluster.truth, name);
+    if (newest === undefined || older.length === 0) return;
+    const target = this.#random.pick(older);
+    if (changeOf(target) === changeOf(newest)) return;
+    const { number } = target;
+    this.#ask(`stack ${name}`, changeOf(target), `rolls ${name} back to ${number}`, async (control) => {
+      // its number may have been given anew, or this manager may not know it yet
+      if (changeOf(control.releases.inspect(name, number).record) !== changeOf(target))
+        throw unavailable('another manager, another view');
+      await control.releases.rollBack(name, number);
+    });
+  }
+
+  #removeStack(): void {
+    this.removeStack(this.#random.pick(STACKS));
+  }
+
+  removeStack(name: string): void {
+    this.#ask(`stack ${name}`, GONE, `removes the stack ${name}`, (control) => control.releases.remove(name));
+  }
+
   #setNode(): void {
     const { id } = this.#random.pick(this.#cluster.nodes);
     this.#updateNode(id, this.#random.pick(['active', 'active', 'drain', 'pause'] as const));
+  }
+
+  /** A worker is promoted, or a manager demoted; the last one is not, as the cluster says. */
+  #changeRole(): void {
+    const { truth } = this.#cluster;
+    const managers = [...truth.all('node')].filter(({ Spec }) => Spec.Role === 'manager').length;
+    const { id } = this.#random.pick(this.#cluster.nodes);
+    const isManager = truth.get('node', id)?.Spec.Role === 'manager';
+    if (!isManager && managers >= MOST_MANAGERS) return;
+    const role = isManager ? 'worker' : 'manager';
+    this.#ask(`role ${id}`, role, `makes ${id} a ${role}`, async (control) => {
+      const { record, revision } = control.nodes.inspect(id);
+      await control.nodes.update(id, { version: revision, spec: { ...record.Spec, Role: role } });
+    });
   }
 
   #updateNode(id: string, availability: 'active' | 'drain' | 'pause'): void {
@@ -182,9 +258,10 @@ export class SimulatedClient {
     });
   }
 
-  /** A worker is removed by force, its machine leaves some time later, and another one joins. */
+  /** A worker, a former manager perhaps, is removed by force, its machine leaves some time later, and another one joins. */
   #replaceNode(): void {
-    const workers = this.#cluster.nodes.filter(({ isManager }) => !isManager);
+    const workers = this.#cluster.nodes.filter(({ manages }) => !manages);
+    if (workers.length === 0) return;
     const node = this.#random.pick(workers);
     this.#ask(`node ${node.id}`, GONE, `removes ${node.id}`, async (control) => {
       await control.nodes.remove(node.id, { force: true });
@@ -192,6 +269,7 @@ export class SimulatedClient {
       this.#cluster.drop(node);
       const joined = this.#cluster.join();
       this.ledger.know(`node ${joined.id}`, 'active');
+      this.ledger.know(`role ${joined.id}`, 'worker');
       joined.start();
     });
   }

@@ -1,9 +1,11 @@
+import { stackOf } from '#cluster/control/stack-services.ts';
 import { modeOf, replicasOf } from '#cluster/controllers/service-defaults.ts';
 import { isWanted } from '#cluster/controllers/task-places.ts';
 import { nodeFit } from '#cluster/scheduler/node-fit.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import { withoutPrefix } from '#engine/networks/ipv4.ts';
-import type { ServiceRecord } from '#model/service.ts';
+import type { ServiceRecord, ServiceSpec } from '#model/service.ts';
+import { releasesOf, servicesOf, unsettledStacks } from './releases.ts';
 import type { SimulatedCluster } from './simulated-cluster.ts';
 import { IMAGES, SOUND_IMAGES } from './simulated-engine.ts';
 
@@ -12,7 +14,13 @@ export function* unsettled(cluster: SimulatedCluster): Generator<string> {
   const { truth } = cluster;
   if (!cluster.nodes.some(({ isLeader }) => isLeader)) yield 'nobody leads';
   for (const node of truth.all('node')) if (node.Status.State !== 'ready') yield `${node.ID} is not ready`;
+  for (const node of cluster.nodes) {
+    const { Spec, ManagerStatus } = truth.get('node', node.id) ?? {};
+    const roles = [Spec?.Role === 'manager', ManagerStatus !== undefined, node.view !== undefined];
+    if (new Set(roles).size > 1) yield `${node.id} is not a ${Spec?.Role} altogether`;
+  }
   for (const service of truth.all('service')) yield* unsettledService(cluster, service);
+  yield* unsettledStacks(truth);
   yield* strangers(cluster);
   yield* unsettledContainers(cluster);
 }
@@ -96,12 +104,27 @@ function eligibleNodes(cluster: SimulatedCluster, service: ServiceRecord): numbe
 }
 
 /** What is asked for can run, so that it can come to rest. */
-export function isSound(truth: ClusterView, service: ServiceRecord): boolean {
-  const { ContainerSpec } = service.Spec.TaskTemplate;
+export function isSound(truth: ClusterView, spec: ServiceSpec): boolean {
+  const { ContainerSpec } = spec.TaskTemplate;
   const image = IMAGES.find((known) => known === ContainerSpec.Image.split(':', 1)[0]);
-  const isMeantToEnd = modeOf(service.Spec).endsWith('job') && image === 'finishing';
+  const isMeantToEnd = modeOf(spec).endsWith('job') && image === 'finishing';
   const hasSecrets = (ContainerSpec.Secrets ?? []).every(
     ({ SecretID }) => truth.get('secret', SecretID) !== undefined,
   );
   return hasSecrets && (isMeantToEnd || SOUND_IMAGES.some((sound) => sound === image));
+}
+
+/** Stacks of which something that is asked for, or is there from before, cannot run. */
+export function unsoundStacks(truth: ClusterView): string[] {
+  const stacks = new Set([...truth.all('release')].map(({ stack }) => stack));
+  for (const { Spec } of truth.all('service')) {
+    const stack = stackOf(Spec.Labels);
+    if (stack !== undefined) stacks.add(stack);
+  }
+  return [...stacks].filter((stack) => {
+    const asked = releasesOf(truth, stack)[0]?.spec.services ?? [];
+    return [...asked.map(({ spec }) => spec), ...servicesOf(truth, stack).map(({ Spec }) => Spec)].some(
+      (spec) => !isSound(truth, spec),
+    );
+  });
 }

@@ -23,7 +23,8 @@ export function faultHappens(cluster: SimulatedCluster, random: SeededRandom): v
   else if (fault < 84) failStores(cluster, [node], random);
   else if (fault < 87) failStores(cluster, cluster.nodes, random);
   else if (fault < 90) failEngine(cluster, node, random);
-  else if (fault < 93) jump(cluster, node, random);
+  else if (fault < 92) jump(cluster, node, random);
+  else if (fault < 96) loseAnswers(cluster);
   else healStores(cluster);
 }
 
@@ -100,6 +101,12 @@ function failStores(cluster: SimulatedCluster, nodes: readonly SimulatedNode[], 
   }
 }
 
+/** Commits are made, and who asked for them hears nothing, or are made later than they were given up. */
+function loseAnswers(cluster: SimulatedCluster): void {
+  cluster.trace('the store loses answers');
+  for (const { store } of cluster.nodes) if (store !== undefined) store.losesAnswers = true;
+}
+
 function failEngine(cluster: SimulatedCluster, node: SimulatedNode, random: SeededRandom): void {
   const what = random.pick(['calls', 'networks', 'keeper'] as const);
   cluster.trace(`${node.id}: its engine fails: ${what}`);
@@ -118,6 +125,7 @@ function healStores(cluster: SimulatedCluster): void {
   cluster.diskMs = 4;
   for (const node of cluster.nodes) {
     node.store?.fail(undefined);
+    if (node.store !== undefined) node.store.losesAnswers = false;
     node.engine.faultPercent = 0;
     node.engine.hasKeeper = true;
     node.hasBrokenNetworks = false;

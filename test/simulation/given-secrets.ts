@@ -18,6 +18,11 @@ export function* checkToldTasks(truth: ClusterView, nodeId: string, message: unk
 /** What is given for a task is what its template names, all of it, on the node that it is for. */
 export function* checkGiven(truth: ClusterView, nodeId: string, task: AssignedTask): Generator<string> {
   if (task.nodeId !== nodeId) yield `${nodeId} was given task ${task.id}, which is of ${task.nodeId}`;
+  for (const { id, data } of task.configs) {
+    const config = truth.get('config', id);
+    if (config !== undefined && config.Spec.Data !== data)
+      yield `config ${id} came to ${nodeId} as something else`;
+  }
   const named = (task.spec.ContainerSpec.Secrets ?? []).map(({ SecretID }) => SecretID);
   for (const { id, data } of task.secrets) {
     if (!named.includes(id)) yield `${nodeId} was given secret ${id}, which task ${task.id} does not use`;

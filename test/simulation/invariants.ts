@@ -13,6 +13,7 @@ export function* checkStore(view: ClusterView, changes: readonly ViewChange[]): 
   const services = new Set<string>();
   let hasAddresses = false;
   for (const change of changes) {
+    hasAddresses ||= changesAddresses(change);
     if (change.table === 'task') {
       yield* checkTask(change.before, change.after);
       services.add(change.after?.ServiceID ?? change.before?.ServiceID ?? '');
@@ -24,7 +25,19 @@ export function* checkStore(view: ClusterView, changes: readonly ViewChange[]): 
     if (change.table === 'service' && change.after !== undefined) yield* checkPorts(view, change.after);
   }
   for (const id of services) yield* checkPlaces(view, id);
-  if (services.size > 0 || hasAddresses) yield* checkAddresses(view);
+  // who has one already is looked at again only when somebody gets another
+  if (hasAddresses) yield* checkAddresses(view);
+}
+
+function changesAddresses(change: ViewChange): boolean {
+  if (change.table === 'task') return !isAlike(change.before?.networks, change.after?.networks);
+  if (change.table === 'service')
+    return !isAlike(change.before?.Endpoint.VirtualIPs, change.after?.Endpoint.VirtualIPs);
+  return change.table === 'node' && !isAlike(change.before?.networkAddresses, change.after?.networkAddresses);
+}
+
+function isAlike(a: object | undefined, b: object | undefined): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 /** A task never goes back, and never gets another node, slot or address. */

@@ -1,5 +1,6 @@
+import { stackOf } from '#cluster/control/stack-services.ts';
 import { SimulatedClient } from './client.ts';
-import { isSound, unsettled } from './convergence.ts';
+import { isSound, unsettled, unsoundStacks } from './convergence.ts';
 import { faultHappens, mendAll } from './faults.ts';
 import { InvariantBroken, SimulatedCluster } from './simulated-cluster.ts';
 
@@ -40,6 +41,11 @@ export async function runScenario(
   mendAll(cluster);
   await putInOrder(cluster, client);
   await rest(cluster);
+  if (random.chance(30)) {
+    client.rollBackStack();
+    await putInOrder(cluster, client);
+    await rest(cluster);
+  }
   for (const what of client.lost()) throw new InvariantBroken(`lost: ${what}`);
   await idle(cluster);
 }
@@ -61,11 +67,14 @@ async function putInOrder(cluster: SimulatedCluster, client: SimulatedClient): P
       cluster.join().start();
     }
     const unwanted = [...truth.all('service')].filter(
-      (service) => service.removing !== true && !isSound(truth, service),
+      ({ removing, Spec }) =>
+        removing !== true && stackOf(Spec.Labels) === undefined && !isSound(truth, Spec),
     );
+    const stacks = unsoundStacks(truth);
     const inactive = [...truth.all('node')].filter(({ Spec }) => Spec.Availability !== 'active');
-    if (unwanted.length + inactive.length === 0) return;
+    if (unwanted.length + inactive.length + stacks.length === 0) return;
     for (const service of unwanted) client.removeService(service);
+    for (const stack of stacks) client.removeStack(stack);
     for (const { ID } of inactive) client.activate(ID);
   }
   throw new Error(`${client.ledger.pending} clients still wait for an answer`);

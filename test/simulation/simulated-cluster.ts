@@ -11,12 +11,14 @@ import { ManualClock } from '#control/manual-clock.ts';
 import type { NodeRecord } from '#model/node.ts';
 import { checkGiven, checkToldTasks } from './given-secrets.ts';
 import { checkStore } from './invariants.ts';
+import { checkReleases } from './releases.ts';
 import { RunningPromise } from './running-promise.ts';
 import { RunningTasks } from './running-tasks.ts';
 import { SeededRandom } from './seeded-random.ts';
 import { SimulatedContainers } from './simulated-containers.ts';
 import { SimulatedEngine } from './simulated-engine.ts';
-import { EPOCH_MS, SimulatedNode, type World } from './simulated-node.ts';
+import { SimulatedNode } from './simulated-node.ts';
+import { EPOCH_MS, type World } from './world.ts';
 
 export const OVERLAY = 'overlay';
 const GIB = 2 ** 30;
@@ -46,13 +48,13 @@ export class SimulatedCluster implements Disposable {
   diskMs: number = DISK_MS;
   /** Looked at where nothing goes wrong. */
   readonly promise: RunningPromise | undefined;
-  readonly #managers: readonly string[];
   readonly #onTrace: (text: string) => void;
   readonly #broken: InvariantBroken[] = [];
   readonly #running: RunningTasks;
   /** Revision of a leader's round → who led when it was made. */
   readonly #leaders = new Map<number, string>();
   #joined = 0;
+  #workers = 0;
   #hasChanged = false;
   #isOver = false;
 
@@ -68,7 +70,6 @@ export class SimulatedCluster implements Disposable {
     });
     this.database = new MemoryDatabase({ clock: this.clock, historyLimit: 500 });
     this.#running = new RunningTasks(this.truth, this.clock, this.nodes);
-    this.#managers = Array.from({ length: size.managers }, (_, i) => `manager${i + 1}`);
     this.#write(
       firstSwarm({
         ...{ id: 'swarm', ingressId: 'ingress', now: this.now },
@@ -79,7 +80,9 @@ export class SimulatedCluster implements Disposable {
       }),
     );
     this.#write([{ table: 'network', put: this.#overlay() }]);
-    for (const id of this.#managers) this.#join(id, true);
+    for (let i = 1; i <= size.managers; i++) this.#join(`manager${i}`, true);
+    // who joins is told where managers are
+    for (const node of this.nodes) node.managersAre(this.#managersOf(this.truth));
     for (let i = 0; i < size.workers; i++) this.join();
   }
 
@@ -101,7 +104,8 @@ export class SimulatedCluster implements Disposable {
 
   /** A new worker, which does not run yet. */
   join(): SimulatedNode {
-    return this.#join(`worker${this.#joined + 1 - this.#managers.length}`, false);
+    this.#workers += 1;
+    return this.#join(`worker${this.#workers}`, false);
   }
 
   /** A machine is taken away. */
@@ -149,6 +153,7 @@ export class SimulatedCluster implements Disposable {
       this.#leaders.set(batch.revision, parseLeader(this.truth.leader)?.nodeId ?? 'nobody');
       for (const change of changes) this.#tell(change);
       this.#breakAll(checkStore(this.truth, changes));
+      this.#breakAll(checkReleases(this.truth, changes));
       this.#hasChanged = true;
     }
   }
@@ -163,6 +168,7 @@ export class SimulatedCluster implements Disposable {
     const node = new SimulatedNode({
       ...{ id, isManager, engine: this.#engine(id), random: this.random.fork() },
       containers: this.#containers(id),
+      managers: this.#managersOf(this.truth),
       description: description(id, index),
       world: this.#world,
     });
@@ -173,12 +179,30 @@ export class SimulatedCluster implements Disposable {
   get #world(): World {
     const { clock, network, database } = this;
     return {
-      ...{ clock, network, database, managers: this.#managers },
+      ...{ clock, network, database },
+      managers: (view) => this.#managersOf(view ?? this.truth),
+      members: () => this.nodes.filter(({ manages }) => manages).map(({ id }) => ({ name: id })),
+      expel: (nodeId) => this.nodes.find(({ id }) => id === nodeId)?.expel(),
+      isDisowned: (nodeId) => this.#isDisowned(nodeId),
       diskMs: () => this.diskMs,
       trace: (text) => this.trace(text),
       onMessage: (nodeId, message) => this.#breakAll(checkToldTasks(this.truth, nodeId, message)),
       onCommit: (nodeId, transaction, revision) => this.#committed(nodeId, transaction, revision),
     };
+  }
+
+  #managersOf(view: ClusterView): string[] {
+    return [...view.all('node')]
+      .filter(({ ManagerStatus }) => ManagerStatus !== undefined)
+      .map(({ ID }) => ID);
+  }
+
+  #isDisowned(nodeId: string): boolean {
+    return this.nodes.some(({ id, view }) => {
+      if (id === nodeId || view === undefined || view.count('node') === 0) return false;
+      if (this.network.isCut(id, nodeId) || this.network.isCut(nodeId, id)) return false;
+      return view.get('node', nodeId)?.Spec.Role !== 'manager';
+    });
   }
 
   /** A round is written by who leads, and by nobody else. */
@@ -214,6 +238,9 @@ export class SimulatedCluster implements Disposable {
       this.trace(`attachment of ${containerId} on ${nodeId}: ${text(before)} → ${text(after)}`);
     } else if (table === 'node') {
       this.trace(`node ${id}: ${before?.Status.State} → ${after?.Status.State} ${after?.Spec.Availability}`);
+    } else if (table === 'release') {
+      const { State = 'gone', Message = '' } = after?.status ?? {};
+      this.trace(`release ${id}: ${before?.status.State} → ${State} ${Message}`);
     } else if (table === 'service') {
       const status = after?.UpdateStatus?.State ?? '';
       const mode = after?.removing === true ? 'removing' : JSON.stringify(after?.Spec.Mode);

@@ -42,7 +42,7 @@ export class SimulatedContainers implements AttachableContainers {
   /** A daemon has begun: what is to run again does so as soon as it can. Gives what hears of its plans. */
   serve(o: {
     readonly transport: Transport;
-    readonly managers: readonly string[];
+    readonly managers: () => readonly string[];
     readonly plan: () => NetworkPlan | undefined;
     readonly clock: ProcessClock;
     readonly killed: AbortSignal;
@@ -54,7 +54,7 @@ export class SimulatedContainers implements AttachableContainers {
       clock,
       report: (message, details) => this.#trace(`${message} ${JSON.stringify(details)}`),
     });
-    attachments.join({ transport: o.transport, managers: () => o.managers });
+    attachments.join({ transport: o.transport, managers: o.managers });
     this.#process = { attachments, clock, killed };
     for (const container of this.all.values()) {
       if (container.address !== '') continue;

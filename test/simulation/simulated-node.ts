@@ -1,56 +1,39 @@
-import { Agent, type HeardLeader } from '#cluster/agent/agent.ts';
+import { Agent } from '#cluster/agent/agent.ts';
 import { ATTACHMENTS_METHOD, attachmentsHandler } from '#cluster/attachments/attachment-protocol.ts';
-import { ClusterControl } from '#cluster/control/cluster-control.ts';
-import { ControlPlane } from '#cluster/control-plane.ts';
-import { parseLeader } from '#cluster/controllers/election.ts';
-import { nodeFit } from '#cluster/scheduler/node-fit.ts';
-import { Scheduler } from '#cluster/scheduler/scheduler.ts';
-import { isSingleWriter } from '#cluster/scheduler/single-writer.ts';
-import type { MemoryDatabase } from '#cluster/store/memory-database.ts';
-import { MemoryStore } from '#cluster/store/memory-store.ts';
-import type { CommitResult, Transaction } from '#cluster/store/store.ts';
-import type { MemoryNetwork } from '#cluster/transport/memory-network.ts';
-import type { ManualClock } from '#control/manual-clock.ts';
+import type { ClusterControl } from '#cluster/control/cluster-control.ts';
+import { serveCalls } from '#cluster/membership/node-calls.ts';
+import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { NetworkPlan } from '#model/network-plan.ts';
-import type { NodeDescription } from '#model/node.ts';
+import type { NodeDescription, NodeRole } from '#model/node.ts';
+import { Managing } from './managing.ts';
+import { NodeStore } from './node-store.ts';
 import { ProcessClock, ProcessTransport } from './process-clock.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import type { SimulatedContainers } from './simulated-containers.ts';
 import type { SimulatedEngine } from './simulated-engine.ts';
-
-export const TIMES = { heartbeatMs: 1000, lostAfterMs: 5000, fencingMs: 5000, killMs: 2000, drainMs: 3000 };
-
-/** The date at the clock's zero: the beginning of 2030. */
-export const EPOCH_MS: number = Date.UTC(2030, 0);
-
-/** What all machines of a cluster have in common. */
-export interface World {
-  readonly clock: ManualClock;
-  readonly network: MemoryNetwork;
-  readonly database: MemoryDatabase;
-  readonly managers: readonly string[];
-  /** Milliseconds that a disk takes at most, now. */
-  diskMs(): number;
-  trace(text: string): void;
-  /** A node's process is told something by who says that it leads. */
-  onMessage(nodeId: string, message: unknown): void;
-  /** A commit of this node is known to have been made. */
-  onCommit(nodeId: string, transaction: Transaction, revision: number): void;
-}
+import { EPOCH_MS, type World } from './world.ts';
 
 /** A daemon that runs, and what ends it. */
 interface Process {
   readonly killed: AbortController;
   readonly clock: ProcessClock;
-  readonly store: MemoryStore | undefined;
-  readonly plane: ControlPlane | undefined;
-  readonly control: ClusterControl | undefined;
+  readonly random: SeededRandom;
+  readonly transport: ProcessTransport;
+  readonly agent: Agent;
+  readonly become: (role: NodeRole) => void;
+  managing: Managing | undefined;
+  /** What the leader said last that the node is to be, and what follows from it. */
+  roleAsked: NodeRole | undefined;
+  following: Promise<void>;
 }
+
+/** What joining the managers' store takes at most. */
+const JOIN_MS = 1500;
+const RETRY_MS = 1000;
 
 /** One machine: its containers last, its daemon comes and goes. The daemon is the cluster's real code. */
 export class SimulatedNode {
   readonly id: string;
-  readonly isManager: boolean;
   readonly engine: SimulatedEngine;
   /** What people run on it by hand. */
   readonly containers: SimulatedContainers;
@@ -64,10 +47,15 @@ export class SimulatedNode {
   readonly #random: SeededRandom;
   #process: Process | undefined;
   #freezeMs = 0;
+  /** On its disk: that it has the managers' store, and where it knows managers. */
+  #manages: boolean;
+  #managersKnown: readonly string[];
+  #isExpelled = false;
 
   constructor(o: {
     id: string;
     isManager: boolean;
+    managers: readonly string[];
     engine: SimulatedEngine;
     containers: SimulatedContainers;
     random: SeededRandom;
@@ -75,7 +63,8 @@ export class SimulatedNode {
     world: World;
   }) {
     this.id = o.id;
-    this.isManager = o.isManager;
+    this.#manages = o.isManager;
+    this.#managersKnown = o.managers;
     this.engine = o.engine;
     this.containers = o.containers;
     this.description = o.description;
@@ -88,17 +77,28 @@ export class SimulatedNode {
   }
 
   get isLeader(): boolean {
-    return this.#process?.plane?.isLeader === true;
+    return this.#process?.managing?.plane.isLeader === true;
   }
 
-  get store(): MemoryStore | undefined {
-    return this.#process?.store;
+  /** It has the managers' store, whether it runs or not. */
+  get manages(): boolean {
+    return this.#manages;
+  }
+
+  get store(): NodeStore | undefined {
+    return this.#process?.managing?.store;
+  }
+
+  /** What it knows of the cluster as a manager. */
+  get view(): ClusterView | undefined {
+    return this.#process?.managing?.plane.follower.view;
   }
 
   /** A client's way to this manager, and what aborts when the manager is gone. */
   get access(): { control: ClusterControl; gone: AbortSignal } | undefined {
-    const { control, killed } = this.#process ?? {};
-    return control === undefined || killed === undefined ? undefined : { control, gone: killed.signal };
+    const { managing, killed } = this.#process ?? {};
+    if (managing === undefined || killed === undefined) return undefined;
+    return { control: managing.control, gone: AbortSignal.any([killed.signal, managing.over]) };
   }
 
   start(): void {
@@ -114,14 +114,16 @@ export class SimulatedNode {
       skewMs: () => EPOCH_MS + this.skewMs,
       killed: signal,
     });
-    const role = this.isManager ? ('manager' as const) : ('worker' as const);
+    const role = this.#manages ? ('manager' as const) : ('worker' as const);
+    const wire = world.network.node(this.id, { nodeId: this.id, role });
     const transport = new ProcessTransport({
-      transport: world.network.node(this.id, { nodeId: this.id, role }),
+      transport: wire,
       clock,
       onMessage: (message) => world.onMessage(this.id, message),
     });
     const attachments = this.containers.serve({
-      ...{ transport, managers: world.managers, plan: () => this.plan, clock, killed: signal },
+      ...{ transport, plan: () => this.plan, clock, killed: signal },
+      managers: () => this.#managersKnown,
     });
     const agent = new Agent({
       transport,
@@ -138,25 +140,97 @@ export class SimulatedNode {
       clock,
       random,
       address: this.id,
-      managers: world.managers,
+      managers: this.#managersKnown,
+      onSettings: (settings) => {
+        this.#managersKnown = settings.managers;
+        this.#told(settings.role);
+      },
       describe: async () => this.description,
       log: (message, details) => this.#trace(`agent: ${message} ${JSON.stringify(details)}`),
     });
-    const store = this.isManager ? this.#store(clock, random, signal) : undefined;
-    const plane =
-      store === undefined
-        ? undefined
-        : this.#plane(store, { clock, random, transport, heard: () => agent.heard });
-    const control =
-      store === undefined || plane === undefined ? undefined : this.#control(store, plane, random, signal);
-    Promise.all([agent.run(signal), plane?.run(signal)]).catch((error: unknown) => {
-      if (!signal.aborted) this.#trace(`daemon failed: ${String(error)}`);
+    serveCalls(transport, (managers) => {
+      this.#managersKnown = managers;
+      agent.meet(managers);
     });
+    const process: Process = {
+      ...{ killed, clock, random, transport, agent, managing: undefined, roleAsked: undefined },
+      become: (next) => wire.become({ nodeId: this.id, role: next }),
+      following: Promise.resolve(),
+    };
     transport.serve(
       ATTACHMENTS_METHOD,
-      attachmentsHandler(() => control?.attachments, clock),
+      attachmentsHandler(() => process.managing?.control.attachments, clock),
     );
-    this.#process = { killed, clock, store, plane, control };
+    this.#process = process;
+    // one that the others went on without waits for what the leader says
+    if (this.#manages && !this.#isExpelled && !world.isDisowned(this.id)) this.#manage(process);
+    agent.run(signal).catch((error: unknown) => {
+      if (!signal.aborted) this.#trace(`daemon failed: ${String(error)}`);
+    });
+  }
+
+  #manage(process: Process): void {
+    process.managing = new Managing({
+      ...{ nodeId: this.id, world: this.#world, store: this.#storeOf(process) },
+      ...{ clock: process.clock, random: process.random, transport: process.transport },
+      ...{ heard: () => process.agent.heard, skewMs: () => this.skewMs },
+      ...{ killed: process.killed.signal, trace: (text) => this.#trace(text) },
+    });
+  }
+
+  /** The store's members go on without it. */
+  expel(): void {
+    this.#trace('is no member of the store any more');
+    this.#isExpelled = true;
+    this.#process?.managing?.store.expel();
+  }
+
+  /** Where it finds managers when it starts. */
+  managersAre(managers: readonly string[]): void {
+    this.#managersKnown = managers;
+  }
+
+  #told(role: NodeRole): void {
+    const process = this.#process;
+    if (process === undefined || process.roleAsked === role) return;
+    process.roleAsked = role;
+    process.following = process.following.then(() => this.#follow(process, role));
+    process.following.catch((error: unknown) => {
+      if (!process.killed.signal.aborted) this.#trace(`the change of role failed: ${String(error)}`);
+    });
+  }
+
+  /** Becomes what the cluster says, and tries until it is, or the cluster says something else. */
+  async #follow(process: Process, role: NodeRole): Promise<void> {
+    const { clock, random, killed } = process;
+    while (process.roleAsked === role) {
+      if (role === 'worker') {
+        if (this.#manages) await this.#stopManaging(process);
+        return;
+      }
+      if (process.managing !== undefined) return;
+      await clock.sleep(random.between(50, JOIN_MS), killed.signal);
+      if (this.#world.members().length > 0) {
+        this.#trace('becomes a manager');
+        this.#isExpelled = false;
+        this.#manages = true;
+        process.become('manager');
+        this.#manage(process);
+        return;
+      }
+      await clock.sleep(RETRY_MS, killed.signal);
+    }
+  }
+
+  async #stopManaging(process: Process): Promise<void> {
+    this.#trace('becomes a worker');
+    const { managing } = process;
+    process.managing = undefined;
+    await managing?.leave(process.killed.signal);
+    // who was killed has forgotten nothing
+    if (process.killed.signal.aborted) return;
+    this.#manages = false;
+    process.become('worker');
   }
 
   /** For so long the daemon does nothing; its machine goes on. */
@@ -178,7 +252,7 @@ export class SimulatedNode {
     this.#trace('daemon is killed');
     this.#process = undefined;
     this.containers.kill();
-    process.store?.fail('unreachable');
+    process.managing?.store.fail('unreachable');
     this.#world.network.crash(this.id);
     process.killed.abort();
   }
@@ -198,90 +272,30 @@ export class SimulatedNode {
     this.containers.all.clear();
   }
 
-  #store(clock: ProcessClock, random: SeededRandom, killed: AbortSignal): MemoryStore {
+  #storeOf({ clock, random, killed }: Process): NodeStore {
     const { database, diskMs } = this.#world;
+    const { signal } = killed;
     const delay = (): Promise<void> =>
-      clock.sleep(random.between(0, random.chance(1) ? 300 : diskMs()), killed);
+      clock.sleep(random.between(0, random.chance(1) ? 300 : diskMs()), signal);
     // rounds that are full are where decisions are cut off
     const maxOperations = random.pick([40, 10_000]);
     return new NodeStore(
       { clock, database, delay, maxOperations },
       {
-        begun: () => {
-          if (this.#freezeMs > 0) this.freeze(this.#freezeMs);
-          this.#freezeMs = 0;
+        listener: {
+          begun: () => {
+            if (this.#freezeMs > 0) this.freeze(this.#freezeMs);
+            this.#freezeMs = 0;
+          },
+          made: (transaction, revision) => this.#world.onCommit(this.id, transaction, revision),
         },
-        made: (transaction, revision) => this.#world.onCommit(this.id, transaction, revision),
+        random: random.fork(),
+        worldClock: this.#world.clock,
       },
     );
   }
 
-  #plane(
-    store: MemoryStore,
-    parts: {
-      clock: ProcessClock;
-      random: SeededRandom;
-      transport: ProcessTransport;
-      heard: () => HeardLeader | undefined;
-    },
-  ): ControlPlane {
-    return new ControlPlane({
-      ...{ store, ...parts },
-      self: { nodeId: this.id, address: this.id },
-      times: () => TIMES,
-      rules: { isSingleWriter, fits: nodeFit() },
-      sources: {
-        openSecret: (secret) => secret.sealed,
-        openRegistryAuth: (sealed) => sealed,
-        isSingleWriter,
-      },
-      makeScheduler: () => new Scheduler(),
-      report: (message, details) => this.#trace(`${message} ${JSON.stringify(details)}`),
-    });
-  }
-
-  #control(
-    store: MemoryStore,
-    plane: ControlPlane,
-    random: SeededRandom,
-    signal: AbortSignal,
-  ): ClusterControl {
-    const { follower } = plane;
-    const nowMs = (): number => this.#world.clock.nowMs() + EPOCH_MS + this.skewMs;
-    return new ClusterControl({
-      ...{ follower, store, random, signal, nodeId: this.id },
-      clock: { nowMs, monotonicMs: nowMs, sleep: (ms, cut) => this.#world.clock.sleep(ms, cut) },
-      sealer: { seal: (data) => data.toString('base64'), unseal: (text) => Buffer.from(text, 'base64') },
-      joinTokens: { create: () => 'token', rebind: (token) => token },
-      makeUnlockKey: () => '',
-      leader: () => parseLeader(follower.view.leader)?.nodeId,
-      localNetwork: (reference) => ['bridge', 'host', 'none'].find((name) => name === reference),
-    });
-  }
-
   #trace(text: string): void {
     this.#world.trace(`${this.id}: ${text}`);
-  }
-}
-
-interface CommitListener {
-  begun(): void;
-  made(transaction: Transaction, revision: number): void;
-}
-
-/** Says when a commit is on its way, and which ones are known to be made. */
-class NodeStore extends MemoryStore {
-  readonly #listener: CommitListener;
-
-  constructor(o: ConstructorParameters<typeof MemoryStore>[0], listener: CommitListener) {
-    super(o);
-    this.#listener = listener;
-  }
-
-  override async commit(transaction: Transaction): Promise<CommitResult> {
-    this.#listener.begun();
-    const result = await super.commit(transaction);
-    if (result.committed) this.#listener.made(transaction, result.revision);
-    return result;
   }
 }

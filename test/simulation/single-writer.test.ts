@@ -134,7 +134,7 @@ test('a task whose node heard of it in time is ended there, and replaced', async
 test('so is one whose node never ran it before it was lost', async () => {
   using story = await Story.begun(4, { Labels: WRITER });
   const first = story.where;
-  const others = story.cluster.nodes.filter((node) => !node.isManager && node !== first);
+  const others = story.cluster.nodes.filter((node) => !node.manages && node !== first);
   for (const node of [first, ...others.slice(1)]) story.cutOff(node);
   const [last] = others;
   assert.ok(last);
