@@ -9,6 +9,7 @@ import type {
   RestartPolicy,
 } from '#model/container.ts';
 import { notImplemented } from '#model/errors.ts';
+import { mountFields } from './mount-fields.ts';
 import { integer, present, textMap, words } from './request-body.ts';
 
 /** What `POST /containers/create` and `/update` send, read into the model's types. Null is "not given" everywhere. */
@@ -85,34 +86,8 @@ const portBindings = z.record(
 const mount = z
   .object({
     Type: z.enum(['bind', 'volume', 'tmpfs']),
-    Source: z.string().nullish(),
-    Target: z.string().nullish(),
-    ReadOnly: z.boolean().nullish(),
-    Consistency: z.string().nullish(),
-    BindOptions: z
-      .object({
-        Propagation: z.string().nullish(),
-        NonRecursive: z.boolean().nullish(),
-        CreateMountpoint: z.boolean().nullish(),
-      })
-      .transform(present)
-      .nullish(),
-    VolumeOptions: z
-      .object({
-        NoCopy: z.boolean().nullish(),
-        Labels: textMap.nullish(),
-        DriverConfig: z
-          .object({ Name: z.string().nullish(), Options: textMap.nullish() })
-          .transform(present)
-          .nullish(),
-      })
-      .transform(present)
-      .nullish(),
-    TmpfsOptions: z
-      .object({ SizeBytes: integer.nullish(), Mode: integer.nullish() })
-      .transform(present)
-      .nullish(),
   })
+  .and(mountFields)
   .transform((value): MountSpec => {
     const { Type, Source, Target, ReadOnly, BindOptions, VolumeOptions, TmpfsOptions } = value;
     const options = present({ ReadOnly, BindOptions, VolumeOptions, TmpfsOptions });

@@ -9,46 +9,19 @@ import type {
   TaskMount,
 } from '#model/task-spec.ts';
 import { health } from './container-request.ts';
+import { mountFields } from './mount-fields.ts';
 import { integer, present, textMap } from './request-body.ts';
 import { count, oneOf } from './service-fields.ts';
 
 const list = z.array(z.string());
-
-const driver = z.object({ Name: z.string().nullish(), Options: textMap.nullish() }).transform(present);
 
 const MOUNT_TYPES = ['bind', 'volume', 'tmpfs', 'image', 'npipe', 'cluster'] as const;
 
 const mount = z
   .object({
     Type: oneOf(MOUNT_TYPES, (given) => `invalid MountType: "${given}"`),
-    Source: z.string().nullish(),
-    Target: z.string().nullish(),
-    ReadOnly: z.boolean().nullish(),
-    Consistency: z.string().nullish(),
-    BindOptions: z
-      .object({
-        Propagation: z.string().nullish(),
-        NonRecursive: z.boolean().nullish(),
-        CreateMountpoint: z.boolean().nullish(),
-        ReadOnlyNonRecursive: z.boolean().nullish(),
-        ReadOnlyForceRecursive: z.boolean().nullish(),
-      })
-      .transform(present)
-      .nullish(),
-    VolumeOptions: z
-      .object({
-        NoCopy: z.boolean().nullish(),
-        Labels: textMap.nullish(),
-        Subpath: z.string().nullish(),
-        DriverConfig: driver.nullish(),
-      })
-      .transform(present)
-      .nullish(),
-    TmpfsOptions: z
-      .object({ SizeBytes: integer.nullish(), Mode: integer.nullish() })
-      .transform(present)
-      .nullish(),
   })
+  .and(mountFields)
   // Docker's own order of mount types makes bind the one that is meant without a word
   .transform(
     ({ Type, Target, ...rest }): TaskMount => ({

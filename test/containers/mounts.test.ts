@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { listMounts } from '#linux/mount.ts';
+import { listMounts, mountTmpfs, unmount } from '#linux/mount.ts';
 import { EngineFixture } from './engine-fixture.ts';
 
 let engine: EngineFixture;
@@ -40,6 +40,37 @@ test('binds are the host’s files, read-only where asked; missing sources are m
   await assert.rejects(
     engine.create(['true'], { host: { Mounts: [{ Type: 'bind', Source: missing, Target: '/x' }] } }),
     { message: `invalid mount config for type "bind": bind source path does not exist: ${missing}` },
+  );
+});
+
+test('a read-only bind is so with all that is mounted below it, unless that is to stay writable', async () => {
+  const below = join(host, 'below');
+  mkdirSync(below);
+  mountTmpfs({ target: below });
+  try {
+    const bind = { Type: 'bind', Source: host, Target: '/in' } as const;
+    const write = async (hostConfig: object): Promise<string> =>
+      (
+        await engine.run(['sh', '-c', 'touch /in/below/x && echo written || echo refused'], {
+          host: hostConfig,
+        })
+      ).stdout;
+    assert.equal(await write({ Binds: [`${host}:/in:ro`] }), 'refused\n');
+    assert.equal(await write({ Mounts: [{ ...bind, ReadOnly: true }] }), 'refused\n');
+    const BindOptions = { ReadOnlyNonRecursive: true };
+    assert.equal(await write({ Mounts: [{ ...bind, ReadOnly: true, BindOptions }] }), 'written\n');
+    assert.equal(await write({ Mounts: [bind] }), 'written\n');
+  } finally {
+    unmount(below);
+  }
+});
+
+test('a path in a volume is refused by name', async () => {
+  const VolumeOptions = { Subpath: 'part' };
+  const mount = { Type: 'volume', Source: 'whole', Target: '/x', VolumeOptions } as const;
+  await assert.rejects(
+    engine.create(['true'], { host: { Mounts: [mount] } }),
+    /VolumeOptions.Subpath is not there yet/,
   );
 });
 

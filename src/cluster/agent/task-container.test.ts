@@ -208,11 +208,6 @@ test('a global service’s task is named after its node', () => {
 const REFUSED: [string, Partial<ContainerSpec>, RegExp][] = [
   ['a placeholder', { Env: ['A={{.Node.Platform}}'] }, /\{\{\.Node\.Platform\}\} is not known/],
   ['a mount', { Mounts: [{ Type: 'cluster', Target: '/x' }] }, /type "cluster"/],
-  [
-    'a path in a volume',
-    { Mounts: [{ Type: 'volume', Source: 'a', Target: '/x', VolumeOptions: { Subpath: 'b' } }] },
-    /Subpath/,
-  ],
   ['an isolation', { Isolation: 'hyperv' }, /isolation 'hyperv'/],
   ['a credential of Windows', { Privileges: { CredentialSpec: { Config: 'x' } } }, /CredentialSpec/],
 ];

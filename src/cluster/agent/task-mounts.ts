@@ -13,37 +13,21 @@ export function mountSpecOf(mount: TaskMount, expand: (text: string) => string):
     Source: expand(mount.Source ?? ''),
     Target,
     ...(ReadOnly === undefined ? {} : { ReadOnly }),
-    ...(BindOptions === undefined ? {} : { BindOptions: bindOptionsOf(BindOptions) }),
+    ...(BindOptions === undefined ? {} : { BindOptions }),
     ...(VolumeOptions === undefined ? {} : { VolumeOptions: volumeOptionsOf(VolumeOptions, expand) }),
     ...(TmpfsOptions === undefined ? {} : { TmpfsOptions }),
   };
-}
-
-function bindOptionsOf(
-  options: NonNullable<TaskMount['BindOptions']>,
-): NonNullable<MountSpec['BindOptions']> {
-  // ReadOnlyNonRecursive is what the engine does anyhow
-  const { ReadOnlyForceRecursive, ReadOnlyNonRecursive: _always, ...rest } = options;
-  if (ReadOnlyForceRecursive === true) {
-    throw invalid(
-      'invalid mount config for type "bind": BindOptions.ReadOnlyForceRecursive is not there yet',
-    );
-  }
-  return rest;
 }
 
 function volumeOptionsOf(
   options: NonNullable<TaskMount['VolumeOptions']>,
   expand: (text: string) => string,
 ): NonNullable<MountSpec['VolumeOptions']> {
-  const { Subpath, Labels, DriverConfig, NoCopy } = options;
-  if (Subpath !== undefined && Subpath !== '') {
-    throw invalid('invalid mount config for type "volume": VolumeOptions.Subpath is not there yet');
-  }
+  const { Labels, DriverConfig, ...rest } = options;
   const expanded = (map: Record<string, string>): Record<string, string> =>
     Object.fromEntries(Object.entries(map).map(([key, value]) => [key, expand(value)]));
   return {
-    ...(NoCopy === undefined ? {} : { NoCopy }),
+    ...rest,
     ...(Labels === undefined ? {} : { Labels: expanded(Labels) }),
     ...(DriverConfig === undefined
       ? {}

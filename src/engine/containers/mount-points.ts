@@ -68,6 +68,9 @@ function cleanDestination(path: string, refuse: (problem: string) => DroverError
   return clean;
 }
 
+/** Makes what is mounted below a read-only bind read-only, too: mount_setattr(2), Linux 5.12. */
+const RECURSIVELY_READ_ONLY = 'rro';
+
 const PROPAGATIONS: readonly string[] = ['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave'];
 /** Words of `-v` that mean nothing on Linux without SELinux. */
 const IGNORED_MODES: readonly string[] = ['z', 'Z', 'consistent', 'cached', 'delegated'];
@@ -96,6 +99,7 @@ function parseBind(text: string, volumeDriver: string): PlannedMount {
       RW: !mode.readOnly,
       Propagation: mode.propagation ?? 'rprivate',
       createSource: true,
+      ...(mode.readOnly ? { options: [RECURSIVELY_READ_ONLY] } : {}),
     };
   }
   checkVolumeName(source, refuse);
@@ -198,9 +202,16 @@ function bindOfSpec(
     throw refuse(`invalid mount path: '${spec.Source}' mount path must be absolute`);
   }
   const { Propagation = '', NonRecursive = false, CreateMountpoint = false } = spec.BindOptions ?? {};
+  const { ReadOnlyNonRecursive = false, ReadOnlyForceRecursive = false } = spec.BindOptions ?? {};
   if (Propagation !== '' && !PROPAGATIONS.includes(Propagation)) {
     throw refuse(`invalid propagation mode: ${Propagation}`);
   }
+  if (ReadOnlyForceRecursive && (ReadOnlyNonRecursive || NonRecursive))
+    throw refuse('ReadOnlyForceRecursive cannot be combined with ReadOnlyNonRecursive or NonRecursive');
+  if ((ReadOnlyForceRecursive || ReadOnlyNonRecursive) && common.RW)
+    throw refuse('ReadOnlyForceRecursive and ReadOnlyNonRecursive are for read-only mounts');
+  const isRecursive = !common.RW && !NonRecursive && !ReadOnlyNonRecursive;
+  const options = [...(NonRecursive ? ['bind'] : []), ...(isRecursive ? [RECURSIVELY_READ_ONLY] : [])];
   return {
     ...common,
     Type: 'bind',
@@ -208,7 +219,7 @@ function bindOfSpec(
     Mode: '',
     Propagation: Propagation || 'rprivate',
     createSource: CreateMountpoint,
-    ...(NonRecursive ? { options: ['bind'] } : {}),
+    ...(options.length > 0 ? { options } : {}),
   };
 }
 
@@ -217,7 +228,9 @@ function volumeOfSpec(
   common: { Destination: string; RW: boolean },
   refuse: (problem: string) => DroverError,
 ): PlannedMount {
-  const { NoCopy = false, Labels = {}, DriverConfig } = spec.VolumeOptions ?? {};
+  const { NoCopy = false, Labels = {}, DriverConfig, Subpath = '' } = spec.VolumeOptions ?? {};
+  if (Subpath !== '')
+    throw refuse('VolumeOptions.Subpath is not there yet: mount the whole volume, or bind a directory');
   if (spec.Source !== '') checkVolumeName(spec.Source, refuse);
   const driver = DriverConfig?.Name ?? '';
   return {
