@@ -261,38 +261,8 @@ suite('docker service create', () => {
     await cli.ok('service', 'rm', 'full');
   });
 
-  test('what cannot be is refused in Docker’s words, what is not there by its name', async () => {
+  test('what is not there is refused by its name', async () => {
     const cases: [RegExp, ...string[]][] = [
-      [/name must be valid as a DNS name component/, '--name', 'a b', 'bb'],
-      [/ContainerSpec: "BUSY" is not a valid repository\/tag/, 'BUSY'],
-      [/invalid cpu value 0.0001: Must be at least 0.001/, '--limit-cpu', '0.0001', 'bb'],
-      [/invalid memory value 1048576: Must be at least 4MiB/, '--limit-memory', '1m', 'bb'],
-      [/constraint expected one operator from ==, !=/, '--constraint', 'foo', 'bb'],
-      [
-        /port published with ingress mode can't be used with dnsrr mode/,
-        '-p',
-        '80:80',
-        '--endpoint-mode',
-        'dnsrr',
-        'bb',
-      ],
-      [/duplicate published ports provided/, '-p', '80:80', '-p', '80:81', 'bb'],
-      [/daemon: invalid resolution mode: "foo"/, '--endpoint-mode', 'foo', 'bb'],
-      [/daemon: invalid RestartCondition: "foo"/, '--restart-condition', 'foo', 'bb'],
-      [/daemon: unrecognized update order foo/, '--update-order', 'foo', 'bb'],
-      [/daemon: unrecognized update failure action foo/, '--update-failure-action', 'foo', 'bb'],
-      [/daemon: invalid MountType: "foo"/, '--mount', 'type=foo,target=/x', 'bb'],
-      [
-        /duplicate mount point: \/x/,
-        '--mount',
-        'type=tmpfs,target=/x',
-        '--mount',
-        'type=tmpfs,target=/x',
-        'bb',
-      ],
-      [/network nope not found/, '--network', 'nope', 'bb'],
-      [/secret not found: nope/, '--secret', 'nope', 'bb'],
-      [/config not found: nope/, '--config', 'nope', 'bb'],
       [/invalid generic resource gpu: Must be at least 1/, '--generic-resource', 'gpu=0', 'bb'],
       [/Isolation "hyperv" is of Windows/, '--isolation', 'hyperv', 'bb'],
       [/CredentialSpec is of Windows/, '--credential-spec', 'file://x', 'bb'],

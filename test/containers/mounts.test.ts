@@ -60,6 +60,9 @@ test('a read-only bind is so with all that is mounted below it, unless that is t
     const BindOptions = { ReadOnlyNonRecursive: true };
     assert.equal(await write({ Mounts: [{ ...bind, ReadOnly: true, BindOptions }] }), 'written\n');
     assert.equal(await write({ Mounts: [bind] }), 'written\n');
+    // files have nothing below them
+    const file = { host: { Binds: [`${join(host, 'file')}:/in/file:ro`] } };
+    assert.equal((await engine.run(['cat', '/in/file'], file)).stdout, 'from the host');
   } finally {
     unmount(below);
   }

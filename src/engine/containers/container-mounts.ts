@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
 import type { ViewMount } from '#linux/directory-view.ts';
 import { invalid, messageOf } from '#model/errors.ts';
 import type { ContainerParts } from './container-parts.ts';
@@ -7,6 +7,8 @@ import type { StoredContainer } from './container-table.ts';
 import { copyUp } from './copy-up.ts';
 import type { StoredMount } from './mount-points.ts';
 import { sharedNamespaces } from './shared-namespaces.ts';
+
+const RECURSIVELY_READ_ONLY = 'rro';
 
 /** Makes what is mounted ready: volumes there and mounted, bind sources there, empty volumes filled from the image. */
 export async function prepareMounts(
@@ -80,6 +82,14 @@ export function publishVolumeEvent(
 }
 
 function prepareBind(mount: StoredMount): void {
+  makeSource(mount);
+  if (mount.recursivelyReadOnly !== true) return;
+  // mount_setattr(2), Linux 5.12; crun takes it for directories only, and nothing is mounted below a file
+  const others = (mount.options ?? []).filter((option) => option !== RECURSIVELY_READ_ONLY);
+  mount.options = statSync(mount.Source).isDirectory() ? [...others, RECURSIVELY_READ_ONLY] : others;
+}
+
+function makeSource(mount: StoredMount): void {
   if (existsSync(mount.Source)) return;
   if (mount.createSource !== true) {
     throw invalid(`invalid mount config for type "bind": bind source path does not exist: ${mount.Source}`);

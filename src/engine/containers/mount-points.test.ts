@@ -31,7 +31,7 @@ test('binds are directories of the host or named volumes', () => {
     RW: false,
     Propagation: 'rprivate',
     createSource: true,
-    options: ['rro'],
+    recursivelyReadOnly: true,
   });
   assert.equal(cache?.Type, 'volume');
   assert.equal(cache?.Name, 'cache');

@@ -6,6 +6,8 @@ import { type DroverError, invalid } from '#model/errors.ts';
 export interface StoredMount extends MountPoint {
   /** A bind whose missing source is made as a directory (`-v`), not refused (`--mount`). */
   createSource?: boolean;
+  /** A read-only bind that makes what is mounted below it read-only, too. */
+  recursivelyReadOnly?: boolean;
 }
 
 /** A mount as it is planned: a volume without a name still has to be made. */
@@ -68,9 +70,6 @@ function cleanDestination(path: string, refuse: (problem: string) => DroverError
   return clean;
 }
 
-/** Makes what is mounted below a read-only bind read-only, too: mount_setattr(2), Linux 5.12. */
-const RECURSIVELY_READ_ONLY = 'rro';
-
 const PROPAGATIONS: readonly string[] = ['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave'];
 /** Words of `-v` that mean nothing on Linux without SELinux. */
 const IGNORED_MODES: readonly string[] = ['z', 'Z', 'consistent', 'cached', 'delegated'];
@@ -99,7 +98,7 @@ function parseBind(text: string, volumeDriver: string): PlannedMount {
       RW: !mode.readOnly,
       Propagation: mode.propagation ?? 'rprivate',
       createSource: true,
-      ...(mode.readOnly ? { options: [RECURSIVELY_READ_ONLY] } : {}),
+      ...(mode.readOnly ? { recursivelyReadOnly: true } : {}),
     };
   }
   checkVolumeName(source, refuse);
@@ -210,8 +209,7 @@ function bindOfSpec(
     throw refuse('ReadOnlyForceRecursive cannot be combined with ReadOnlyNonRecursive or NonRecursive');
   if ((ReadOnlyForceRecursive || ReadOnlyNonRecursive) && common.RW)
     throw refuse('ReadOnlyForceRecursive and ReadOnlyNonRecursive are for read-only mounts');
-  const isRecursive = !common.RW && !NonRecursive && !ReadOnlyNonRecursive;
-  const options = [...(NonRecursive ? ['bind'] : []), ...(isRecursive ? [RECURSIVELY_READ_ONLY] : [])];
+  const recursivelyReadOnly = !common.RW && !NonRecursive && !ReadOnlyNonRecursive;
   return {
     ...common,
     Type: 'bind',
@@ -219,7 +217,8 @@ function bindOfSpec(
     Mode: '',
     Propagation: Propagation || 'rprivate',
     createSource: CreateMountpoint,
-    ...(options.length > 0 ? { options } : {}),
+    ...(NonRecursive ? { options: ['bind'] } : {}),
+    ...(recursivelyReadOnly ? { recursivelyReadOnly } : {}),
   };
 }
 
