@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync } from 'node:fs';
+import { release } from 'node:os';
 import { close, fsconfigCreate, fsconfigString, fsmount, fsopen, mount, moveMount, umount2 } from './libc.ts';
 import { hasCode } from './system-call-error.ts';
 
@@ -10,18 +11,29 @@ const MS_REMOUNT = 32;
 const MS_BIND = 4096;
 const MS_REC = 16384;
 const MNT_DETACH = 2;
+/** open(2): only to name the file, which is not opened. */
+const O_PATH = 0o10000000;
+
+/** An overlay that is to be mounted. */
+export interface OverlayMount {
+  /** Topmost first. */
+  readonly lowerDirs: readonly string[];
+  /** Without it the mount cannot be written to; there have to be two lower ones then. */
+  readonly upper?: { readonly dir: string; readonly work: string };
+  readonly target: string;
+}
 
 /**
  * Mounts an overlay. One fsconfig(2) call a layer, so that their number is not bounded by the page that mount(2)'s
- * options have to fit in.
+ * options have to fit in; kernels before 6.7 have no such call, and there it is 200 or so.
  */
-export function mountOverlay(o: {
-  /** Topmost first. */
-  lowerDirs: readonly string[];
-  /** Without it the mount cannot be written to; there have to be two lower ones then. */
-  upper?: { dir: string; work: string };
-  target: string;
-}): void {
+export function mountOverlay(o: OverlayMount): void {
+  // asked of an older one, it writes a line to its log each time
+  if (isSince(6, 7)) mountOverlayByLayers(o);
+  else mountOverlayByOptions(o);
+}
+
+function mountOverlayByLayers(o: OverlayMount): void {
   const context = fsopen('overlay');
   try {
     for (const lower of o.lowerDirs) fsconfigString(context, 'lowerdir+', lower);
@@ -39,6 +51,28 @@ export function mountOverlay(o: {
     }
   } finally {
     close(undefined, context);
+  }
+}
+
+function isSince(major: number, minor: number): boolean {
+  const [own = 0, ownMinor = 0] = release().split('.').map(Number);
+  return own > major || (own === major && ownMinor >= minor);
+}
+
+/** By mount(2) alone. Directories are named by open descriptors: these are short, and have nothing in them that had to be escaped. */
+export function mountOverlayByOptions({ lowerDirs, upper, target }: OverlayMount): void {
+  const open: number[] = [];
+  const short = (path: string): string => {
+    const descriptor = openSync(path, O_PATH | constants.O_DIRECTORY);
+    open.push(descriptor);
+    return `/proc/self/fd/${descriptor}`;
+  };
+  try {
+    const options = [`lowerdir=${lowerDirs.map(short).join(':')}`];
+    if (upper !== undefined) options.push(`upperdir=${short(upper.dir)}`, `workdir=${short(upper.work)}`);
+    mount(target, 'overlay', target, 'overlay', 0, options.join(','));
+  } finally {
+    for (const descriptor of open) closeSync(descriptor);
   }
 }
 
