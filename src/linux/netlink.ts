@@ -60,7 +60,7 @@ export function attributeText(value: Buffer | undefined): string {
 const MOST_AT_ONCE = 32 * 1024;
 
 /** Number of the part of the kernel that a socket talks to. */
-const PROTOCOLS = { route: 0, netfilter: 12 };
+const PROTOCOLS = { route: 0, xfrm: 6, netfilter: 12 };
 
 /** A netlink socket in the network namespace it was opened in; every call is synchronous (netlink(7)). */
 export class NetlinkSocket implements Disposable {
