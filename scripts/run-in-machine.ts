@@ -23,7 +23,7 @@ import { type MachineParts, machineParts, moduleFiles } from './machine-parts.ts
  * Runs node's tests in a machine of its own: Debian's kernel in QEMU, on this machine's files, which it sees and cannot change. What it
  * writes is gone with it. It has pure cgroup v2, no network, and its kernel can do what this one's may not, such as IPsec.
  *
- *     sh scripts/node scripts/run-in-machine.ts [--limit SECONDS] [--memory MIB] [--modules NAME,…] FILE…
+ *     sh scripts/node scripts/run-in-machine.ts [--limit SECONDS] [--memory MIB] [--name PATTERN] FILE…
  *
  * Gives the tests' exit code; 1 with the machine's console where there is none.
  */
@@ -49,6 +49,7 @@ async function main(args: readonly string[]): Promise<number> {
     options: {
       limit: { type: 'string', default: '3000' },
       memory: { type: 'string', default: '4096' },
+      name: { type: 'string', default: '.' },
     },
   });
   if (positionals.length === 0) {
@@ -63,7 +64,13 @@ async function main(args: readonly string[]): Promise<number> {
   return await runMachine(machineParts(CACHE), {
     limitMs: Number(values.limit) * 1000,
     memoryMib: Number(values.memory),
-    test: ['--test', `--test-concurrency=${hasKvm() ? 2 : 1}`, '--test-timeout=600000', ...positionals],
+    test: [
+      '--test',
+      `--test-concurrency=${hasKvm() ? 2 : 1}`,
+      '--test-timeout=600000',
+      `--test-name-pattern=${values.name}`,
+      ...positionals,
+    ],
   });
 }
 

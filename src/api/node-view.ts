@@ -26,6 +26,11 @@ export function nodeView({ record, revision, isLeader }: NodeEntry): object {
 }
 
 /** Without what only the scheduler looks at. */
-function descriptionView({ images: _images, volumes: _volumes, ...shown }: NodeDescription): object {
+function descriptionView({
+  images: _images,
+  volumes: _volumes,
+  encryption: _encryption,
+  ...shown
+}: NodeDescription): object {
   return shown;
 }

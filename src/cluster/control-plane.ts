@@ -6,6 +6,7 @@ import type { Controller } from '#cluster/controllers/controller.ts';
 import { Deployments } from '#cluster/controllers/deployments.ts';
 import { campaign, type Leader, type Leadership, parseLeader } from '#cluster/controllers/election.ts';
 import { type ControllerFigures, LeaderLoop } from '#cluster/controllers/leader-loop.ts';
+import { NetworkKeys } from '#cluster/controllers/network-keys.ts';
 import { NetworkReaper } from '#cluster/controllers/network-reaper.ts';
 import { Orchestrator, type OrchestratorRules } from '#cluster/controllers/orchestrator.ts';
 import { Reaper } from '#cluster/controllers/reaper.ts';
@@ -37,6 +38,7 @@ export class ControlPlane {
   readonly #rules: Omit<OrchestratorRules, 'fencedInMs'>;
   readonly #sources: AssignmentSources;
   readonly #makeScheduler: () => Controller;
+  readonly #makeNetworkKey: (id: string) => string;
   readonly #report: (message: string, details: object) => void;
   readonly #heard: () => HeardLeader | undefined;
   /** How long nodes had been silent when this manager last ceased to lead. */
@@ -56,6 +58,8 @@ export class ControlPlane {
     makeScheduler: () => Controller;
     /** When this node's own agent last heard of who led. */
     heard: () => HeardLeader | undefined;
+    /** A new key of encrypted networks, sealed. */
+    makeNetworkKey: (id: string) => string;
     report: (message: string, details: object) => void;
   }) {
     this.#store = o.store;
@@ -66,6 +70,7 @@ export class ControlPlane {
     this.#rules = o.rules;
     this.#sources = o.sources;
     this.#makeScheduler = o.makeScheduler;
+    this.#makeNetworkKey = o.makeNetworkKey;
     this.#report = o.report;
     this.#heard = o.heard;
     this.follower = new ViewFollower(o);
@@ -122,6 +127,7 @@ export class ControlPlane {
         new Reaper({ ...this.#rules, fencedInMs }),
         new AttachmentReaper({ fencedInMs }),
         new NetworkReaper(),
+        new NetworkKeys({ make: this.#makeNetworkKey }),
       ],
       clock: this.#clock,
       random: this.#random,

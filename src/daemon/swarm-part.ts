@@ -62,7 +62,11 @@ export async function openSwarm(
     }),
   );
   const describer = stack.use(
-    new NodeDescriber({ images, volumes, events, engineVersion: PRODUCT_VERSION, labels, genericResources }),
+    new NodeDescriber({
+      ...{ images, volumes, events, labels, genericResources },
+      engineVersion: PRODUCT_VERSION,
+      encryption: overlays.encryption,
+    }),
   );
   const attachments = new NodeAttachments({
     ...{ containers: new ContainerPlaces(parts), plan: () => overlays.plan, report, clock: systemClock },
@@ -73,6 +77,7 @@ export async function openSwarm(
     }),
   );
   const inspection = {
+    encryption: overlays.encryption,
     get plan(): NetworkPlan {
       return overlays.plan;
     },

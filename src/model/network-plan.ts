@@ -46,7 +46,7 @@ export interface PlannedNetwork {
   readonly encrypted: boolean;
   /** Containers that are no tasks may be on it. */
   readonly attachable?: boolean;
-  /** 0: what the path allows less VXLAN's 50 bytes (and IPsec's 36 to 70). */
+  /** 0: what the path allows less VXLAN's 50 bytes, and ESP's 34 where it is encrypted. */
   readonly mtu: number;
   /**
    * The node's own address on the network (CIDR); empty where it needs none. The ingress network needs it, for the routing mesh,
@@ -66,6 +66,32 @@ export interface PlannedPort {
   readonly serviceId: string;
 }
 
+/** A key of the cluster that keys of associations are made of. */
+export interface PlannedKey {
+  readonly id: string;
+  /** 32 bytes, base64. */
+  readonly key: string;
+}
+
+/** What a node needs to encrypt: only one that has a task on an encrypted network is given it. */
+export interface PlannedEncryption {
+  /** All of them are received by, the oldest first. */
+  readonly keys: readonly PlannedKey[];
+  /** ID of the one that is sent by. */
+  readonly primary: string;
+  /** What the peers know of this node: it makes new associations with no other salt. */
+  readonly salts: readonly string[];
+  /** Nodes that this one shares an encrypted network with. */
+  readonly peers: readonly PlannedSecurePeer[];
+}
+
+export interface PlannedSecurePeer {
+  readonly nodeId: string;
+  readonly address: string;
+  /** What it may send with; empty for one that cannot encrypt. */
+  readonly salts: readonly string[];
+}
+
 /** What a node's kernel and name server are to be: complete, so that it can be compared with what is. */
 export interface NetworkPlan {
   /** The node that the plan is for. */
@@ -78,4 +104,6 @@ export interface NetworkPlan {
   readonly ports: readonly PlannedPort[];
   /** The network that the routing mesh goes over; its endpoints are the published services' tasks. */
   readonly ingressNetworkId: string | undefined;
+  /** Left out where no network is encrypted, and of a plan that is kept: keys are not on disk. */
+  readonly encryption?: PlannedEncryption;
 }

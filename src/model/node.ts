@@ -10,6 +10,14 @@ export interface NodeSpec extends Annotations {
   Availability: NodeAvailability;
 }
 
+/** What a node says of its encrypting networks (IPsec). */
+export interface NodeEncryption {
+  /** Why it cannot; left out where it can. */
+  problem?: string;
+  /** What it may send with, no secrets: each is part of the keys that it sends by. */
+  salts: string[];
+}
+
 /** What a node says of itself. */
 export interface NodeDescription {
   Hostname: string;
@@ -25,6 +33,7 @@ export interface NodeDescription {
   images?: string[];
   /** Names of the volumes there. */
   volumes?: string[];
+  encryption?: NodeEncryption;
 }
 
 export interface NodeStatus {

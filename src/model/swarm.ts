@@ -24,6 +24,15 @@ export interface SwarmSpec extends Annotations {
   TaskDefaults?: { LogDriver?: { Name?: string; Options?: Record<string, string> } };
 }
 
+/** A key that encrypted networks are encrypted with. */
+export interface NetworkKey {
+  id: string;
+  /** 32 bytes, sealed with the managers' key-encrypting key. */
+  sealed: string;
+  /** RFC 3339. */
+  createdAt: string;
+}
+
 /** The cluster itself; there is one record, under the ID that it was made with. */
 export interface SwarmRecord extends ClusterObject {
   Spec: SwarmSpec;
@@ -36,6 +45,8 @@ export interface SwarmRecord extends ClusterObject {
   DefaultAddrPool: string[];
   SubnetSize: number;
   DataPathPort: number;
+  /** There while a network is encrypted, the oldest first: the last but one is sent by, all are received by. */
+  networkKeys?: NetworkKey[];
   /** Set while the CA is being replaced: the old root is trusted until every node has a certificate of the new one. */
   previousRootCertificate?: string;
   /** Set as long: the new root signed by the old one, which nodes send along while others trust the old one alone. PEM. */

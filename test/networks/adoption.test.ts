@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { espProblem } from '#linux/xfrm.ts';
 import { OverlayCluster } from './overlay-cluster.ts';
 import { endpoint, network, planOf, service } from './plans.ts';
 
@@ -141,14 +142,16 @@ test('check finds what others changed, says it, and heals it', async () => {
   assert.match(cluster.connect(cluster.client.namespacePath, one.address, 8080)[0] ?? '', /^web1 /);
 });
 
-test('an encrypted network is refused by name, and the others are made', async () => {
+test('without ESP in the kernel an encrypted network is refused by name, and the others are made', async (t) => {
+  if (espProblem() === undefined) return t.skip('this kernel has ESP: test/machine has the tests');
   await using cluster = await OverlayCluster.start({ bridge: 'ten', nodes: 1 });
   const one = cluster.node(1);
   const secret = network({ id: 'secretsecretsecretsecret1', name: 'secret', vni: 4099, encrypted: true });
   await assert.rejects(
     one.ask({ call: 'apply', plan: planOf(1, { networks: [secret, NET] }) }),
-    /network secret is encrypted, which this node cannot do/,
+    /network secret is encrypted, which this node cannot do: its kernel has no /,
   );
+  assert.match(String(await one.ask({ call: 'check', heal: true })), /^network secret is encrypted, which/);
   assert.match(cluster.ok(one.namespacePath, 'ip', '-br', 'link'), /vx-netnetnetnet/);
   assert.doesNotMatch(cluster.ok(one.namespacePath, 'ip', '-br', 'link'), /secret/);
 });

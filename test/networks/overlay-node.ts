@@ -19,6 +19,7 @@ export type NodeCall =
   | { call: 'check'; heal: boolean }
   | { call: 'resolvConf'; id: string }
   | { call: 'shown'; id: string }
+  | { call: 'standing' }
   | { call: 'teardown' };
 
 /** One node of a test: a program of its own, for it runs in a network namespace of its own. Calls and answers are lines of JSON. */
@@ -80,6 +81,8 @@ async function answer(
       return networks.resolvConf(container(call.id));
     case 'shown':
       return container(call.id).networks;
+    case 'standing':
+      return overlays.encryption.standing;
     case 'teardown':
       overlays.teardown();
       return networks.teardown();

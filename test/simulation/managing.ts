@@ -63,9 +63,11 @@ export class Managing {
       sources: {
         openSecret: (secret) => secret.sealed,
         openRegistryAuth: (sealed) => sealed,
+        openNetworkKey: ({ sealed }) => sealed,
         isSingleWriter,
       },
       makeScheduler: () => new Scheduler(),
+      makeNetworkKey: (id) => id,
       report: (message, details) => o.trace(`${message} ${JSON.stringify(details)}`),
     });
     const { follower } = this.plane;

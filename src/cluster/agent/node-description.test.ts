@@ -28,6 +28,7 @@ function factsOf(o: { images?: Image[]; volumes?: VolumeRecord[] } = {}) {
   const volumes = o.volumes ?? [];
   const reads = { images: 0 };
   const facts = new NodeDescriber({
+    encryption: { standing: { salts: [] }, watch: () => undefined },
     images: {
       list: () => {
         reads.images += 1;

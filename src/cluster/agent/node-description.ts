@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { EventBus } from '#engine/events/event-bus.ts';
 import type { ImageStore } from '#engine/images/image-store.ts';
 import type { VolumeStore } from '#engine/volumes/volume-store.ts';
-import type { NodeDescription } from '#model/node.ts';
+import type { NodeDescription, NodeEncryption } from '#model/node.ts';
 import type { GenericResource } from '#model/task-spec.ts';
 
 const BILLION = 1_000_000_000;
@@ -21,6 +21,12 @@ const PLUGINS: readonly { Type: string; Name: string }[] = [
   { Type: 'Volume', Name: 'local' },
 ];
 
+/** Where a node knows from what it has to say of its encrypting. */
+export interface EncryptionStanding {
+  readonly standing: NodeEncryption;
+  watch(onChange: () => void, signal: AbortSignal): void;
+}
+
 /**
  * What this machine says of itself to a cluster. The same object as long as nothing has changed, so that who sends it can tell by
  * identity that there is nothing to send. Lists of images and volumes are read again only after the engine announced a change.
@@ -30,6 +36,7 @@ export class NodeDescriber implements Disposable {
   readonly #volumes: Pick<VolumeStore, 'list'>;
   readonly #fixed: { version: string; labels: Record<string, string>; resources: readonly GenericResource[] };
   readonly #subscription: Disposable;
+  readonly #encryption: EncryptionStanding;
   readonly #listeners = new Set<() => void>();
   #content: { images: string[]; volumes: string[] } | undefined;
   #last: NodeDescription | undefined;
@@ -42,7 +49,9 @@ export class NodeDescriber implements Disposable {
     /** The daemon's, `KEY=VALUE`. */
     labels: readonly string[];
     genericResources: readonly GenericResource[];
+    encryption: EncryptionStanding;
   }) {
+    this.#encryption = o.encryption;
     this.#images = o.images;
     this.#volumes = o.volumes;
     this.#fixed = { version: o.engineVersion, labels: labelMap(o.labels), resources: o.genericResources };
@@ -72,6 +81,7 @@ export class NodeDescriber implements Disposable {
       },
       Engine: { EngineVersion: version, Labels: { ...labels }, Plugins: [...PLUGINS] },
       ...this.#content,
+      encryption: this.#encryption.standing,
     };
     if (!isDeepStrictEqual(now, this.#last)) this.#last = now;
     return this.#last ?? now;
@@ -83,6 +93,7 @@ export class NodeDescriber implements Disposable {
     const listener = (): void => onChange();
     this.#listeners.add(listener);
     signal.addEventListener('abort', () => this.#listeners.delete(listener), { once: true });
+    this.#encryption.watch(listener, signal);
   }
 
   /** Names first, for services are asked for by name; then what pins an image: an ID where no repository has it, or digests; then other IDs. */

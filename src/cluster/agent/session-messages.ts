@@ -75,6 +75,9 @@ const DESCRIPTION = z.object({
     .exactOptional(),
   images: z.array(SHORT_TEXT).max(1000).exactOptional(),
   volumes: z.array(SHORT_TEXT).max(1000).exactOptional(),
+  encryption: z
+    .object({ problem: SHORT_TEXT.exactOptional(), salts: z.array(z.hex().length(32)).max(256) })
+    .exactOptional(),
 });
 
 const PORT = z.object({

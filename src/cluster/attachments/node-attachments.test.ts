@@ -109,7 +109,7 @@ class World {
         takeOff: async (id, networkId) => void this.running.delete(`${id} ${networkId}`),
         isThere: () => true,
       },
-      plan: () => planOfNode(this.store.view, 'a', this.#members),
+      plan: () => planOfNode(this.store.view, 'a', this.#members, ({ sealed }) => sealed),
       clock: systemClock,
       report: (message) => this.reported.push(message),
     });

@@ -60,7 +60,7 @@ test('networks that nobody attaches to by hand are refused in Docker’s words',
     ],
     [
       'secret',
-      'Could not attach to network secret: network secret is encrypted, which this node cannot do',
+      'Could not attach to network secret: network secret is encrypted, which this node cannot do: it does not say that it can',
       'not-implemented',
     ],
   ];

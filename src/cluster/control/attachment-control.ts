@@ -1,3 +1,4 @@
+import { encryptionProblem } from '#cluster/scheduler/filters.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { Write } from '#cluster/state/tables.ts';
 import { contains, parseAddress, parseSubnet, subnetSize, withoutPrefix } from '#engine/networks/ipv4.ts';
@@ -88,6 +89,7 @@ export class AttachmentControl {
     there: AttachmentRecord | undefined,
   ): AttachmentRecord {
     const network = attachable(view, reference);
+    checkEncryption(view, nodeId, network);
     const now = new Date(this.#ports.clock.nowMs()).toISOString();
     if (address !== undefined) checkAddress(network, address);
     if (there !== undefined) return { ...there, UpdatedAt: now, names: [...names] };
@@ -138,8 +140,13 @@ function placeOf(
 function attachable(view: ClusterView, reference: string): ClusterNetworkRecord {
   const network = findRecord(view, 'network', reference);
   if (!network.Attachable) throw forbidden(`network ${network.Name} not manually attachable`);
-  if (network.EncryptedOption) throw encryptedNetwork(network.Name);
   return network;
+}
+
+/** No container is put on a network that its node cannot encrypt. */
+function checkEncryption(view: ClusterView, nodeId: string, network: ClusterNetworkRecord): void {
+  const problem = network.EncryptedOption ? encryptionProblem(view.get('node', nodeId)) : undefined;
+  if (problem !== undefined) throw encryptedNetwork(network.Name, problem);
 }
 
 /** Docker's words for an address that the subnet does not have. */

@@ -29,6 +29,11 @@ export function registryAuthPurpose(serviceId: string): string {
   return `registry-auth/${serviceId}`;
 }
 
+/** What a key of encrypted networks is sealed for. */
+export function networkKeyPurpose(keyId: string): string {
+  return `network-key/${keyId}`;
+}
+
 export interface JoinTokens {
   /** A new token. It carries the digest of the CA's certificate (PEM), so that a node knows whom it joins. */
   create(rootCertificate: string): string;

@@ -31,10 +31,11 @@ export class FitTrial {
 
   /** Places so many tasks more; says why not, where some find no node. */
   place(serviceId: string, spec: ServiceSpec, count: number): string | undefined {
-    const need = requirementsOf({
-      template: spec.TaskTemplate,
-      ...(spec.EndpointSpec === undefined ? {} : { endpoint: spec.EndpointSpec }),
-    });
+    const { TaskTemplate: template, EndpointSpec: endpoint } = spec;
+    const need = requirementsOf(
+      { template, ...(endpoint === undefined ? {} : { endpoint }) },
+      (id) => this.#view.get('network', id)?.EncryptedOption === true,
+    );
     for (let placed = 0; placed < count; placed++) {
       const counts = FILTERS.map(() => 0);
       const node = this.#emptiest(serviceId, need, counts);

@@ -152,7 +152,7 @@ export class AgentSession {
     if (!this.#isPlanDirty) return false;
     this.#isPlanDirty = false;
     const { revision } = this.#view;
-    const plan = planOfNode(this.#view, this.nodeId, this.#members);
+    const plan = planOfNode(this.#view, this.nodeId, this.#members, this.#sources.openNetworkKey);
     const text = JSON.stringify(plan);
     if (text === this.#plan) return false;
     this.#plan = text;

@@ -3,6 +3,7 @@ import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import { notFound } from '#model/errors.ts';
 import type { SecretRecord } from '#model/secret.ts';
 import type { ServiceRecord } from '#model/service.ts';
+import type { NetworkKey } from '#model/swarm.ts';
 import { type DesiredTaskState, isTerminal, stateRank, type TaskRecord } from '#model/task.ts';
 import type { FileTarget, TaskSpec } from '#model/task-spec.ts';
 
@@ -12,6 +13,8 @@ export interface AssignmentSources {
   openSecret(secret: SecretRecord): string;
   /** `X-Registry-Auth` of a service, base64url. */
   openRegistryAuth(sealed: string, serviceId: string): string;
+  /** A key of encrypted networks, base64. Throws when the managers' key is not here. */
+  openNetworkKey(key: NetworkKey): string;
   isSingleWriter(service: ServiceRecord, template: TaskSpec): boolean;
 }
 

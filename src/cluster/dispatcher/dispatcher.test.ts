@@ -83,6 +83,7 @@ class Led extends Scene implements Disposable {
           return sealed;
         },
         openRegistryAuth: (sealed) => sealed,
+        openNetworkKey: ({ id }) => `opened ${id}`,
         isSingleWriter: () => this.isSingleWriter,
       },
       leads: this.#leads.signal,

@@ -7,6 +7,7 @@ import type { ServiceRecord } from '#model/service.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
 import type { TaskRecord } from '#model/task.ts';
 import { isLost, isOnNetworks, isPlannedAlike } from './plan-of-node.ts';
+import { saltsOf } from './planned-encryption.ts';
 
 const NOBODY: ReadonlySet<string> = new Set();
 
@@ -66,11 +67,17 @@ export class NetworkMembers {
         const { before, after } = change;
         const same =
           before?.Status.Addr === after?.Status.Addr &&
-          JSON.stringify(before?.networkAddresses) === JSON.stringify(after?.networkAddresses);
+          JSON.stringify(before?.networkAddresses) === JSON.stringify(after?.networkAddresses) &&
+          JSON.stringify(saltsOf(before)) === JSON.stringify(saltsOf(after));
         if (!same) return 'all';
         // no name leads to containers of a node that is lost; tasks are taken off by other controllers
         const serves = isLost(before) === isLost(after) || !this.#attached.has(change.id);
         return serves ? [] : this.#nodesOn(this.networksOf(change.id));
+      }
+      case 'swarm': {
+        const { before, after } = change;
+        const same = JSON.stringify(before?.networkKeys) === JSON.stringify(after?.networkKeys);
+        return same ? [] : 'all';
       }
       default:
         return [];

@@ -22,10 +22,11 @@ class Planning extends Scene {
 
   /** Who is on the networks that a node is told of, those that serve with their names. */
   told(nodeId: string): string[] {
-    return planOfNode(this.view, nodeId, this.#members).networks.flatMap(({ id, endpoints }) =>
-      endpoints.map(({ taskId, aliases, serving }) =>
-        [id, taskId, ...(serving ? aliases : ['(lost)'])].join(' '),
-      ),
+    return planOfNode(this.view, nodeId, this.#members, ({ sealed }) => sealed).networks.flatMap(
+      ({ id, endpoints }) =>
+        endpoints.map(({ taskId, aliases, serving }) =>
+          [id, taskId, ...(serving ? aliases : ['(lost)'])].join(' '),
+        ),
     );
   }
 }

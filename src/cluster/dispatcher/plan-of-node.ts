@@ -8,15 +8,21 @@ import type { NetworkPlan, PlannedEndpoint, PlannedNetwork, PlannedService } fro
 import type { NodeRecord } from '#model/node.ts';
 import { isTerminal, stateRank, type TaskRecord } from '#model/task.ts';
 import type { NetworkMembers } from './network-members.ts';
+import { type OpenNetworkKey, plannedEncryption } from './planned-encryption.ts';
 
 /** IANA's for VXLAN, Swarm's default. */
 const VXLAN_PORT = 4789;
 
 /**
  * What a node's kernel and name server are to be, from the view: the networks that it has tasks or attached containers on, and where ports are published
- * the routing mesh. Costs what is on those networks.
+ * the routing mesh. Costs what is on those networks. Keys are opened for a node that is on an encrypted network, and for no other.
  */
-export function planOfNode(view: ClusterView, nodeId: string, members: NetworkMembers): NetworkPlan {
+export function planOfNode(
+  view: ClusterView,
+  nodeId: string,
+  members: NetworkMembers,
+  openKey: OpenNetworkKey,
+): NetworkPlan {
   const node = view.get('node', nodeId);
   const facts = {
     nodeId,
@@ -45,7 +51,12 @@ export function planOfNode(view: ClusterView, nodeId: string, members: NetworkMe
       )
     : [];
   ports.sort((a, b) => a.publishedPort - b.publishedPort || (a.protocol < b.protocol ? -1 : 1));
-  return { ...facts, networks, ports, ingressNetworkId: publishes ? ingress.ID : undefined };
+  const keys = members.swarmOf(view)?.networkKeys ?? [];
+  const encryption = plannedEncryption(view, node, networks, { keys, openKey });
+  return {
+    ...{ ...facts, networks, ports, ingressNetworkId: publishes ? ingress.ID : undefined },
+    ...(encryption === undefined ? {} : { encryption }),
+  };
 }
 
 function plannedNetwork(

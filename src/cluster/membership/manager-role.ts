@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { HeardLeader } from '#cluster/agent/agent.ts';
 import { AttemptLimit } from '#cluster/ca/attempt-limit.ts';
 import type { NodeCredentials } from '#cluster/ca/certificate-files.ts';
@@ -14,7 +15,12 @@ import {
   unseal,
 } from '#cluster/ca/sealing.ts';
 import { ClusterControl } from '#cluster/control/cluster-control.ts';
-import { registryAuthPurpose, type Sealer, secretPurpose } from '#cluster/control/control-ports.ts';
+import {
+  networkKeyPurpose,
+  registryAuthPurpose,
+  type Sealer,
+  secretPurpose,
+} from '#cluster/control/control-ports.ts';
 import { ControlPlane } from '#cluster/control-plane.ts';
 import { parseLeader } from '#cluster/controllers/election.ts';
 import type { ControllerFigures } from '#cluster/controllers/leader-loop.ts';
@@ -49,6 +55,7 @@ const BEATS = 5;
 /** What ending a single writer takes, and how long its keeper waits for the agent. */
 const KILL_MS = 2000;
 const DRAIN_MS = 3000;
+const NETWORK_KEY_BYTES = 32;
 const WRITE_ATTEMPTS = 20;
 
 export interface ManagerRoleOptions {
@@ -99,9 +106,11 @@ export class ManagerRole implements AsyncDisposable {
         openSecret: ({ ID, sealed }) => sealer.unseal(sealed, secretPurpose(ID)).toString('base64'),
         openRegistryAuth: (sealed, serviceId) =>
           sealer.unseal(sealed, registryAuthPurpose(serviceId)).toString('utf8'),
+        openNetworkKey: ({ id, sealed }) => sealer.unseal(sealed, networkKeyPurpose(id)).toString('base64'),
         isSingleWriter,
       },
       makeScheduler: () => new Scheduler(),
+      makeNetworkKey: (id) => sealer.seal(randomBytes(NETWORK_KEY_BYTES), networkKeyPurpose(id)),
     });
     this.#plane.follower.listen(o.onChange, signal);
     this.control = new ClusterControl({

@@ -23,6 +23,8 @@ export interface NetworkInspection {
   readonly plan: NetworkPlan;
   /** What differs from it in the kernel, a sentence each; with `heal` it is mended. */
   check(o: { heal: boolean }): Promise<string[]>;
+  /** Why the node cannot encrypt, if it cannot. */
+  readonly encryption: { readonly problem: string | undefined };
 }
 
 type Request =
@@ -48,7 +50,10 @@ export function serveInspection(transport: Transport, networks: NetworkInspectio
     const request = parseMessage(REQUEST, await firstMessage(channel), 'question about networks');
     const differences = await networks.check({ heal: request.kind === 'check' && request.heal });
     if (request.kind === 'check') return await channel.send({ sentences: differences });
-    const facts = { downNodes: new Set(request.downNodes), differences };
+    const encryptionProblem = networks.plan.networks.some(({ encrypted }) => encrypted)
+      ? networks.encryption.problem
+      : undefined;
+    const facts = { downNodes: new Set(request.downNodes), differences, encryptionProblem };
     await channel.send({ sentences: whyUnreachable(networks.plan, facts, request.from, request.to) });
   });
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { network } from '#cluster/controllers/scene.ts';
 import type { PlacementStrategy } from './candidate.ts';
 import type { PlacementExplanation } from './explain.ts';
 import { NodeTable } from './node-table.ts';
@@ -163,4 +164,30 @@ test('a global service’s task is explained by its own node alone; what is not 
     [['the node is paused']],
   );
   assert.throws(() => explain(cluster, 'nowhere'), { kind: 'not-found' });
+});
+
+test('tasks on an encrypted network go to nodes that can encrypt, and others say why not', () => {
+  const cluster = new SimulatedCluster();
+  cluster.apply([network('secret', { EncryptedOption: true }), network('open')]);
+  cluster.node('old');
+  cluster.node('without', { encryption: { problem: 'its kernel has no ESP', salts: [] } });
+  cluster.service('web', { networks: ['secret'] });
+  cluster.service('other', { networks: ['open'] });
+  const [id = ''] = cluster.tasks('web');
+  const [other = ''] = cluster.tasks('other');
+  cluster.settle();
+  assert.notEqual(cluster.task(other).NodeID, '');
+  const { summary, nodes, remedies } = explain(cluster, id);
+  assert.equal(summary, 'no suitable node (encrypted networks not supported on 2 nodes)');
+  assert.deepEqual(
+    nodes.map(({ nodeId, refusals }) => [nodeId, refusals[0]?.reason]),
+    [
+      ['old', 'a network of the task is encrypted, which the node cannot do: it does not say that it can'],
+      ['without', 'a network of the task is encrypted, which the node cannot do: its kernel has no ESP'],
+    ],
+  );
+  assert.match(remedies[1] ?? '', /^give node host-without a kernel with IPsec/);
+  cluster.node('without', { encryption: { salts: [] } });
+  cluster.settle();
+  assert.equal(cluster.task(id).NodeID, 'without');
 });

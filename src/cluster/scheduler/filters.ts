@@ -9,6 +9,7 @@ export type FilterName =
   | 'ready'
   | 'platform'
   | 'constraints'
+  | 'encryption'
   | 'resources'
   | 'generic-resources'
   | 'host-ports'
@@ -82,6 +83,18 @@ const constraints: Filter = {
   summary: (nodes) => `scheduling constraints not satisfied on ${countText(nodes, 'node')}`,
 };
 
+const encryption: Filter = {
+  name: 'encryption',
+  isStatic: true,
+  concerns: ({ encrypts }) => encrypts,
+  passes: ({ record }) => encryptionProblem(record) === undefined,
+  refusal: ({ record, name }) => ({
+    reason: `a network of the task is encrypted, which the node cannot do: ${encryptionProblem(record)}`,
+    remedy: `give node ${name} a kernel with IPsec (esp4, xfrm_user, AES-GCM), or use a network without --opt encrypted`,
+  }),
+  summary: (nodes) => `encrypted networks not supported on ${countText(nodes, 'node')}`,
+};
+
 const resources: Filter = {
   name: 'resources',
   isStatic: false,
@@ -153,6 +166,7 @@ export const FILTERS: readonly Filter[] = [
   ready,
   platform,
   constraints,
+  encryption,
   resources,
   genericResources,
   hostPorts,
@@ -183,6 +197,12 @@ export function meetsPlatforms(node: NodeRecord, { platforms }: TaskRequirements
 
 export function meetsConstraints(node: NodeRecord, { constraints }: TaskRequirements): boolean {
   return constraints.every((constraint) => constraint.holds(node));
+}
+
+/** Why a node cannot be on an encrypted network; undefined where it can. */
+export function encryptionProblem(record: NodeRecord | undefined): string | undefined {
+  const said = record?.Description?.encryption;
+  return said === undefined ? 'it does not say that it can' : said.problem;
 }
 
 function shortage(

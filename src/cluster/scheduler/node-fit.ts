@@ -12,7 +12,7 @@ export function nodeFit(): (node: NodeRecord, template: TaskSpec) => boolean {
   return (node, template) => {
     let need = known.get(template);
     if (need === undefined) {
-      need = requirementsOf({ template });
+      need = requirementsOf({ template }, () => false);
       known.set(template, need);
     }
     return meetsPlatforms(node, need) && meetsConstraints(node, need);

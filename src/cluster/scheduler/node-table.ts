@@ -36,6 +36,7 @@ export class NodeTable {
   /** Tasks that came before their revision did, by its ID. */
   readonly #early = new Map<string, Map<string, TaskRecord>>();
   readonly #tasksOfService = new Map<string, Map<NodeLoad, number>>();
+  readonly #encryptedNetworks = new Set<string>();
 
   get nodes(): ReadonlySet<NodeLoad> {
     return this.#nodes;
@@ -62,6 +63,8 @@ export class NodeTable {
   observe(change: ViewChange): void {
     if (change.table === 'task') this.#observeTask(change.before, change.after);
     else if (change.table === 'node') this.#observeNode(change.id, change.after);
+    else if (change.table === 'network')
+      this.#observeNetwork(change.id, change.after?.EncryptedOption === true);
     else if (change.table === 'revision') this.#observeRevision(change.id, change.after);
   }
 
@@ -127,6 +130,12 @@ export class NodeTable {
     this.#forgetEmpty(node);
   }
 
+  /** A network is there before the revisions that name it, and never changes in this. */
+  #observeNetwork(id: string, isEncrypted: boolean): void {
+    if (isEncrypted) this.#encryptedNetworks.add(id);
+    else this.#encryptedNetworks.delete(id);
+  }
+
   #observeRevision(id: string, record: ServiceRevision | undefined): void {
     const known = this.#revisions.get(id);
     if (record === undefined) {
@@ -141,7 +150,8 @@ export class NodeTable {
     }
     const early = [...(this.#early.get(id)?.values() ?? [])];
     for (const task of early) this.#release(task);
-    this.#revisions.set(id, { requirements: requirementsOf(record), tasks: 0, gone: false });
+    const requirements = requirementsOf(record, (network) => this.#encryptedNetworks.has(network));
+    this.#revisions.set(id, { requirements, tasks: 0, gone: false });
     for (const task of early) this.#hold(task);
   }
 

@@ -1,6 +1,13 @@
 import { ClusterView, recordKey } from '#cluster/state/cluster-view.ts';
 import type { ViewChange, Write } from '#cluster/state/tables.ts';
-import type { NodeAvailability, NodeDescription, NodeRecord, NodeRole, NodeState } from '#model/node.ts';
+import type {
+  NodeAvailability,
+  NodeDescription,
+  NodeEncryption,
+  NodeRecord,
+  NodeRole,
+  NodeState,
+} from '#model/node.ts';
 import type { PortConfig, ServiceMode, ServiceRecord, ServiceRevision } from '#model/service.ts';
 import type { TaskRecord, TaskState } from '#model/task.ts';
 import type { GenericResource, Placement, TaskMount } from '#model/task-spec.ts';
@@ -22,6 +29,7 @@ export interface SimulatedNode {
   readonly arch?: string;
   readonly images?: string[];
   readonly volumes?: string[];
+  readonly encryption?: NodeEncryption;
 }
 
 export interface SimulatedService {
@@ -34,6 +42,8 @@ export interface SimulatedService {
   readonly labels?: Record<string, string>;
   readonly mode?: ServiceMode;
   readonly revision?: number;
+  /** IDs. */
+  readonly networks?: readonly string[];
 }
 
 /** 4 CPUs and 8 GiB, ready and active, where nothing is said. */
@@ -49,6 +59,7 @@ export function simulatedNode(id: string, now: string, o: SimulatedNode = {}): N
     Engine: { EngineVersion: '1', Labels: o.engineLabels ?? {}, Plugins: [] },
     images: o.images ?? [],
     volumes: o.volumes ?? [],
+    ...(o.encryption === undefined ? {} : { encryption: o.encryption }),
   };
   return {
     ...{ ID: id, CreatedAt: now, UpdatedAt: now },
@@ -75,6 +86,7 @@ export function simulatedService(
     ContainerSpec: { Image: `${id}:latest`, Mounts: o.mounts ?? [] },
     Resources: { Reservations },
     Placement: o.placement ?? {},
+    Networks: (o.networks ?? []).map((Target) => ({ Target })),
     RestartPolicy: { Delay: 0 },
   };
   const times = { CreatedAt: now, UpdatedAt: now };

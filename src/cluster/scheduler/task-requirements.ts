@@ -31,7 +31,9 @@ export interface TaskRequirements {
   readonly hasTemplatedVolumes: boolean;
   /** What a node that has the image says of it, one of these. */
   readonly imageKeys: readonly string[];
-  /** Equal for requirements that the same nodes meet by what they are (constraints and platforms); empty where all do. */
+  /** True where one of the tasks' networks is encrypted. */
+  readonly encrypts: boolean;
+  /** Equal for requirements that the same nodes meet by what they are (constraints, platforms, encryption); empty where all do. */
   readonly signature: string;
 }
 
@@ -48,17 +50,23 @@ export const NO_REQUIREMENTS: TaskRequirements = {
   volumes: [],
   hasTemplatedVolumes: false,
   imageKeys: [],
+  encrypts: false,
   signature: '',
 };
 
-export function requirementsOf(revision: Pick<ServiceRevision, 'template' | 'endpoint'>): TaskRequirements {
+/** `isEncrypted` says it of a network's ID. */
+export function requirementsOf(
+  revision: Pick<ServiceRevision, 'template' | 'endpoint'>,
+  isEncrypted: (networkId: string) => boolean,
+): TaskRequirements {
   const { template, endpoint } = revision;
   const reservations = template.Resources?.Reservations ?? {};
   const placement = template.Placement ?? {};
   const platforms = placement.Platforms ?? [];
   const texts = placement.Constraints ?? [];
   const volumes = localVolumes(template);
-  const bare = texts.length === 0 && platforms.length === 0;
+  const encrypts = (template.Networks ?? []).some(({ Target }) => isEncrypted(Target));
+  const bare = texts.length === 0 && platforms.length === 0 && !encrypts;
   return {
     nanoCpus: reservations.NanoCPUs ?? 0,
     memoryBytes: reservations.MemoryBytes ?? 0,
@@ -71,7 +79,8 @@ export function requirementsOf(revision: Pick<ServiceRevision, 'template' | 'end
     volumes: volumes.filter((name) => !name.includes('{{')),
     hasTemplatedVolumes: volumes.some((name) => name.includes('{{')),
     imageKeys: imageKeys(template.ContainerSpec.Image),
-    signature: bare ? '' : JSON.stringify([[...texts].sort(), platforms]),
+    encrypts,
+    signature: bare ? '' : JSON.stringify([[...texts].sort(), platforms, encrypts]),
   };
 }
 

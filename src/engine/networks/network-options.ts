@@ -57,10 +57,10 @@ export function bridgeRecord(
   };
 }
 
-/** What is said of a network that no node can take part in. */
-export function encryptedNetwork(name: string): DroverError {
-  return notImplemented(`network ${name} is encrypted, which this node cannot do`, {
-    hint: 'Make the network without --opt encrypted, and join the nodes by an encrypted network of the machines (WireGuard) as their data path.',
+/** What is said of a network that this node cannot take part in. */
+export function encryptedNetwork(name: string, problem: string): DroverError {
+  return notImplemented(`network ${name} is encrypted, which this node cannot do: ${problem}`, {
+    hint: 'Run its services on nodes that can, or make the network without --opt encrypted and join the nodes by an encrypted network of the machines (WireGuard) as their data path.',
   });
 }
 

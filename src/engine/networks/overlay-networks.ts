@@ -6,6 +6,7 @@ import { inNetworkNamespace } from '#linux/network-namespace.ts';
 import { messageOf, unavailable } from '#model/errors.ts';
 import type { NetworkRecord } from '#model/network.ts';
 import type { NetworkPlan, PlannedEndpoint, PlannedNetwork } from '#model/network-plan.ts';
+import { NetworkEncryption } from './network-encryption.ts';
 import type { Names } from './network-names.ts';
 import { encryptedNetwork, overlayOptions } from './network-options.ts';
 import type { NetworkStore } from './network-store.ts';
@@ -47,6 +48,7 @@ export class OverlayNetworks implements AsyncDisposable {
   readonly #addresses: ServiceAddresses;
   readonly #ports: PublishedServices;
   readonly #filter: PeerFilter;
+  readonly encryption: NetworkEncryption;
   /** By network ID, what is in the kernel; what is not here is read. */
   readonly #programmed = new Map<string, ActualState>();
   /** Settles when nothing more is to be forgotten of what was asked for. */
@@ -62,6 +64,7 @@ export class OverlayNetworks implements AsyncDisposable {
     this.#addresses = new ServiceAddresses(o.networks);
     this.#ports = new PublishedServices({ networks: o.networks, bridge: o.bridge, log: o.log });
     this.#filter = new PeerFilter(o.bridge);
+    this.encryption = new NetworkEncryption(o.records);
     this.#plan = this.#plans.load();
   }
 
@@ -82,7 +85,7 @@ export class OverlayNetworks implements AsyncDisposable {
   /**
    * Makes the kernel and the name server what the plan says; a node that leaves the cluster is given an empty one. Safe to repeat; a
    * network that cannot be made does not keep the others from it. Rejects with everything that failed: `not-implemented` for an
-   * encrypted network, `unavailable` for several or where the data path is not there.
+   * encrypted network where the kernel has no ESP, `unavailable` for several or where the data path is not there.
    */
   async apply(plan: NetworkPlan): Promise<void> {
     const gone = addressesGone(this.#plan, plan);
@@ -109,12 +112,18 @@ export class OverlayNetworks implements AsyncDisposable {
       if (this.#store.networksOf(containerId).length === 0) continue;
       found.push(...this.#addresses.differences(this.#livePlan(), containerId));
     }
-    found.push(...this.#ports.differences(this.#livePlan()), ...this.#filter.differences(this.#plan));
+    found.push(
+      ...this.#ports.differences(this.#livePlan()),
+      ...this.#filter.differences(this.#plan, this.#isLocking(this.#plan)),
+    );
+    if (this.#isLocking(this.#plan) || !isEncrypted(this.#plan))
+      found.push(...this.encryption.differences(this.#plan));
     if (!o.heal || found.length === 0) return found;
     this.#programmed.clear();
     this.#addresses.distrust();
     this.#ports.distrust();
     this.#filter.distrust();
+    this.encryption.distrust();
     this.#logFailures(this.#program());
     return found;
   }
@@ -124,6 +133,7 @@ export class OverlayNetworks implements AsyncDisposable {
     for (const { Id, Driver } of this.#store.list()) if (Driver === 'overlay') removeOverlay(Id);
     this.#ports.remove();
     this.#filter.remove();
+    this.encryption.remove();
     this.#programmed.clear();
   }
 
@@ -136,17 +146,30 @@ export class OverlayNetworks implements AsyncDisposable {
     this.#addresses[Symbol.dispose]();
   }
 
-  /** Additions before names, names before removals: a name never leads to what is not there. */
+  /** Locks before links, additions before names, names before removals: a name never leads to what is not there. */
   #program(): Failure[] {
     const failures: Failure[] = [];
     const plan = this.#livePlan();
-    attempt(failures, 'filter of VXLAN packets', () => this.#filter.program(plan));
+    attempt(failures, 'filter of VXLAN packets', () => this.#filter.program(plan, this.#isLocking(plan)));
+    attempt(failures, 'encryption of networks', () => this.#encrypt(plan));
+    const isLocked = failures.length === 0;
     attempt(failures, 'overlay networks', () => {
       const pathMtu = plan.networks.length === 0 ? 0 : mtuOfAddress(plan.dataPathAddress);
       for (const network of plan.networks)
-        attempt(failures, `network ${network.name}`, () => this.#programLinks(plan, network, pathMtu));
+        if (isLocked || !network.encrypted)
+          attempt(failures, `network ${network.name}`, () => this.#programLinks(plan, network, pathMtu));
     });
     return [...failures, ...this.#programServing(plan), ...this.#removeUnplanned()];
+  }
+
+  /** Where the kernel cannot, each network says so. */
+  #encrypt(plan: NetworkPlan): void {
+    if (this.#isLocking(plan) || !isEncrypted(plan)) this.encryption.program(plan);
+  }
+
+  /** Whether there are encrypted networks here, and not only on the plan. */
+  #isLocking(plan: NetworkPlan): boolean {
+    return isEncrypted(plan) && this.encryption.problem === undefined;
   }
 
   /** What depends on which tasks serve. */
@@ -166,7 +189,8 @@ export class OverlayNetworks implements AsyncDisposable {
   }
 
   #programLinks(plan: NetworkPlan, network: PlannedNetwork, pathMtu: number): void {
-    if (network.encrypted) throw encryptedNetwork(network.name);
+    const problem = network.encrypted ? this.encryption.problem : undefined;
+    if (problem !== undefined) throw encryptedNetwork(network.name, problem);
     const wanted = wantedState(plan, network, pathMtu);
     const actual = this.#programmed.get(network.id) ?? readOverlay(network.id);
     this.#programmed.delete(network.id);
@@ -236,11 +260,15 @@ export class OverlayNetworks implements AsyncDisposable {
         this.#store.dropOverlay(Id);
       });
     }
+    // the last lock goes with the last link
+    if (!isEncrypted(this.#plan))
+      attempt(failures, 'encryption of networks', () => this.encryption.program(this.#plan));
     return failures;
   }
 
   #differences(network: PlannedNetwork): string[] {
-    if (network.encrypted) return [encryptedNetwork(network.name).message];
+    const problem = network.encrypted ? this.encryption.problem : undefined;
+    if (problem !== undefined) return [encryptedNetwork(network.name, problem).message];
     try {
       const wanted = wantedState(this.#plan, network, mtuOfAddress(this.#plan.dataPathAddress));
       return overlayChanges(readOverlay(network.id), wanted).map((change) => sentenceOf(change, network));
@@ -284,6 +312,10 @@ export class OverlayNetworks implements AsyncDisposable {
     for (const { what, error } of failures)
       this.#log.error({ what, error: messageOf(error) }, 'not programmed');
   }
+}
+
+function isEncrypted({ networks }: NetworkPlan): boolean {
+  return networks.some(({ encrypted }) => encrypted);
 }
 
 /** Addresses of tasks that the next plan does not have there. */

@@ -1,9 +1,16 @@
 import { EVERY_OTHER } from '#linux/neighbours.ts';
 import type { NetworkPlan, PlannedNetwork } from '#model/network-plan.ts';
+import { encryptedPort } from './encryption-state.ts';
 import { macOf } from './mac-address.ts';
 
 /** What VXLAN puts before each frame: Ethernet, IPv4, UDP and its own header. */
 const VXLAN_BYTES = 50;
+const IP_HEADER_BYTES = 20;
+/** ESP's SPI and sequence number, AES-GCM's initialization vector and tag. */
+const ESP_BYTES = 8 + 8 + 16;
+/** ESP fills up to whole words; the last two bytes of them are its own. */
+const ESP_WORD_BYTES = 4;
+const ESP_TRAILER_BYTES = 2;
 
 /** What an overlay network is in the kernel of one node. */
 export interface OverlayState {
@@ -45,7 +52,8 @@ export type OverlayChange =
 
 /** `pathMtu` is that of the interface with the node's data path address. */
 export function wantedState(plan: NetworkPlan, network: PlannedNetwork, pathMtu: number): OverlayState {
-  const mtu = network.mtu > 0 ? network.mtu : pathMtu - VXLAN_BYTES;
+  const mtu = network.mtu > 0 ? network.mtu : network.encrypted ? mtuInEsp(pathMtu) : pathMtu - VXLAN_BYTES;
+  const port = network.encrypted ? encryptedPort(plan) : plan.dataPathPort;
   const peers = new Map(network.peers.map(({ nodeId, address }) => [nodeId, address]));
   const forwarding = new Set([...peers.values()].map((address) => `${EVERY_OTHER} ${address}`));
   const neighbours = new Map<string, string>();
@@ -61,10 +69,16 @@ export function wantedState(plan: NetworkPlan, network: PlannedNetwork, pathMtu:
   }
   return {
     bridge: { mtu, address: network.nodeAddress },
-    vxlan: { vni: network.vni, local: plan.dataPathAddress, port: plan.dataPathPort, mtu },
+    vxlan: { vni: network.vni, local: plan.dataPathAddress, port, mtu },
     forwarding,
     neighbours,
   };
+}
+
+/** What of a packet is left for a frame's content when VXLAN is in ESP in transport mode (RFC 4303). */
+function mtuInEsp(pathMtu: number): number {
+  const words = Math.floor((pathMtu - IP_HEADER_BYTES - ESP_BYTES) / ESP_WORD_BYTES);
+  return words * ESP_WORD_BYTES - ESP_TRAILER_BYTES - (VXLAN_BYTES - IP_HEADER_BYTES);
 }
 
 /** What makes `actual` the wanted state, in order: links, what is added, what goes. */

@@ -54,9 +54,14 @@ export class PlanRecords {
   }
 }
 
+/** Keys are in memory and in the kernel alone: what a node has on its disk opens no network. */
+function withoutKeys({ encryption: _encryption, ...plan }: NetworkPlan): NetworkPlan {
+  return plan;
+}
+
 function recordsOf(plan: NetworkPlan): Map<string, PlannedNetwork | NetworkPlan> {
   return new Map<string, PlannedNetwork | NetworkPlan>([
-    [NODE, { ...plan, networks: [] }],
+    [NODE, { ...withoutKeys(plan), networks: [] }],
     ...plan.networks.map((network) => [network.id, network] as const),
   ]);
 }

@@ -83,7 +83,12 @@ const cases: [string, NetworkPlan, Partial<ReachabilityFacts>, RegExp][] = [
     { downNodes: new Set(['a']) },
     /^the node that web.1 runs on is down/,
   ],
-  ['encrypted', plan({ ...net('n', [web, api]), encrypted: true }), {}, /^network n is encrypted/],
+  [
+    'encrypted',
+    plan({ ...net('n', [web, api]), encrypted: true }),
+    { encryptionProblem: 'no ESP' },
+    /^network n is encrypted/,
+  ],
   [
     'kernel',
     plan(net('n', [web, api])),

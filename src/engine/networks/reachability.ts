@@ -6,6 +6,8 @@ export interface ReachabilityFacts {
   readonly downNodes: ReadonlySet<string>;
   /** What a check of this node found. */
   readonly differences: readonly string[];
+  /** Why this node cannot encrypt; undefined where it can. */
+  readonly encryptionProblem?: string | undefined;
 }
 
 /** What a reference is on one network. */
@@ -59,7 +61,8 @@ function reasonsOn(
   to: string,
 ): string[] {
   const on = `network ${network.name}`;
-  if (network.encrypted) return [`${on} is encrypted, which this node cannot do: it has no links here`];
+  if (network.encrypted && facts.encryptionProblem !== undefined)
+    return [`${on} is encrypted, which this node cannot do: ${facts.encryptionProblem}`];
   if (endpoints.length === 0) return [`service ${to} has no task on ${on}`];
   const serving = endpoints.filter((endpoint) => endpoint.serving);
   const reasons: string[] = [];
@@ -103,6 +106,7 @@ function concerns(
   endpoints: readonly PlannedEndpoint[],
 ): boolean {
   if (difference.startsWith(`network ${network.name}:`)) return true;
+  if (network.encrypted && difference.includes('encrypted networks')) return true;
   const addresses = [service?.virtualIp ?? '', ...endpoints.map(({ address }) => address)];
   return addresses.some((address) => address !== '' && difference.split(/[ ,:]+/).includes(address));
 }

@@ -10,6 +10,7 @@ export type RecordKind =
   | 'layer'
   | 'network'
   | 'network-plan'
+  | 'network-encryption'
   | 'volume'
   | 'build-cache';
 
