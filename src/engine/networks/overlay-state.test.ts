@@ -46,6 +46,17 @@ test('what is on other nodes is forwarded and answered for, what is here or nowh
   assert.equal(wantedState(PLAN, { ...NET, mtu: 1300 }, 1500).bridge.mtu, 1300);
 });
 
+test('an encrypted network has a port of its own, and frames that fit into ESP', () => {
+  const { vxlan } = wantedState(PLAN, { ...NET, encrypted: true }, 1500);
+  assert.deepEqual([vxlan.port, vxlan.mtu], [4790, 1416]);
+  for (let path = 1280; path < 1300; path++) {
+    const { mtu } = wantedState(PLAN, { ...NET, encrypted: true }, path).vxlan;
+    // Ethernet, VXLAN and UDP around it; ESP fills up to four bytes with its trailer of two, and adds 32; then IPv4
+    const packet = (inner: number): number => 20 + 32 + Math.ceil((inner + 14 + 8 + 8 + 2) / 4) * 4;
+    assert.ok(packet(mtu) <= path && packet(mtu + 1) > path, `${mtu} on a path of ${path}`);
+  }
+});
+
 test('what is as wanted is left alone', () => {
   const state = wantedState(PLAN, NET, 1500);
   assert.deepEqual(overlayChanges(state, state), []);

@@ -48,3 +48,11 @@ test('only what has changed is written', () => {
   plans.save({ ...PLAN, networks: [net('one'), { ...net('two'), mtu: 1400 }] });
   assert.deepEqual(records.get('network-plan', 'one'), { vni: 'sentinel' });
 });
+
+test('keys are not written', () => {
+  using records = new RecordStore(':memory:');
+  const encryption = { keys: [{ id: 'k', key: 'secret' }], primary: 'k', salts: [], peers: [] };
+  new PlanRecords(records).save({ ...PLAN, encryption });
+  assert.deepEqual(new PlanRecords(records).load(), PLAN);
+  assert.doesNotMatch(JSON.stringify(records.list('network-plan')), /secret/);
+});
