@@ -50,6 +50,8 @@ export class NetworkEncryption {
   #problem: { readonly reason: string | undefined } | undefined;
   /** What was programmed; undefined is not known. */
   #programmed: string | undefined;
+  /** Nothing of ours is in the kernel, nor a link that it would be for. */
+  #isIdle = false;
 
   constructor(records: RecordStore) {
     this.#records = records;
@@ -78,14 +80,16 @@ export class NetworkEncryption {
    * programmed, with everything else done.
    */
   program(plan: NetworkPlan): void {
+    if (this.#isIdle && !isEncrypted(plan)) return;
     const key = keyOf(plan);
     if (this.#programmed === key) return;
-    this.#programmed = undefined;
+    this.distrust();
     const actual = readKernel();
-    const changes = encryptionChanges(actual, this.#wanted(plan, actual, { renews: true }));
-    const failures = applyChanges(this.#allowed(plan, changes));
+    const wanted = this.#wanted(plan, actual, { renews: true });
+    const failures = applyChanges(this.#allowed(plan, encryptionChanges(actual, wanted)));
     if (failures.length > 0) throw unavailable(failures.join('; '));
     this.#programmed = key;
+    this.#isIdle = wanted.policies.length === 0;
   }
 
   /** What differs from the plan, a sentence each. */
@@ -102,11 +106,12 @@ export class NetworkEncryption {
 
   distrust(): void {
     this.#programmed = undefined;
+    this.#isIdle = false;
   }
 
   /** Takes everything of ours out of the kernel. */
   remove(): void {
-    this.#programmed = undefined;
+    this.distrust();
     const failures = applyChanges(
       encryptionChanges(readKernel(), { states: [], policies: [], problems: [] }),
     );
