@@ -11,13 +11,11 @@ import type { ServiceSpec } from '#model/service.ts';
  */
 export class FitTrial {
   readonly #view: ClusterView;
-  readonly #table = new NodeTable();
+  readonly #table: NodeTable;
 
   constructor(view: ClusterView) {
     this.#view = view;
-    for (const after of view.all('node')) this.#table.observe(made('node', after));
-    for (const after of view.all('revision')) this.#table.observe(made('revision', after));
-    for (const after of view.all('task')) this.#table.observe(made('task', after));
+    this.#table = NodeTable.of(view);
   }
 
   /** Gives back what the tasks of a service hold. */
@@ -58,11 +56,4 @@ export class FitTrial {
     }
     return best;
   }
-}
-
-function made<T extends 'node' | 'revision' | 'task', R extends { ID: string }>(
-  table: T,
-  after: R,
-): { table: T; id: string; before: undefined; after: R } {
-  return { table, id: after.ID, before: undefined, after };
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { node, Scene, service, task } from '#cluster/controllers/scene.ts';
+import { network, node, Scene, service, task } from '#cluster/controllers/scene.ts';
 import type { Write } from '#cluster/state/tables.ts';
 import { withoutFences, withoutOtherManagers } from './cluster-backup.ts';
 import { servicesInChange, waitingTasks } from './cluster-status.ts';
@@ -73,6 +73,16 @@ test('what an older store says of fences is taken back, but for what is over', (
     ['t1', 't2', 't3'].map((id) => scene.task(id).fenced),
     [undefined, undefined, true],
   );
+});
+
+test('what a node cannot do for a service’s networks is explained', () => {
+  const template = { ContainerSpec: { Image: 'bb' }, Networks: [{ Target: 'secret' }] };
+  const scene = new Scene(node('a'), network('secret', { EncryptedOption: true }), service());
+  const revision = scene.view.get('revision', 'web.1');
+  assert.ok(revision !== undefined);
+  scene.happens({ table: 'revision', put: { ...revision, template } }, task('t1', { is: 'pending' }));
+  const { tasks } = explainService(scene.view, 'web');
+  assert.match(tasks[0]?.summary ?? '', /encrypted networks not supported on 1 node/);
 });
 
 test('who goes on alone is the only manager; a record at its address goes', () => {

@@ -9,7 +9,7 @@ import type { TaskRecord } from '#model/task.ts';
 /** Why each task of a service is where it is, or nowhere, by any manager's view: costs a look at all of it. `not-found`. */
 export function explainService(view: ClusterView, reference: string): ServiceExplanation {
   const service = findRecord(view, 'service', reference);
-  const table = tableOf(view);
+  const table = NodeTable.of(view);
   const name = service.Spec.Name;
   const tasks = [...view.tasksOfService(service.ID)]
     .filter(isWanted)
@@ -26,18 +26,6 @@ export function explainService(view: ClusterView, reference: string): ServiceExp
       }),
     );
   return { serviceId: service.ID, name, tasks };
-}
-
-/** What tasks hold of their nodes, as a leader's scheduler knows it. */
-function tableOf(view: ClusterView): NodeTable {
-  const table = new NodeTable();
-  for (const after of view.all('node'))
-    table.observe({ table: 'node', id: after.ID, before: undefined, after });
-  for (const after of view.all('revision'))
-    table.observe({ table: 'revision', id: after.ID, before: undefined, after });
-  for (const after of view.all('task'))
-    table.observe({ table: 'task', id: after.ID, before: undefined, after });
-  return table;
 }
 
 function hostOf(view: ClusterView, { NodeID }: TaskRecord): string {

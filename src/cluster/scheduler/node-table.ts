@@ -1,4 +1,5 @@
 import { hasFailed, isWanted } from '#cluster/controllers/task-places.ts';
+import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { ViewChange } from '#cluster/state/tables.ts';
 import type { NodeRecord } from '#model/node.ts';
 import type { ServiceRevision } from '#model/service.ts';
@@ -37,6 +38,15 @@ export class NodeTable {
   readonly #early = new Map<string, Map<string, TaskRecord>>();
   readonly #tasksOfService = new Map<string, Map<NodeLoad, number>>();
   readonly #encryptedNetworks = new Set<string>();
+
+  /** What the tasks of a view hold, looked at once. Costs a look at all of them. */
+  static of(view: ClusterView): NodeTable {
+    const table = new NodeTable();
+    for (const name of ['network', 'node', 'revision', 'task'] as const)
+      for (const after of view.all(name))
+        table.observe({ table: name, id: after.ID, before: undefined, after } as ViewChange);
+    return table;
+  }
 
   get nodes(): ReadonlySet<NodeLoad> {
     return this.#nodes;
