@@ -125,7 +125,13 @@ async function sendSignal(parts: ContainerParts, record: StoredContainer, signal
   await parts.runtime.kill(record.id, signal);
   publishContainerEvent(parts.events, 'kill', record, { signal: String(signal) });
   if (!wasPaused || !record.state.Paused || !ENDING_SIGNALS.includes(signal)) return;
-  await parts.runtime.resume(record.id);
+  try {
+    await parts.runtime.resume(record.id);
+  } catch (error) {
+    // on cgroup v2 one that is killed ends though it is frozen, and leaves nothing to resume
+    const { id, pidStartTime = '' } = record;
+    if (parts.runtime.isRunning({ id, pid: record.state.Pid, pidStartTime })) throw error;
+  }
   // it may have ended at once
   if (!hasProcess(record.state)) return;
   record.state = { ...record.state, Paused: false, Status: 'running' };
