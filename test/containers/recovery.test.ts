@@ -168,8 +168,10 @@ async function killAfter(roots: { dataRoot: string; execRoot: string }, ms: numb
       stdio: ['ignore', 'pipe', 'inherit'],
     },
   );
-  await once(child.stdout, 'data');
+  const exited = once(child, 'exit');
+  const isReady = await Promise.race([once(child.stdout, 'data').then(() => true), exited.then(() => false)]);
+  assert.ok(isReady, 'what was killed is taken over');
   await delay(ms);
   child.kill('SIGKILL');
-  await once(child, 'exit');
+  await exited;
 }
