@@ -8,12 +8,13 @@ import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { attachToNamespace, bringLoopbackUp, createBridge, deleteLink, setLinkUp } from '#linux/links.ts';
 import { createNetworkNamespace, removeNetworkNamespace } from '#linux/network-namespace.ts';
+import { patience } from '../support/patience.ts';
 import type { NodeCall } from './overlay-node.ts';
 
 const PROGRAM = fileURLToPath(new URL('overlay-node.ts', import.meta.url));
 const SERVER = fileURLToPath(new URL('naming-server.ts', import.meta.url));
 const CLIENT = fileURLToPath(new URL('asking-client.ts', import.meta.url));
-const COMMAND_LIMIT_MS = 20_000;
+const COMMAND_LIMIT_MS = patience(20_000);
 
 /** One machine of a test: a network namespace, and the program that is its daemon. */
 export class ClusterNode {

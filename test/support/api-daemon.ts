@@ -6,9 +6,10 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { patience } from './patience.ts';
 
 export const DROVER: string = fileURLToPath(new URL('../../bin/drover', import.meta.url));
-const START_LIMIT_MS = 20_000;
+const START_LIMIT_MS = patience(20_000);
 
 export interface Answer {
   status: number;
@@ -88,7 +89,7 @@ export class ApiDaemon implements AsyncDisposable {
   docker(...argv: string[]): { status: number | null; stdout: string; stderr: string } {
     return spawnSync('docker', ['-H', `unix://${this.socket}`, ...argv], {
       encoding: 'utf8',
-      timeout: 20_000,
+      timeout: START_LIMIT_MS,
     });
   }
 

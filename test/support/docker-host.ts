@@ -9,10 +9,11 @@ import { after, afterEach } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { hasCode } from '#linux/system-call-error.ts';
 import { ApiDaemon } from './api-daemon.ts';
+import { patience } from './patience.ts';
 
 /** The image that the tests run: a static busybox. */
 export const BUSYBOX: string = fileURLToPath(new URL('../../.cache/busybox.tar', import.meta.url));
-const COMMAND_LIMIT_MS = 20_000;
+const COMMAND_LIMIT_MS = patience(20_000);
 
 export interface Result {
   status: number | null;
@@ -223,7 +224,7 @@ export async function eventually(
   what: string,
   limitMs = 20_000,
 ): Promise<void> {
-  const deadline = Date.now() + limitMs;
+  const deadline = Date.now() + patience(limitMs);
   while (!(await condition())) {
     assert.ok(Date.now() < deadline, `not within ${limitMs} ms: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));

@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import type { CloudView, NodeView } from '#cloud/cloud-view.ts';
 import { DROVER } from './api-daemon.ts';
 import type { Result } from './docker-host.ts';
+import { patience } from './patience.ts';
 
-const LIMIT_MS = 60_000;
+const LIMIT_MS = patience(60_000);
 
 /** `drover cloud` on a root of its own, with one cloud, `c`; nothing of it is left when it is disposed of. */
 export class TestCloud implements AsyncDisposable {
