@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   accessSync,
@@ -82,16 +82,7 @@ async function runMachine(parts: MachineParts, settings: Settings): Promise<numb
     closeSync(openSync(path('disk'), 'w', 0o600));
     truncateSync(path('disk'), DISK_BYTES);
     const env = { ...process.env, ...parts.environment };
-    const files = spawn('unshare', ['--mount', '--', '/bin/sh', '-c', fileServer(parts, directory)], {
-      env,
-      // what it says when the machine ends is no news
-      stdio: ['ignore', 'ignore', openSync(path('files.log'), 'w', 0o600)],
-    });
-    while (!existsSync(path('files'))) {
-      if (files.exitCode !== null)
-        throw new Error(`this machine's files cannot be served:\n${readFileSync(path('files.log'), 'utf8')}`);
-      await delay(LOOK_EVERY_MS);
-    }
+    const files = await serveFiles(parts, directory);
     const machine = spawn(parts.qemu, qemuArguments(parts, settings, path), {
       env,
       // its end takes no output once its input has ended
@@ -115,12 +106,30 @@ async function runMachine(parts: MachineParts, settings: Settings): Promise<numb
     process.off('exit', end);
     const code = existsSync(path('code')) ? readFileSync(path('code'), 'utf8').trim() : '';
     if (code !== '') return Number(code);
-    const console_ = existsSync(path('console')) ? readFileSync(path('console'), 'utf8') : '';
-    console.error(`run-in-machine: the machine gave no result; its console:\n${lastLines(console_)}`);
+    const said = existsSync(path('console')) ? readFileSync(path('console'), 'utf8') : '';
+    console.error(`run-in-machine: the machine gave no result; its console:\n${lastLines(said)}`);
     return 1;
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** Resolves when the machine can have this one's files, at the socket `files`. */
+async function serveFiles(parts: MachineParts, directory: string): Promise<ChildProcess> {
+  const log = join(directory, 'files.log');
+  const descriptor = openSync(log, 'w', 0o600);
+  const server = spawn('unshare', ['--mount', '--', '/bin/sh', '-c', fileServer(parts, directory)], {
+    env: { ...process.env, ...parts.environment },
+    // what it says when the machine ends is no news
+    stdio: ['ignore', 'ignore', descriptor],
+  });
+  closeSync(descriptor);
+  while (!existsSync(join(directory, 'files'))) {
+    if (server.exitCode !== null)
+      throw new Error(`this machine's files cannot be served:\n${readFileSync(log, 'utf8')}`);
+    await delay(LOOK_EVERY_MS);
+  }
+  return server;
 }
 
 /** Serves all of this machine's files from a mount namespace in which none can be written. */
