@@ -140,8 +140,9 @@ function ownNode({ addresses }: { addresses: Addresses }, ID: string, now: strin
 
 /** By whatever in the backup is sealed: where an external CA signs, the CA's key is not in it. */
 function checkKey(view: ClusterView, swarm: SwarmRecord, key: SealingKey): void {
-  const { sealedRootKey, sealedUnlockKey = '' } = swarm;
-  const texts = [sealedRootKey, sealedUnlockKey, ...[...view.all('secret')].map(({ sealed }) => sealed)];
+  const { sealedRootKey, sealedUnlockKey = '', networkKeys = [] } = swarm;
+  const sealed = [...networkKeys, ...view.all('secret')].map((each) => each.sealed);
+  const texts = [sealedRootKey, sealedUnlockKey, ...sealed];
   if (texts.every((text) => text === '' || sealedWith(text) === key.id)) return;
   throw forbidden('the key does not fit this backup', {
     hint: 'It is the one that `drover cluster key` showed when the backup was made.',
