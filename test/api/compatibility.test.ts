@@ -26,7 +26,7 @@ Docker's status and a message that names the field. This page is compared with t
 | DistributionInspect | on a node of a swarm, the image that is there answers where no registry does | [services are pinned](explanation/how-images-reach-nodes.md) without a registry too |
 | ImageCommit | the container goes on as soon as what it wrote is copied | the layer is made of the copy |
 | NetworkCreate | bridge networks and, on a manager, overlays, both over IPv4; macvlan, ipvlan answer 501 | later stages |
-| NetworkCreate | \`--opt encrypted\` is taken on every cluster; nodes whose kernel has no IPsec get no task of such a network, and say so; its UDP port is the data path's + 1 | [decision 0015](decisions/0015-encrypt-overlays-by-ipsec.md) |
+| NetworkCreate | \`--opt encrypted\` is taken on every cluster; nodes whose kernel has no IPsec get no task of such a network, and say so; its UDP port is the data path's + 1 | [decision 0017](decisions/0017-encrypt-overlays-by-ipsec.md) |
 | NetworkInspect | resolv.conf of a container names its network's gateway, not 127.0.0.11 | decision 0006 |
 | NetworkInspect | a worker shows attachable networks of the cluster before a container of its own is on one | it asks a manager |
 | ContainerStart, NetworkConnect | on an attachable network, a name that a service or task there has leads to that alone | a node cannot take it over |
