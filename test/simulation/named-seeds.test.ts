@@ -13,6 +13,10 @@ const SEEDS: readonly (readonly [number, string])[] = [
   ],
   [98, 'a manager that was demoted while it was away, and was back at once, stayed one by its record'],
   [270, 'the only task of a service did not wait for a writer that an older template had in another place'],
+  [
+    368,
+    'the scheduler was faster than what keeps a task waiting that was let run before its service had a single writer',
+  ],
 ];
 
 for (const [seed, showed] of SEEDS) {

@@ -173,6 +173,14 @@ test('nor does one that was let run before get a node then', () => {
   assert.deepEqual(said(scene.decides(rules)), ['t2 is to shutdown', 'new web.1 r1 is to ready']);
 });
 
+test('but where nothing else may run it does, and is fenced', () => {
+  const rules = orchestrator({ isSingleWriter: () => true });
+  const scene = new Scene(node('a'), service(), task('t1', { is: 'pending' }));
+  scene.decides(rules);
+  assert.deepEqual([scene.task('t1').fenced, scene.task('t1').DesiredState], [true, 'running']);
+  assert.deepEqual(said(scene.decides(rules)), []);
+});
+
 test('nor one that was to start before the one it replaces ends', () => {
   const rules = orchestrator({ isSingleWriter: () => true });
   const scene = new Scene(

@@ -162,6 +162,7 @@ export class PlacePlan {
       else this.replace(place, { ...jobOf(newest), ...restartsOf(newest) });
       return;
     }
+    if (newest !== undefined) this.#markUnplaced(place, newest);
     for (const task of place.wanted) {
       if (task !== newest && newest !== undefined && this.#hasTakenOver(newest))
         this.wish(place, task, 'shutdown');
@@ -269,6 +270,14 @@ export class PlacePlan {
       (other) => other !== task && this.isSingleWriter([other]),
     );
     return this.#freeAtMs(others) > this.context.nowMs;
+  }
+
+  /** One that may run although its service has become a single writer since it was let run is told so with the task. */
+  #markUnplaced(place: Place, task: TaskRecord): void {
+    const isOpen = isUnplaced(task) && task.DesiredState === 'running' && task.fenced !== true;
+    if (!isOpen || !this.isSingleWriter([task]) || this.#decided.has(task.ID)) return;
+    const UpdatedAt = new Date(this.context.nowMs).toISOString();
+    this.#write(place, task, { table: 'task', put: { ...task, fenced: true, UpdatedAt } });
   }
 
   /** Whether the service is a single writer, by its template or by that of one of these tasks. */

@@ -482,7 +482,7 @@ test('a node is told that a task is no single writer when its record does not sa
 });
 
 test('a task that no node has heard of is fenced as soon as its service is a single writer', () => {
-  using led = new Led(node('a'), service(), task('t1', { is: 'pending' }));
+  using led = new Led(node('a'), service(), task('t1', { is: 'pending', DesiredState: 'ready' }));
   led.isSingleWriter = true;
   led.follow(service({ spec: { Labels: { changes: 'once' } } }));
   led.writes();

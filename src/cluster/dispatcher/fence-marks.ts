@@ -53,8 +53,8 @@ export class FenceMarks {
     if (!isWanted || fenced === true) this.#confirmed.delete(task.ID);
     if (isTerminal(task.Status.State) || isWanted === (fenced === true)) return task;
     if (!isWanted) return rest;
-    // one that no node has heard of is told with the mark
-    const isNew = stateRank(task.Status.State) < stateRank('assigned');
+    // one that no node has heard of is told with the mark; whether it may run at all the orchestrator says
+    const isNew = stateRank(task.Status.State) < stateRank('assigned') && task.DesiredState === 'ready';
     return isNew || this.#confirmed.has(task.ID) ? { ...task, fenced: true } : task;
   }
 

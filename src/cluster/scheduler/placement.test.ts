@@ -145,6 +145,20 @@ test('a single writer goes to its data, whatever else is better', () => {
   assert.equal(cluster.task(first).NodeID, 'n1', 'a node has the volume');
 });
 
+test('one that was let run before its service was a single writer waits until that is looked at again', () => {
+  const cluster = new SimulatedCluster();
+  cluster.node('n1');
+  cluster.service('db', { mounts: [DATA] });
+  const [id = ''] = cluster.tasks('db', 1, { Slot: 1 });
+  const { fenced: _, ...put } = cluster.task(id);
+  cluster.apply([{ table: 'task', put }]);
+  cluster.settle();
+  assert.equal(cluster.task(id).NodeID, '');
+  cluster.apply([{ table: 'task', put: { ...cluster.task(id), fenced: true } }]);
+  cluster.settle();
+  assert.equal(cluster.task(id).NodeID, 'n1');
+});
+
 test('a single writer that ran elsewhere goes back there before other nodes that have a volume of that name', () => {
   const cluster = new SimulatedCluster();
   for (const id of ['n1', 'n3']) cluster.node(id, { volumes: ['data'] });

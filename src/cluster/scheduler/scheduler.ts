@@ -1,4 +1,5 @@
 import type { Controller, Decision, DecisionContext } from '#cluster/controllers/controller.ts';
+import { isOfSingleWriter } from '#cluster/controllers/fenced-tasks.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { ViewChange, Write } from '#cluster/state/tables.ts';
 import type { TaskRecord } from '#model/task.ts';
@@ -12,6 +13,7 @@ import { NodeTable, revisionIdOf } from './node-table.ts';
 import { awaitsPlacement, type PendingGroup, PendingTasks } from './pending-tasks.ts';
 import { PlacementRound } from './placement-round.ts';
 import { RefusedNodes } from './refused-nodes.ts';
+import { isSingleWriter } from './single-writer.ts';
 import { SpreadTree } from './spread-tree.ts';
 import type { TaskRequirements } from './task-requirements.ts';
 
@@ -186,9 +188,12 @@ export class Scheduler implements Controller {
       serviceTasks: this.table.tasksOf(group.serviceId),
       wanted: Math.min(group.tasks.size, round.room),
     });
+    const isSingle = isGroupOfSingleWriter(round.view, group);
     for (const id of group.tasks) {
       const task = round.view.get('task', id);
       if (task === undefined || !awaitsPlacement(task)) continue;
+      // whether it may run although it was let run before, the orchestrator says first
+      if (isSingle && task.fenced !== true) continue;
       if (round.isFull) return true;
       const candidate = tree.next();
       if (candidate === undefined) return false;
@@ -224,6 +229,15 @@ function candidatesFor(
   const [id = ''] = group.tasks.size === 1 ? group.tasks : [];
   const task = round.view.get('task', id);
   return task === undefined ? candidates : candidatesWithData(round.view, task, need, candidates);
+}
+
+/** Tasks of a group are of one revision, so what is true of one is of all. */
+function isGroupOfSingleWriter(
+  view: ClusterView,
+  { tasks: [id = ''] }: { tasks: Iterable<string> },
+): boolean {
+  const task = view.get('task', id);
+  return task !== undefined && isOfSingleWriter(view, task, isSingleWriter);
 }
 
 function serviceOf(write: Write): string[] {

@@ -13,6 +13,7 @@ import type { TaskRecord, TaskState } from '#model/task.ts';
 import type { GenericResource, Placement, TaskMount } from '#model/task-spec.ts';
 import type { PlacementStrategy } from './candidate.ts';
 import { Scheduler } from './scheduler.ts';
+import { isSingleWriter } from './single-writer.ts';
 
 const GIB = 2 ** 30;
 
@@ -157,7 +158,10 @@ export class SimulatedCluster {
 
   /** Makes pending tasks of a service, each in a slot of its own where none is given; gives their IDs. */
   tasks(serviceId: string, count = 1, o: Partial<TaskRecord> = {}): string[] {
-    const revision = this.view.get('service', serviceId)?.revision ?? 1;
+    const service = this.view.get('service', serviceId);
+    const revision = service?.revision ?? 1;
+    // as the orchestrator makes them
+    const isFenced = service !== undefined && isSingleWriter(service, service.Spec.TaskTemplate);
     const writes = Array.from({ length: count }, (): { table: 'task'; put: TaskRecord } => {
       this.#tasks += 1;
       const put: TaskRecord = {
@@ -172,6 +176,7 @@ export class SimulatedCluster {
         Status: { Timestamp: this.now, State: 'pending', Message: 'pending task scheduling' },
         revision,
         networks: [],
+        ...(isFenced ? { fenced: true as const } : {}),
         ...o,
       };
       return { table: 'task', put };
