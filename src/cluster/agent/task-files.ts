@@ -1,17 +1,6 @@
-import {
-  closeSync,
-  fchmodSync,
-  fchownSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  rmdirSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { dirname, join, posix } from 'node:path';
-import { mountMemory, unmount } from '#linux/mount.ts';
-import { hasCode } from '#linux/system-call-error.ts';
+import { closeSync, fchmodSync, fchownSync, mkdirSync, openSync, readdirSync, writeFileSync } from 'node:fs';
+import { join, posix } from 'node:path';
+import { makeMemoryDirectory, removeMemoryDirectory } from '#linux/memory-directory.ts';
 import type { MountSpec } from '#model/container.ts';
 import { invalid } from '#model/errors.ts';
 import type { AssignedTask, TaskFile } from './assigned-task.ts';
@@ -77,8 +66,7 @@ export class TaskFiles {
     const files = placedFiles(task);
     if (files.length === 0) return [];
     const directory = this.#path(task.id);
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    if (!isMounted(directory)) mountMemory({ target: directory, options: 'mode=0700' });
+    makeMemoryDirectory(directory);
     for (const file of files) writeFile(join(directory, file.name), file);
     return files.map(({ name, target }) => ({
       Type: 'bind',
@@ -90,14 +78,7 @@ export class TaskFiles {
 
   /** Takes a task's files away. Nothing there is success. */
   remove(taskId: string): void {
-    const directory = this.#path(taskId);
-    // containers that have the files mounted still see them, as they see a file that was deleted
-    unmount(directory, { detach: true });
-    try {
-      rmdirSync(directory);
-    } catch (error) {
-      if (!hasCode(error, 'ENOENT')) throw error;
-    }
+    removeMemoryDirectory(this.#path(taskId));
   }
 
   /** The tasks that there are files of. */
@@ -121,8 +102,4 @@ function writeFile(path: string, file: PlacedFile): void {
   } finally {
     closeSync(fd);
   }
-}
-
-function isMounted(path: string): boolean {
-  return statSync(path).dev !== statSync(dirname(path)).dev;
 }
