@@ -100,7 +100,7 @@ export async function openSwarm(
     localNetwork: (reference: string) => localNetworkOf(networks, reference),
     isOwnInterface: (name: string) => networks.list().some(({ bridgeName }) => bridgeName === name),
   };
-  const node = stack.use(await SwarmNode.start({ dataRoot, logs: tasks, inspection, machine }));
+  const node = stack.use(await SwarmNode.start({ dataRoot, execRoot, logs: tasks, inspection, machine }));
   networks.attachments.open(attachments);
   return node;
 }

@@ -60,7 +60,12 @@ test('who has a certificate of the cluster does not get into the managers’ sto
     const [ca, cert, key] = [files.path('roots'), files.path('certificate'), files.path('key')];
     return { ca, cert, key };
   };
-  const root = new StoreRootFiles(join(directory.path, 'manager'));
+  const root = new StoreRootFiles({
+    directory: join(directory.path, 'manager'),
+    memory: join(directory.path, 'memory'),
+  });
+  using mounted = new DisposableStack();
+  mounted.defer(() => root.remove());
   const { clusterId } = authority;
   const own = { nodeId: idFor('manager'), clusterId, host: '127.0.0.1' };
   await root.certify({ ...own, key: createSealingKey(), clock: systemClock });
@@ -70,7 +75,7 @@ test('who has a certificate of the cluster does not get into the managers’ sto
   using store = machines.store(['one']);
   await put(store, 'secret', '1');
   const files = new CertificateFiles(join(directory.path, 'worker'));
-  files.write(await authority.credentials('worker', 'manager'));
+  files.write(await authority.credentials('worker', 'manager'), undefined);
   const { ca } = tlsOf(tls)();
   const shown = tlsOf(pathsOf(files));
   using intruder = new EtcdStore({ endpoints: store.client.endpoints, tls: () => ({ ...shown(), ca }) });

@@ -222,7 +222,7 @@ test('a node that crashes in the middle leaves nothing half there; when it is ba
 });
 
 test('a node that was removed reads nothing, from managers and workers alike', async () => {
-  const found = new CertificateFiles(join(dataRoot(3), 'cluster/certificates')).read();
+  const found = new CertificateFiles(join(dataRoot(3), 'cluster/certificates')).read(undefined);
   assert.ok(found !== undefined);
   const credentials = checkCredentials(found, Date.now());
   await using transport = new TlsTransport({

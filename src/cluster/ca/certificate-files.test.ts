@@ -7,23 +7,47 @@ import { CertificateFiles } from './certificate-files.ts';
 import { readKeyFile, removeKeyFile, writeKeyFile } from './key-file.ts';
 import { createSealingKey, formatUnlockKey, unsealKey } from './sealing.ts';
 
+const PEM = '-----BEGIN PRIVATE KEY-----';
+
 test('a set of credentials is replaced whole, and only its owner reads it', () => {
   const directory = mkdtempSync(join(tmpdir(), 'certificates-'));
   try {
     const files = new CertificateFiles(join(directory, 'certificates'));
-    assert.equal(files.read(), undefined);
-    files.write({ key: 'k1', certificate: 'c1', roots: 'r1' });
-    const next = { key: 'k2', certificate: 'c2', roots: 'r2' };
-    files.write(next);
-    assert.deepEqual(files.read(), next);
+    assert.equal(files.read(undefined), undefined);
+    files.write({ key: `${PEM}1`, certificate: 'c1', roots: 'r1' }, undefined);
+    const next = { key: `${PEM}2`, certificate: 'c2', roots: 'r2' };
+    files.write(next, undefined);
+    assert.deepEqual(files.read(undefined), next);
     assert.equal(statSync(files.path('key')).mode & 0o777, 0o600);
     assert.deepEqual(readdirSync(join(directory, 'certificates')).sort(), ['2', 'current']);
     rmSync(files.path('roots'));
-    assert.throws(() => files.read(), /roots\.crt is missing/);
-    files.write(next);
-    assert.deepEqual(files.read(), next);
+    assert.throws(() => files.read(undefined), /roots\.crt is missing/);
+    files.write(next, undefined);
+    assert.deepEqual(files.read(undefined), next);
     files.remove();
-    assert.equal(files.read(), undefined);
+    assert.equal(files.read(undefined), undefined);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
+
+test('a manager’s key is sealed with the managers’, and opened with that alone', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'certificates-'));
+  try {
+    const files = new CertificateFiles(join(directory, 'certificates'));
+    assert.equal(files.isSealed, false);
+    const sealing = createSealingKey();
+    const credentials = { key: `${PEM}1`, certificate: 'c1', roots: 'r1' };
+    files.write(credentials, sealing);
+    assert.equal(files.isSealed, true);
+    assert.doesNotMatch(readFileSync(files.path('key'), 'utf8'), /BEGIN/);
+    assert.equal(statSync(files.path('key')).mode & 0o777, 0o600);
+    assert.deepEqual(files.read(sealing), credentials);
+    assert.throws(() => files.read(undefined), { kind: 'forbidden' });
+    assert.throws(() => files.read(createSealingKey()), { kind: 'forbidden' });
+    files.write(credentials, undefined);
+    assert.equal(files.isSealed, false);
+    assert.deepEqual(files.read(undefined), credentials);
   } finally {
     rmSync(directory, { recursive: true });
   }

@@ -6,6 +6,7 @@ import { forbidden, invalid } from '#model/errors.ts';
 import { syncDirectory, writePrivateFile } from './key-file.ts';
 import { identityOf, type NodeIdentity } from './node-identity.ts';
 import { isIssuedBy, parseCertificates } from './pem.ts';
+import { type SealingKey, seal, unseal } from './sealing.ts';
 
 /** What a node proves itself with, and whom it trusts. All PEM. */
 export interface NodeCredentials {
@@ -23,10 +24,12 @@ export interface CheckedCredentials extends NodeCredentials {
 
 const FILES = { key: 'node.key', certificate: 'node.crt', roots: 'roots.crt' };
 const CURRENT = 'current';
+const KEY_PURPOSE = 'node/key';
 
 /**
  * A node's key, certificate and roots below one directory: `current/{node.key,node.crt,roots.crt}`, where `current` is a link to the
  * set in force. A set is replaced by the link alone, so that no crash and no reader (etcd reads them at every handshake) sees half of one.
+ * A manager's key is sealed with the managers': who has the disk of a locked manager cannot speak for it.
  */
 export class CertificateFiles {
   readonly #directory: string;
@@ -41,23 +44,39 @@ export class CertificateFiles {
     return join(this.#directory, CURRENT, FILES[file]);
   }
 
-  /** What is there; undefined when the node is in no cluster. Throws `invalid` where a file is missing; nothing else is checked. */
-  read(): NodeCredentials | undefined {
+  /** Whether {@link read} needs the managers' key; false where nothing is there. */
+  get isSealed(): boolean {
     const set = this.#currentSet();
-    if (set === undefined) return undefined;
-    const text = (file: keyof NodeCredentials): string => this.#text(join(this.#directory, set, FILES[file]));
-    return { key: text('key'), certificate: text('certificate'), roots: text('roots') };
+    return set !== undefined && isSealed(this.#text(set, 'key'));
   }
 
-  /** Replaces the set. On disk when this returns. */
-  write(credentials: NodeCredentials): void {
+  /**
+   * What is there; undefined when the node is in no cluster. Throws `invalid` where a file is missing, `forbidden` where the key is sealed
+   * with another one than `sealing`; nothing else is checked.
+   */
+  read(sealing: SealingKey | undefined): NodeCredentials | undefined {
+    const set = this.#currentSet();
+    if (set === undefined) return undefined;
+    const key = this.#text(set, 'key');
+    const keys = sealing === undefined ? [] : [sealing];
+    return {
+      key: isSealed(key) ? unseal(key, keys, KEY_PURPOSE).toString('utf8') : key,
+      certificate: this.#text(set, 'certificate'),
+      roots: this.#text(set, 'roots'),
+    };
+  }
+
+  /** Replaces the set, the key under `sealing` or as it is. On disk when this returns. */
+  write(credentials: NodeCredentials, sealing: SealingKey | undefined): void {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
     const before = this.#currentSet();
     const set = String(Number(before ?? 0) + 1);
     const home = join(this.#directory, set);
     rmSync(home, { recursive: true, force: true });
     mkdirSync(home, { mode: 0o700 });
-    writePrivateFile(join(home, FILES.key), credentials.key);
+    const { key } = credentials;
+    const kept = sealing === undefined ? key : `${seal(Buffer.from(key), sealing, KEY_PURPOSE)}\n`;
+    writePrivateFile(join(home, FILES.key), kept);
     writePrivateFile(join(home, FILES.certificate), credentials.certificate);
     writePrivateFile(join(home, FILES.roots), credentials.roots);
     syncDirectory(home);
@@ -86,7 +105,8 @@ export class CertificateFiles {
     }
   }
 
-  #text(path: string): string {
+  #text(set: string, file: keyof NodeCredentials): string {
+    const path = join(this.#directory, set, FILES[file]);
     try {
       return readFileSync(path, 'utf8');
     } catch (cause) {
@@ -99,6 +119,10 @@ export class CertificateFiles {
       if (name !== set && name !== CURRENT)
         rmSync(join(this.#directory, name), { recursive: true, force: true });
   }
+}
+
+function isSealed(key: string): boolean {
+  return !key.startsWith('-----BEGIN ');
 }
 
 const REJOIN = 'leave the swarm with `docker swarm leave --force` and join it again';

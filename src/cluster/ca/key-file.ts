@@ -24,6 +24,12 @@ export function readKeyFile(path: string): KeptKey | undefined {
   return { sealed: text };
 }
 
+/** The key where it lies there as it is; undefined where it is sealed, or where there is none. Throws as {@link readKeyFile}. */
+export function readOpenKey(path: string): SealingKey | undefined {
+  const kept = readKeyFile(path);
+  return kept !== undefined && 'key' in kept ? kept.key : undefined;
+}
+
 /** Makes it lie there as it is, or under `unlockKey`. In one step: after a crash there is the old one or the new one. */
 export function writeKeyFile(path: string, key: SealingKey, unlockKey: SealingKey | undefined): void {
   if (isKept(readKeyFile(path), key, unlockKey)) return;

@@ -105,10 +105,8 @@ async function takeOver(
   const authority = authorityOf(swarm, { key, clock: o.clock, credentials: () => undefined });
   writeKeyFile(o.files.keyPath, key, unlockKeyOf(swarm, key));
   const { host } = parseAddress(advertiseAddress);
-  o.files.certificates.write({
-    key: own.key,
-    ...(await authority.issue(own.csr, nodeId, 'manager', [host])),
-  });
+  const issued = await authority.issue(own.csr, nodeId, 'manager', [host]);
+  o.files.certificates.write({ key: own.key, ...issued }, key);
   const now = new Date(o.clock.nowMs()).toISOString();
   const write = async (writes: readonly Write[]): Promise<void> => {
     const done = await store.commit(transactionOf(view, writes));

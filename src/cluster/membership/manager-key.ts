@@ -1,9 +1,9 @@
 import type { CertificateAnswer } from '#cluster/ca/join-protocol.ts';
-import { readKeyFile, removeKeyFile, writeKeyFile } from '#cluster/ca/key-file.ts';
+import { removeKeyFile, writeKeyFile } from '#cluster/ca/key-file.ts';
 import { parseUnlockKey, type SealingKey, unsealKey } from '#cluster/ca/sealing.ts';
 import type { Clock } from '#control/clock.ts';
 import { pause } from '#control/pause.ts';
-import { messageOf, unavailable } from '#model/errors.ts';
+import { invalid, messageOf, unavailable } from '#model/errors.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
 
 const RETRY_MS = 5000;
@@ -20,12 +20,14 @@ export interface ManagerKeys {
   readonly unlockKey: SealingKey | undefined;
 }
 
-/** What a manager gave with a certificate; undefined for a worker. */
+/** What a manager gave with a certificate; undefined for a worker. `invalid` where a manager got a certificate alone. */
 export function keysOf({
+  role,
   managerKey,
   unlockKey,
-}: Pick<CertificateAnswer, 'managerKey' | 'unlockKey'>): ManagerKeys | undefined {
-  if (managerKey === undefined) return undefined;
+}: Pick<CertificateAnswer, 'role' | 'managerKey' | 'unlockKey'>): ManagerKeys | undefined {
+  if (role === 'worker') return undefined;
+  if (managerKey === undefined) throw invalid("the manager did not give the managers' key to a manager");
   return {
     key: parseUnlockKey(managerKey),
     unlockKey: unlockKey === undefined ? undefined : parseUnlockKey(unlockKey),
@@ -45,7 +47,7 @@ export class ManagerKey {
   /** Which change of the file is the last one. */
   #turn = 0;
 
-  /** `key` is given where it lies sealed on the disk. */
+  /** `key` is undefined on a worker. */
   constructor(o: {
     path: string;
     key: SealingKey | undefined;
@@ -57,12 +59,12 @@ export class ManagerKey {
     this.#clock = o.clock;
     this.#report = o.report;
     this.#signal = o.signal;
-    const kept = readKeyFile(o.path);
-    this.#key = o.key ?? (kept !== undefined && 'key' in kept ? kept.key : undefined);
+    this.#key = o.key;
   }
 
-  get isHere(): boolean {
-    return this.#key !== undefined;
+  /** Undefined where it is not here. */
+  get known(): SealingKey | undefined {
+    return this.#key;
   }
 
   /** `unavailable` where it is not here. */

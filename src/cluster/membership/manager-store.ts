@@ -51,6 +51,8 @@ export function etcdUrlsOf(advertiseAddress: string): { clientUrl: string; peerU
 interface StorePlace {
   /** DATA/cluster. */
   readonly directory: string;
+  /** Where etcd finds its key and its certificates: in memory alone. */
+  readonly etcdMemory: string;
   readonly nodeId: string;
   readonly advertiseAddress: string;
 }
@@ -217,8 +219,8 @@ function memberOptions(o: StorePlace): EtcdMemberOptions {
   };
 }
 
-function storeRoot({ directory }: StorePlace): StoreRootFiles {
-  return new StoreRootFiles(directory);
+function storeRoot(o: StorePlace): StoreRootFiles {
+  return new StoreRootFiles({ directory: o.directory, memory: o.etcdMemory });
 }
 
 async function certify(o: ManagerStoreOptions): Promise<void> {

@@ -113,9 +113,10 @@ export class NodeCertificate {
         if (role !== undefined && answer.role !== role)
           throw unavailable(`the manager at ${address} does not know yet that this node is a ${role}`);
         const credentials = credentialsOf(answer, key, this.#o.clock.nowMs(), this.#credentials.identity);
-        this.#o.files.write(credentials);
         const keys = keysOf(answer);
+        // it is there before what is sealed with it
         if (keys !== undefined) this.#o.onManagerKeys(keys);
+        this.#o.files.write(credentials, keys?.key);
         this.#take(credentials);
         return;
       } catch (error) {

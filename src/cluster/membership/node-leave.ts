@@ -2,14 +2,16 @@ import type { TaskEngine, TaskNetworks } from '#cluster/agent/task-engine.ts';
 import type { Clock } from '#control/clock.ts';
 import { ManagerStore } from './manager-store.ts';
 import type { NodeState } from './node-state.ts';
+import type { NodeFiles } from './running-node.ts';
 
 /** Takes a node out of its cluster that does not run, for it is locked or could not start: nobody is told. Its files are the caller's to remove. */
 export async function leaveUnstarted(
   machine: { readonly engine: TaskEngine; readonly networks: TaskNetworks; readonly clock: Clock },
-  directory: string,
+  { state: { directory }, etcdMemory }: Pick<NodeFiles, 'state' | 'etcdMemory'>,
   state: NodeState,
 ): Promise<void> {
-  if (state.store !== 'none') await ManagerStore.discard({ ...state, directory, clock: machine.clock });
+  const place = { ...state, directory, etcdMemory };
+  if (state.store !== 'none') await ManagerStore.discard({ ...place, clock: machine.clock });
   await endTasks(machine, state);
 }
 

@@ -7,6 +7,7 @@ import {
   type CheckedCredentials,
   checkCredentials,
 } from '#cluster/ca/certificate-files.ts';
+import { readOpenKey } from '#cluster/ca/key-file.ts';
 import type { SealingKey } from '#cluster/ca/sealing.ts';
 import type { ImageExchange } from '#cluster/images/image-exchange.ts';
 import type { ViewListener } from '#cluster/state/view-follower.ts';
@@ -74,6 +75,8 @@ export interface NodeFiles {
   readonly certificates: CertificateFiles;
   /** Where a manager's key lies. */
   readonly keyPath: string;
+  /** Where etcd finds its key and its certificates: in memory alone, and there as long as etcd may run. */
+  readonly etcdMemory: string;
 }
 
 /**
@@ -149,14 +152,20 @@ export class RunningNode implements AsyncDisposable {
     files: NodeFiles;
     state: NodeState;
     onChange: ViewListener;
-    /** The managers', where it may lie sealed on the disk. */
+    /** The managers', where it lies sealed on the disk. */
     managerKey: SealingKey | undefined;
     /** This manager goes on alone: the others are lost. */
     forceNew?: boolean;
   }): Promise<RunningNode> {
-    const found = o.files.certificates.read();
+    const { certificates, keyPath } = o.files;
+    const managerKey = o.managerKey ?? readOpenKey(keyPath);
+    const found = certificates.read(managerKey);
     if (found === undefined) throw unavailable('the node has no certificate');
-    const node = new RunningNode({ ...o, credentials: checkCredentials(found, o.machine.clock.nowMs()) });
+    const credentials = checkCredentials(found, o.machine.clock.nowMs());
+    // one from before managers' keys were sealed
+    if (credentials.identity.role === 'manager' && !certificates.isSealed)
+      certificates.write(credentials, managerKey);
+    const node = new RunningNode({ ...o, managerKey, credentials });
     try {
       await node.#start(o.forceNew === true);
       return node;
@@ -195,9 +204,9 @@ export class RunningNode implements AsyncDisposable {
     return this.#managing?.store;
   }
 
-  /** The managers' key; `unavailable` where it is not here. */
-  get key(): SealingKey {
-    return this.#managerKey.key;
+  /** The managers' key; undefined where it is not here. */
+  get managerKey(): SealingKey | undefined {
+    return this.#managerKey.known;
   }
 
   /** Undefined while it is a worker. */
@@ -323,7 +332,7 @@ export class RunningNode implements AsyncDisposable {
   async #become(role: NodeRole): Promise<void> {
     if (this.#roleAsked !== role) return;
     // the key comes with the certificate; one that is locked in on the disk of a node that never managed is asked for again
-    const lacksKey = role === 'manager' && !this.#managerKey.isHere;
+    const lacksKey = role === 'manager' && this.#managerKey.known === undefined;
     if (this.#certificate.role !== role || lacksKey) await this.#certificate.renew(role, this.#ending.signal);
     if (role === 'manager' && this.#managing === undefined) await this.#startManaging();
     if (role === 'worker' && this.#state.store !== 'none') await this.#stopManaging();
@@ -475,6 +484,7 @@ export class RunningNode implements AsyncDisposable {
   #storeOptions(): ManagerStoreOptions {
     return {
       directory: this.#files.state.directory,
+      etcdMemory: this.#files.etcdMemory,
       nodeId: this.#state.nodeId,
       advertiseAddress: this.#state.advertiseAddress,
       clusterId: this.#state.clusterId,

@@ -9,6 +9,7 @@ import { createAuthority } from '#cluster/ca/root-authority.ts';
 import { createRoot } from '#cluster/ca/root-certificate.ts';
 import { type SealingKey, seal, unseal } from '#cluster/ca/sealing.ts';
 import type { Clock } from '#control/clock.ts';
+import { makeMemoryDirectory, removeMemoryDirectory } from '#linux/memory-directory.ts';
 import { hasCode } from '#linux/system-call-error.ts';
 
 /** The root of etcd's certificates: its key is sealed under the managers'. */
@@ -28,16 +29,19 @@ const YEAR_MS = 365 * 24 * 3600 * 1000;
 
 /**
  * The CA of the managers' store. Workers have certificates of the cluster's CA and must not get into etcd, which knows no roles: so
- * etcd trusts a root of its own, and only managers, who have the managers' key, can make certificates of it. Each makes its own.
+ * etcd trusts a root of its own, and only managers, who have the managers' key, can make certificates of it. Each makes its own, and
+ * another one when the machine was restarted: etcd wants its key as it is, so it lies in memory alone.
  */
 export class StoreRootFiles {
   readonly certificates: CertificateFiles;
   readonly #directory: string;
+  readonly #memory: string;
 
-  /** `directory` is DATA/cluster. */
-  constructor(directory: string) {
-    this.#directory = directory;
-    this.certificates = new CertificateFiles(join(directory, 'etcd-certificates'));
+  /** `directory` is DATA/cluster, `memory` a directory that becomes one in memory. */
+  constructor(o: { directory: string; memory: string }) {
+    this.#directory = o.directory;
+    this.#memory = o.memory;
+    this.certificates = new CertificateFiles(join(o.memory, 'certificates'));
   }
 
   /** Undefined before there are several managers. */
@@ -78,6 +82,7 @@ export class StoreRootFiles {
     readonly key: SealingKey;
     readonly clock: Clock;
   }): Promise<void> {
+    makeMemoryDirectory(this.#memory);
     const root = await this.found(o.clusterId, o.key, o.clock);
     if (this.#isGood(root, o.clock.nowMs())) return;
     const authority = createAuthority({
@@ -88,17 +93,18 @@ export class StoreRootFiles {
       },
     });
     const { key, csr } = await createRequest();
-    this.certificates.write({ key, ...(await authority.issue(csr, o.nodeId, 'manager', [o.host])) });
+    const issued = await authority.issue(csr, o.nodeId, 'manager', [o.host]);
+    this.certificates.write({ key, ...issued }, undefined);
   }
 
   /** This node is no manager any more. */
   remove(): void {
-    this.certificates.remove();
+    removeMemoryDirectory(this.#memory);
     rmSync(this.#path(), { force: true });
   }
 
   #isGood(root: SealedStoreRoot, nowMs: number): boolean {
-    const there = this.certificates.read();
+    const there = this.certificates.read(undefined);
     if (there === undefined || there.roots.trim() !== root.certificate.trim()) return false;
     const { validFromDate, validToDate } = new X509Certificate(there.certificate);
     return nowMs < (validFromDate.getTime() + validToDate.getTime()) / 2;

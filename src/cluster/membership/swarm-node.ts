@@ -86,6 +86,7 @@ interface Beginning {
 
 export interface SwarmNodeOptions {
   readonly dataRoot: string;
+  readonly execRoot: string;
   readonly machine: NodeMachine;
   readonly logs: TaskLogSource;
   readonly inspection: NetworkInspection;
@@ -116,6 +117,7 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
       state,
       certificates: new CertificateFiles(join(state.directory, 'certificates')),
       keyPath: join(state.directory, 'manager.key'),
+      etcdMemory: join(o.execRoot, 'etcd'),
     };
     this.#dataRoot = o.dataRoot;
     this.#operator = new SwarmOperator({
@@ -226,8 +228,7 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
       if (!force && this.#node?.manager !== undefined)
         throw managerLeaves(this.#node.manager.managers().length);
       if (this.#node !== undefined) await this.#node.leave();
-      else if (this.#known !== undefined)
-        await leaveUnstarted(this.#machine, this.#files.state.directory, this.#known);
+      else if (this.#known !== undefined) await leaveUnstarted(this.#machine, this.#files, this.#known);
       this.#node = undefined;
       this.#files.state.remove();
       this.#known = undefined;
@@ -291,8 +292,9 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     this.#known = state;
     try {
       const isSealed = key === undefined && 'sealed' in (readKeyFile(this.#files.keyPath) ?? {});
-      // a worker on its way to being a manager gets the key once more
-      if (isSealed && state.store !== 'none') return this.#set('locked');
+      // a worker that has no manager's certificate yet gets the key once more
+      const isNeeded = state.store !== 'none' || this.#files.certificates.isSealed;
+      if (isSealed && isNeeded) return this.#set('locked');
       await this.#run(state, { managerKey: key });
     } catch (error) {
       this.#set('error', messageOf(error));
@@ -355,7 +357,7 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     };
     // what a try before this one left is nobody's
     this.#files.state.remove();
-    this.#files.certificates.write({ key: own.key, ...issued });
+    this.#files.certificates.write({ key: own.key, ...issued }, key);
     const isLocked = request.spec.EncryptionConfig?.AutoLockManagers === true;
     writeKeyFile(this.#files.keyPath, key, isLocked ? unlockKey : undefined);
     using store = new SqliteStore(join(this.#files.state.directory, 'store.db'), { clock });
@@ -398,9 +400,9 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
     });
     const credentials = credentialsOf(answer, key, clock.nowMs());
     this.#files.state.remove();
-    this.#files.certificates.write(credentials);
     const keys = keysOf(answer);
     if (keys !== undefined) writeKeyFile(this.#files.keyPath, keys.key, keys.unlockKey);
+    this.#files.certificates.write(credentials, keys?.key);
     return answer;
   }
 
@@ -435,7 +437,7 @@ export class SwarmNode implements SwarmMembership, AsyncDisposable {
   async #goOnAlone(state: NodeState): Promise<string> {
     if (this.#state === 'locked') throw lockedSwarm();
     if (state.store === 'none') throw onAWorker();
-    const key = this.#node?.store === undefined ? undefined : this.#node.key;
+    const key = this.#node?.managerKey;
     await this.#node?.[Symbol.asyncDispose]();
     this.#node = undefined;
     const alone = this.#keep({ ...state, managers: [state.advertiseAddress] });

@@ -73,7 +73,9 @@ export class SwarmOperator implements ClusterOperator {
   }
 
   managerKey(): string {
-    return formatUnlockKey(this.#managing().node.key);
+    const { managerKey } = this.#managing().node;
+    if (managerKey === undefined) throw notAManager();
+    return formatUnlockKey(managerKey);
   }
 
   async status(): Promise<ClusterStatus> {
