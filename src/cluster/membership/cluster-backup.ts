@@ -22,8 +22,8 @@ import { isTerminal, type TaskRecord } from '#model/task.ts';
 import type { Addresses } from './advertised-address.ts';
 import { authorityOf } from './cluster-authority.ts';
 import { unlockKeyOf } from './manager-key.ts';
+import type { NodeFiles } from './node-machine.ts';
 import type { NodeState } from './node-state.ts';
-import type { NodeFiles } from './running-node.ts';
 
 /** One commit takes so many records. */
 export const MOST_WRITES = 1000;

@@ -1,8 +1,8 @@
 import type { TaskEngine, TaskNetworks } from '#cluster/agent/task-engine.ts';
 import type { Clock } from '#control/clock.ts';
 import { ManagerStore } from './manager-store.ts';
+import type { NodeFiles } from './node-machine.ts';
 import type { NodeState } from './node-state.ts';
-import type { NodeFiles } from './running-node.ts';
 
 /** Takes a node out of its cluster that does not run, for it is locked or could not start: nobody is told. Its files are the caller's to remove. */
 export async function leaveUnstarted(

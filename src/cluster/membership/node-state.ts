@@ -74,3 +74,37 @@ export class NodeStateFile {
     rmSync(this.directory, { recursive: true, force: true });
   }
 }
+
+/** What a node knows of itself now, on its disk as in memory. */
+export class KeptNodeState {
+  readonly #file: NodeStateFile;
+  #current: NodeState;
+
+  /** `current` is on the disk already. */
+  constructor(file: NodeStateFile, current: NodeState) {
+    this.#file = file;
+    this.#current = current;
+  }
+
+  get current(): NodeState {
+    return this.#current;
+  }
+
+  /** On disk when this returns. */
+  change(change: Partial<NodeState>): void {
+    this.#current = { ...this.#current, ...change };
+    this.#file.write(this.#current);
+  }
+
+  /** `host:port` of all managers: this node first, where it is one. */
+  get managers(): string[] {
+    const { store, advertiseAddress, managers } = this.#current;
+    return [...new Set([...(store === 'none' ? [] : [advertiseAddress]), ...managers])];
+  }
+
+  /** `host:port` of the managers besides this node. */
+  get otherManagers(): string[] {
+    const { advertiseAddress, managers } = this.#current;
+    return managers.filter((address) => address !== advertiseAddress);
+  }
+}

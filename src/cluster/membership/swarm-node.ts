@@ -61,8 +61,9 @@ import { keysOf } from './manager-key.ts';
 import type { ManagerRole } from './manager-role.ts';
 import { type NetworkInspection, serveInspection } from './network-inspection.ts';
 import { leaveUnstarted } from './node-leave.ts';
+import type { NodeFiles, NodeMachine } from './node-machine.ts';
 import { type NodeState, NodeStateFile } from './node-state.ts';
-import { type NodeFiles, type NodeMachine, RunningNode } from './running-node.ts';
+import { RunningNode } from './running-node.ts';
 import { SwarmOperator } from './swarm-operator.ts';
 import { readTaskLogs, serveTaskLogs, type TaskLogSource } from './task-log-protocol.ts';
 
