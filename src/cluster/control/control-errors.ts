@@ -43,6 +43,15 @@ export function leavesLocked(): DroverError {
   );
 }
 
+/** Of `docker swarm leave`, on one of so many managers. */
+export function managerLeaves(managers: number): DroverError {
+  const message =
+    managers === 1
+      ? 'You are attempting to leave the swarm on a node that is participating as a manager. Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message.'
+      : `You are attempting to leave the swarm on a node that is participating as a manager. Removing this node leaves ${managers - 1} managers out of ${managers}. Use \`--force\` to leave all the same, or demote it first.`;
+  return unavailable(message);
+}
+
 export function notInASwarm(): DroverError {
   return unavailable('This node is not part of a swarm');
 }

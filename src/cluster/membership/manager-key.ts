@@ -3,7 +3,7 @@ import { removeKeyFile, writeKeyFile } from '#cluster/ca/key-file.ts';
 import { parseUnlockKey, type SealingKey, unsealKey } from '#cluster/ca/sealing.ts';
 import type { Clock } from '#control/clock.ts';
 import { pause } from '#control/pause.ts';
-import { invalid, messageOf, unavailable } from '#model/errors.ts';
+import { DroverError, invalid, kindOf, messageOf, unavailable } from '#model/errors.ts';
 import type { SwarmRecord } from '#model/swarm.ts';
 
 const RETRY_MS = 5000;
@@ -32,6 +32,17 @@ export function keysOf({
     key: parseUnlockKey(managerKey),
     unlockKey: unlockKey === undefined ? undefined : parseUnlockKey(unlockKey),
   };
+}
+
+/** The managers' key, sealed on this node's disk with the unlock key that somebody gives; `unauthorized`, in Docker's words, for another one. */
+export function openManagerKey(sealed: string, unlockKey: string): SealingKey {
+  try {
+    return unsealKey(sealed, [parseUnlockKey(unlockKey)]);
+  } catch (cause) {
+    const kind = kindOf(cause);
+    if (kind !== 'invalid' && kind !== 'forbidden') throw cause;
+    throw new DroverError('unauthorized', 'swarm could not be unlocked: invalid key provided', { cause });
+  }
 }
 
 /**

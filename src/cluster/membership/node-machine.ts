@@ -1,12 +1,14 @@
+import { join } from 'node:path';
 import type { WriterLease } from '#cluster/agent/agent.ts';
 import type { TaskEngine, TaskNetworks } from '#cluster/agent/task-engine.ts';
 import type { NodeAttachments } from '#cluster/attachments/node-attachments.ts';
-import type { CertificateFiles } from '#cluster/ca/certificate-files.ts';
+import { CertificateFiles } from '#cluster/ca/certificate-files.ts';
+import type { SealingKey } from '#cluster/ca/sealing.ts';
 import type { ImageExchange } from '#cluster/images/image-exchange.ts';
 import type { Clock } from '#control/clock.ts';
 import type { Random } from '#control/random.ts';
 import type { NodeDescription } from '#model/node.ts';
-import type { NodeStateFile } from './node-state.ts';
+import { type NodeState, NodeStateFile } from './node-state.ts';
 
 /** What a node in a cluster needs of its machine. */
 export interface NodeMachine {
@@ -40,4 +42,22 @@ export interface NodeFiles {
   readonly keyPath: string;
   /** Where etcd finds its key and its certificates: in memory alone, and there as long as etcd may run. */
   readonly etcdMemory: string;
+}
+
+/** Where the files of a daemon's node are. */
+export function nodeFilesOf(o: { readonly dataRoot: string; readonly execRoot: string }): NodeFiles {
+  const state = new NodeStateFile(o.dataRoot);
+  return {
+    state,
+    certificates: new CertificateFiles(join(state.directory, 'certificates')),
+    keyPath: join(state.directory, 'manager.key'),
+    etcdMemory: join(o.execRoot, 'etcd'),
+  };
+}
+
+/** What a node begins with. */
+export interface Beginning {
+  readonly state: NodeState;
+  /** A manager's; on the disk it may lie sealed already. */
+  readonly managerKey: SealingKey | undefined;
 }
