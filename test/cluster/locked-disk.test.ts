@@ -122,6 +122,19 @@ test('the managers’ key is all that lies open on the disk of a manager that is
   }
 });
 
+test('a key that was written before managers’ were sealed is sealed at the next start', async () => {
+  const files = nodeFiles(1);
+  const before = files.read(managerKey);
+  assert.ok(before !== undefined);
+  cloud.ok('stop', 'c', 'node1');
+  files.write(before, undefined);
+  assert.equal(filesWith(1, formsOf(before.key)).length, 2);
+  cloud.ok('start', 'c', 'node1');
+  await manages(1);
+  assert.deepEqual(filesWith(1, formsOf(before.key)), []);
+  assert.deepEqual(files.read(managerKey), before);
+});
+
 test('nothing lies open on the disk of a locked one', async () => {
   await ok(1, 'swarm', 'update', '--autolock=true');
   unlockKey = await ok(1, 'swarm', 'unlock-key', '-q');
