@@ -144,4 +144,31 @@ suite('docker swarm with an external CA', async () => {
     await trusted(own);
     assert.ok(server.asked.some(({ profile }) => profile === 'CA'));
   });
+
+  test('a swarm is begun with it, and its root’s key is never there', async () => {
+    const begun = await createRoot('g'.repeat(25), Date.now());
+    await using signer = await CfsslServer.start(begun, gateway);
+    const address = `${cli.cloud.node(2).address}:2377`;
+    const named = `protocol=cfssl,url=${signer.url}`;
+    const init = async (external: string): Promise<string> => {
+      const flags = ['--advertise-addr', address, '--external-ca', external];
+      return (await cli.cloud.dockerResult(2, ['swarm', 'init', ...flags])).stderr;
+    };
+    await cli.okOn(2, 'swarm', 'leave');
+    assert.match(await init(named), /the certificate of its one root/);
+    const whole = `${named},cacert=${cli.file('begun.crt', begun.certificate)}`;
+    signer.wrong = { body: JSON.stringify({ success: false, errors: [{ message: 'not now' }] }) };
+    assert.match(await init(whole), /no external CA signed: .*not now/);
+    assert.equal(await cli.okOn(2, 'info', '-f', '{{.Swarm.LocalNodeState}}'), 'inactive');
+    signer.wrong = {};
+    assert.equal(await init(whole), '');
+    assert.equal(await cli.okOn(2, 'swarm', 'ca'), begun.certificate.trim());
+    const token = await cli.okOn(2, 'swarm', 'join-token', '-q', 'worker');
+    await cli.okOn(3, 'swarm', 'leave');
+    await cli.okOn(3, 'swarm', 'join', '--token', token, address);
+    for (const node of [2, 3])
+      assert.ok(certificateOf(node).checkIssued(new X509Certificate(begun.certificate)));
+    await cli.okOn(2, 'swarm', 'ca', '--rotate', '--quiet');
+    assert.notEqual(await cli.okOn(2, 'swarm', 'ca'), begun.certificate.trim());
+  });
 });

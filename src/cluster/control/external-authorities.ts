@@ -27,6 +27,23 @@ export function checkedExternals(authorities: ExternalCas, rootCertificate: stri
   });
 }
 
+/**
+ * The root (PEM) of the external CAs that a new swarm begins with; undefined where it signs itself. Throws `invalid` where they name none, or
+ * several.
+ */
+export function firstExternalRoot(authorities: ExternalCas): string | undefined {
+  if (authorities.length === 0) return undefined;
+  const named = authorities.flatMap(({ CACert = '' }) =>
+    CACert.trim() === '' ? [] : [writtenAlike(CACert)],
+  );
+  const [root] = named;
+  if (root === undefined || named.some((other) => other !== root))
+    throw invalid("a new swarm's external CA is named with the certificate of its one root", {
+      hint: '--external-ca protocol=cfssl,url=URL,cacert=FILE',
+    });
+  return root;
+}
+
 /** A certificate (PEM) written as all are that are kept, so that the same ones are the same text. */
 export function writtenAlike(certificate: string): string {
   return parseCertificates(certificate, 'the CA certificate')[0].toString();

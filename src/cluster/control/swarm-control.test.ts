@@ -4,6 +4,7 @@ import { createRoot } from '#cluster/ca/root-certificate.ts';
 import type { SwarmRecord, SwarmSpec } from '#model/swarm.ts';
 import { controlOver, oneNodeSwarm } from './control-fixture.ts';
 import type { RootRotation } from './control-ports.ts';
+import { firstExternalRoot } from './external-authorities.ts';
 import type { SwarmControl } from './swarm-control.ts';
 import { completeSwarmSpec, DEFAULT_SWARM_SPEC, firstSwarm } from './swarm-spec.ts';
 
@@ -152,10 +153,19 @@ test('a first swarm has Docker’s defaults, and refuses pools that no subnet fi
   const [locked] = firstSwarm({ ...made, spec, defaultAddrPool: [] });
   assert.ok(locked !== undefined && 'put' in locked && locked.table === 'swarm');
   assert.equal(locked.put.sealedUnlockKey, 'sealed');
-  const ExternalCAs = [{ URL: 'https://ca.example' }];
+  const ExternalCAs = [{ URL: 'http://ca.example' }];
   const external = { ...made, spec: { CAConfig: { ExternalCAs } }, defaultAddrPool: [] };
-  assert.throws(() => firstSwarm(external), /leave out --external-ca/);
+  assert.throws(() => firstSwarm(external), /it begins with https/);
   assert.throws(() => firstSwarm({ ...made, defaultAddrPool: ['10.20.0.0/26'] }), { kind: 'invalid' });
+});
+
+test('a new swarm’s external CAs name one root', async () => {
+  const [one, other] = await Promise.all([createRoot('o', 0), createRoot('p', 0)]);
+  const named = ({ certificate: CACert }: { certificate: string }): { CACert: string } => ({ CACert });
+  assert.equal(firstExternalRoot([]), undefined);
+  assert.equal(firstExternalRoot([named(one), {}])?.trim(), one.certificate.trim());
+  for (const authorities of [[{}], [named(one), named(other)]])
+    assert.throws(() => firstExternalRoot(authorities), /the certificate of its one root/);
 });
 
 test('0 is not given where it would mean nothing', () => {

@@ -2,6 +2,7 @@ import type { Write } from '#cluster/state/tables.ts';
 import { parseSubnet } from '#engine/networks/ipv4.ts';
 import { invalid } from '#model/errors.ts';
 import type { SwarmRecord, SwarmSpec } from '#model/swarm.ts';
+import { checkedExternals } from './external-authorities.ts';
 import { newNetwork } from './new-network.ts';
 
 const SECOND_NS = 1_000_000_000;
@@ -84,10 +85,17 @@ export interface FirstSwarm {
   /** 0 is 4789. */
   readonly dataPathPort: number;
   readonly rootCertificate: string;
+  /** Empty where external CAs sign. */
   readonly sealedRootKey: string;
   /** Used where managers are to be locked. */
   readonly sealedUnlockKey: string;
   readonly joinTokens: { readonly Worker: string; readonly Manager: string };
+}
+
+function withExternals(spec: SwarmSpec, rootCertificate: string): SwarmSpec {
+  const { ExternalCAs = [], ...CAConfig } = spec.CAConfig ?? {};
+  if (ExternalCAs.length === 0) return spec;
+  return { ...spec, CAConfig: { ...CAConfig, ExternalCAs: checkedExternals(ExternalCAs, rootCertificate) } };
 }
 
 const DEFAULT_POOL = '10.0.0.0/8';
@@ -95,12 +103,8 @@ const VXLAN_PORT = 4789;
 
 /** What `docker swarm init` writes: the cluster, and the network that its routing mesh goes over. */
 export function firstSwarm(o: FirstSwarm): Write[] {
-  const spec = completeSwarmSpec(o.spec);
+  const spec = withExternals(completeSwarmSpec(o.spec), o.rootCertificate);
   checkSwarmSpec(spec);
-  if ((spec.CAConfig?.ExternalCAs ?? []).length > 0)
-    throw invalid("a new swarm's CA is its own, which no external CA signs with: leave out --external-ca", {
-      hint: 'afterwards `docker swarm ca --rotate --ca-cert FILE --external-ca protocol=cfssl,url=URL` hands signing over',
-    });
   const SubnetSize = o.subnetSize === 0 ? 24 : o.subnetSize;
   const pools = o.defaultAddrPool.length === 0 ? [DEFAULT_POOL] : [...o.defaultAddrPool];
   for (const pool of pools) {
