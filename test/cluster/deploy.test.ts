@@ -173,5 +173,9 @@ test('drift is shown and taken back; a plan is done exactly, or refused when the
     assert.match(drift, /ends 2 tasks/);
   }
   assert.match(swarm.ok('deploy', 'shop'), /what differs from it is brought back/);
-  assert.equal(swarm.docker('service', 'ls', '--format', '{{.Replicas}}'), '1/1');
+  // what is too many is still being ended when the release is deployed
+  await eventually(
+    () => swarm.docker('service', 'ls', '--format', '{{.Replicas}}') === '1/1',
+    'one task is left',
+  );
 });
