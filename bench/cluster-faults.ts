@@ -139,7 +139,8 @@ async function measureIdle(cloud: LoadedCloud, seconds: string): Promise<IdleRes
 /** Of etcd on the first node, which takes no request for it but from who has a certificate of the cluster. */
 async function revision(cloud: LoadedCloud): Promise<number> {
   const { address } = cloud.nodes[0] ?? { address: '' };
-  const data = join(cloud.directory, 'lib', 'c', 'data', 'node1', 'cluster', 'etcd-certificates', 'current');
+  // as the node's own machine sees its files
+  const data = '/run/drover/etcd/certificates/current';
   const answer: { header?: { revision?: number } }[] = JSON.parse(
     await cloud.cloud(
       ...[

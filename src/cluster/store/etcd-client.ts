@@ -53,6 +53,8 @@ export class EtcdClient implements Disposable {
   readonly #closed = new AbortController();
   #endpoints: readonly string[];
   #preferred = 0;
+  /** The endpoint that a caller did not wait for the last time. */
+  #unawaited: string | undefined;
 
   constructor(o: EtcdClientOptions) {
     this.#options = o;
@@ -151,17 +153,29 @@ export class EtcdClient implements Disposable {
     for (const endpoint of endpoints) {
       const attempt: Attempt = { sent: false };
       try {
-        return await work(endpoint, attempt);
+        const done = await work(endpoint, attempt);
+        this.#unawaited = undefined;
+        return done;
       } catch (error) {
         last = error instanceof DroverError ? error : lost(endpoint, error);
         if (kindOf(last) !== 'unavailable') throw last;
-        this.#turnFrom(endpoint);
+        if (attempt.sent && o.signal?.aborted === true) this.#notAwaited(endpoint);
+        else this.#turnFrom(endpoint);
         const isOver = this.#closed.signal.aborted || o.signal?.aborted === true;
         // one that hangs waits for a quorum, which the others have no sooner: who asks again may have better news by then
         if (isOver || attempt.late === true || (attempt.sent && !o.repeatable)) throw last;
       }
     }
     throw last;
+  }
+
+  /**
+   * A caller went away before the answer came. Once is no reason to leave the endpoint: etcd may be choosing a leader, and of the others one
+   * may be where the last leader was lost. Twice is.
+   */
+  #notAwaited(endpoint: string): void {
+    if (this.#unawaited === endpoint) this.#turnFrom(endpoint);
+    this.#unawaited = this.#unawaited === endpoint ? undefined : endpoint;
   }
 
   /** The next call begins with another one. */
