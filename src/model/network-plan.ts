@@ -64,6 +64,8 @@ export interface PlannedPort {
   readonly publishedPort: number;
   readonly targetPort: number;
   readonly serviceId: string;
+  /** Led to tasks of this node alone, whose client's address they see; refused where there is none. */
+  readonly localOnly?: boolean;
 }
 
 /** A key of the cluster that keys of associations are made of. */

@@ -12,6 +12,7 @@ async function apply(
   cluster: OverlayCluster,
   endpoints: readonly PlannedEndpoint[],
   protocols: readonly ('tcp' | 'udp')[] = ['tcp', 'udp'],
+  more: { localOnly?: boolean } = {},
 ): Promise<void> {
   const ingress = network({
     id: INGRESS,
@@ -28,6 +29,7 @@ async function apply(
     publishedPort: 8080,
     targetPort: 80,
     serviceId: 'id-web',
+    ...more,
   }));
   for (const [index, node] of cluster.nodes.entries())
     await node.ask({
@@ -67,6 +69,12 @@ test('a published port answers on every node: from a local task with the clientâ
     assert.match(ask(one.containerPath('near'), one.address, mode)[0] ?? '', /^near /);
     assert.match(ask(two.containerPath('far'), two.address, mode)[0] ?? '', /^far /);
   }
+
+  // A service that asks for its clients' own address is answered for by nodes that have a task of it, and by no other.
+  await apply(cluster, [near, far], ['tcp'], { localOnly: true });
+  assert.deepEqual(ask(client.namespacePath, one.address), [`near ${client.address}`]);
+  assert.deepEqual(ask(client.namespacePath, two.address), [`far ${client.address}`]);
+  assert.deepEqual(ask(client.namespacePath, three.address), ['ECONNREFUSED']);
 
   // A local task that does not serve: the node sends its clients to the other one.
   await apply(cluster, [{ ...near, serving: false }, far]);

@@ -277,6 +277,7 @@ test('a service is refused in Docker’s words', async (context) => {
     [{ ...WEB, UpdateConfig: { Delay: -1 } }, /^TaskSpec: update-delay cannot be negative$/],
     [{ ...WEB, UpdateConfig: { MaxFailureRatio: 2 } }, /^TaskSpec: update-maxfailureratio cannot be less/],
     [{ ...WEB, RollbackConfig: { FailureAction: 'rollback' } }, /cannot be rolled back/],
+    [{ ...WEB, Labels: { 'drover.ingress': 'near' } }, /^label drover.ingress: "near" is none: use local/],
     [
       withContainer({ Mounts: [mount('/x', '/a'), mount('/x', '/b')] }),
       /^ContainerSpec: duplicate mount point: \/x$/,

@@ -1,3 +1,4 @@
+import { INGRESS_LABEL } from '#cluster/controllers/service-networks.ts';
 import { invalid } from '#model/errors.ts';
 import type { EndpointSpec, PortConfig, ServiceMode, ServiceSpec, UpdateConfig } from '#model/service.ts';
 import { checkTaskSpec } from './task-spec-check.ts';
@@ -55,6 +56,9 @@ export function checkServiceSpec(spec: ServiceSpec): void {
   checkUpdateConfig('update', spec.UpdateConfig);
   checkUpdateConfig('rollback', spec.RollbackConfig);
   if (spec.EndpointSpec !== undefined) checkEndpoint(spec.EndpointSpec);
+  const ingress = spec.Labels?.[INGRESS_LABEL] ?? 'mesh';
+  if (ingress !== 'mesh' && ingress !== 'local')
+    throw invalid(`label ${INGRESS_LABEL}: "${ingress}" is none: use local or mesh`);
 }
 
 function checkServiceName(name: string): void {

@@ -3,6 +3,14 @@ import { NODE_NETWORKS } from '#model/cluster-network.ts';
 import type { EndpointSpec, PortConfig, ServiceRecord } from '#model/service.ts';
 import type { NetworkAttachmentConfig } from '#model/task-spec.ts';
 
+/** On a service: who answers its published ports. `mesh`, which is the default: every node. */
+export const INGRESS_LABEL = 'drover.ingress';
+
+/** True where only nodes with a task of the service answer its ports: its tasks always see the client's own address. */
+export function isIngressLocal({ Spec }: Pick<ServiceRecord, 'Spec'>): boolean {
+  return Spec.Labels?.[INGRESS_LABEL] === 'local';
+}
+
 /** True for a port that every node answers; `ingress` is what a port is published in where it does not say. */
 export function isIngress(port: PortConfig): boolean {
   return port.PublishMode !== 'host';

@@ -1,4 +1,4 @@
-import { isIngress } from '#cluster/controllers/service-networks.ts';
+import { INGRESS_LABEL, isIngress } from '#cluster/controllers/service-networks.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import type { ViewChange } from '#cluster/state/tables.ts';
 import type { AttachmentRecord } from '#model/attachment.ts';
@@ -109,7 +109,8 @@ export class NetworkMembers {
     else this.#publishers.delete(id);
     const same =
       JSON.stringify(before?.Endpoint) === JSON.stringify(after?.Endpoint) &&
-      before?.Spec.Name === after?.Spec.Name;
+      before?.Spec.Name === after?.Spec.Name &&
+      before?.Spec.Labels?.[INGRESS_LABEL] === after?.Spec.Labels?.[INGRESS_LABEL];
     if (same) return [];
     if (publishes || before?.Endpoint.Ports?.some(isIngress) === true) return 'all';
     const networks = [...(before?.Endpoint.VirtualIPs ?? []), ...(after?.Endpoint.VirtualIPs ?? [])];

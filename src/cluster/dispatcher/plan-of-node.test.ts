@@ -20,6 +20,13 @@ class Planning extends Scene {
     return affected.includes('all') ? 'all' : [...new Set(affected.flatMap((each) => [...each]))].sort();
   }
 
+  /** The ports that a node is told of. */
+  ports(nodeId: string): string[] {
+    return planOfNode(this.view, nodeId, this.#members, ({ sealed }) => sealed).ports.map(
+      ({ publishedPort, localOnly }) => `${publishedPort}${localOnly === true ? ' local' : ''}`,
+    );
+  }
+
   /** Who is on the networks that a node is told of, those that serve with their names. */
   told(nodeId: string): string[] {
     return planOfNode(this.view, nodeId, this.#members, ({ sealed }) => sealed).networks.flatMap(
@@ -68,4 +75,19 @@ test('no name leads to containers of a lost node, and everybody is told at once'
   assert.deepEqual(planning.told('b'), ['net one (lost)', 'net two name-of-two']);
   assert.deepEqual(planning.affects(node('a')), ['a', 'b']);
   assert.deepEqual(planning.told('b'), ['net one name-of-one', 'net two name-of-two']);
+});
+
+test('a service that asks for its clients’ own address is answered for by its own nodes, as soon as it asks', () => {
+  const Ports = [{ TargetPort: 80, PublishedPort: 8080, PublishMode: 'ingress' as const }];
+  const web = (Labels: Record<string, string>): Write[] => service({ Endpoint: { Ports }, spec: { Labels } });
+  const held = [{ networkId: 'net', address: '10.1.0.2/24', aliases: [] }];
+  const planning = new Planning(
+    network('net', { Ingress: true }),
+    node('a'),
+    web({}),
+    task('t1', { networks: held }),
+  );
+  assert.deepEqual(planning.ports('a'), ['8080']);
+  assert.equal(planning.affects(web({ 'drover.ingress': 'local' })), 'all');
+  assert.deepEqual(planning.ports('a'), ['8080 local']);
 });

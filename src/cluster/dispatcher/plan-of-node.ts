@@ -1,5 +1,5 @@
 import { containerNameOf } from '#cluster/agent/assigned-task.ts';
-import { isIngress } from '#cluster/controllers/service-networks.ts';
+import { isIngress, isIngressLocal } from '#cluster/controllers/service-networks.ts';
 import { isWanted } from '#cluster/controllers/task-places.ts';
 import type { ClusterView } from '#cluster/state/cluster-view.ts';
 import { withoutPrefix } from '#engine/networks/ipv4.ts';
@@ -47,6 +47,7 @@ export function planOfNode(
           publishedPort: port.PublishedPort ?? 0,
           targetPort: port.TargetPort,
           serviceId: service.ID,
+          ...(isIngressLocal(service) ? { localOnly: true } : {}),
         })),
       )
     : [];

@@ -54,6 +54,15 @@ test('without a local task that serves, the others are reached on the ingress ne
   assert.deepEqual(portsOf(task('b', '10.1.0.4', false)), [['tcp . 8080', []]]);
 });
 
+test('a port for local tasks only leads to no other’s', () => {
+  const both = plan([task('a', '10.1.0.3'), task('b', '10.1.0.4')]);
+  const ports = both.ports.map((port) => ({ ...port, localOnly: true }));
+  const led = (endpoints: PlannedEndpoint[]): unknown =>
+    meshPorts({ ...plan(endpoints), ports }, ({ address }) => LOCAL.get(address)).get('tcp . 8080');
+  assert.deepEqual(led([task('a', '10.1.0.3'), task('b', '10.1.0.4')]), ['172.18.0.2 . 80']);
+  assert.deepEqual(led([task('b', '10.1.0.4')]), []);
+});
+
 test('a port’s rule asks for its protocol', () => {
   assert.equal(meshTable('t', 'ov-net').guard('udp . 53'), 'meta l4proto udp');
 });

@@ -29,7 +29,7 @@ export function meshTable(name: string, ingressBridge: string): BalancingTable {
 
 /**
  * Each published port with the tasks that it leads to: those of this node where it has any, at the address by which the host
- * reaches them; else those of other nodes at their address on the ingress network.
+ * reaches them; else those of other nodes at their address on the ingress network, unless the port is for local tasks only.
  */
 export function meshPorts(
   plan: NetworkPlan,
@@ -37,14 +37,14 @@ export function meshPorts(
 ): Balances {
   const tasks = servingTasks(plan.networks.find(({ id }) => id === plan.ingressNetworkId));
   const balances = new Map<string, string[]>();
-  for (const { protocol, publishedPort, targetPort, serviceId } of plan.ports) {
+  for (const { protocol, publishedPort, targetPort, serviceId, localOnly = false } of plan.ports) {
     const serving = tasks.get(serviceId) ?? [];
     const local = serving
       .filter(({ nodeId }) => nodeId === plan.nodeId)
       .map(localAddress)
       .filter((address) => address !== undefined);
     const remote = serving.filter(({ nodeId }) => nodeId !== plan.nodeId).map(({ address }) => address);
-    const chosen = local.length > 0 ? local : remote;
+    const chosen = local.length > 0 || localOnly ? local : remote;
     balances.set(
       `${protocol} . ${publishedPort}`,
       chosen.map((address) => `${address} . ${targetPort}`),
