@@ -4,18 +4,19 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { measureScale } from './cluster-simulation.ts';
 import { type Engine, startEngines } from './engines.ts';
+import { measureLeader } from './leader-scale.ts';
 import { load, type MeasureKey, many, prepare, runOnce, stopAndRemove } from './measures.ts';
 import { run } from './process.ts';
 import { goals, type Results, table } from './report.ts';
 import { BareRuntimes } from './runtime.ts';
-import { scaleReport } from './scale-report.ts';
+import { leaderReport, scaleReport } from './scale-report.ts';
 
 const USAGE = `npm run bench -- [--rounds N] [--only ENGINE[,ENGINE]] [--write-readme]
 
 Measures Drover, and dockerd and podman where they are installed, side by side: in each round every engine does every
 measure once, one engine after the other. Prints medians, and what the others' are of Drover's; writes all samples to
-bench/results/latest.json. Without --only it ends with the scheduler on a simulated cluster, a tenth as large as
-bench:cluster's.
+bench/results/latest.json. Without --only it ends with a simulated cluster of 5,000 nodes, a tenth as large as bench:cluster's and
+bench:leader's: the scheduler alone, and the whole leader.
 
   npm run bench
   npm run bench -- --rounds 1 --only drover
@@ -27,6 +28,8 @@ const SCALE = {
   ...{ nodes: 5000, services: 100, tasks: 1000, round: 1000 },
   progress: (text: string) => console.error(text),
 };
+
+const LEADER_SCALE = { ...SCALE, tasksOfService: 1000, sizes: [1000, 10_000, 100_000] };
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -52,7 +55,9 @@ async function main(): Promise<number> {
   } finally {
     rmSync(home, { recursive: true, force: true });
   }
-  if (values.only === '') console.log(`\n${scaleReport(measureScale(SCALE))}`);
+  if (values.only !== '') return 0;
+  console.log(`\n${scaleReport(measureScale(SCALE))}`);
+  console.log(`\n${leaderReport(await measureLeader(LEADER_SCALE))}`);
   return 0;
 }
 

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
-import { type LeaderScale, measureLeader } from './leader-scale.ts';
-import { markdown } from './scale-report.ts';
+import { measureLeader } from './leader-scale.ts';
+import { leaderReport } from './scale-report.ts';
 
 const USAGE = `npm run bench:leader -- [--nodes N] [--tasks N,N,…] [--format table|json]
 
@@ -16,7 +16,7 @@ async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
       nodes: { type: 'string', default: '5000' },
-      tasks: { type: 'string', default: '1000,10000,100000' },
+      tasks: { type: 'string', default: '1000,10000,100000,1000000' },
       format: { type: 'string', default: 'table' },
       help: { type: 'boolean', default: false },
     },
@@ -34,24 +34,8 @@ async function main(): Promise<number> {
     ...{ nodes, sizes, tasksOfService: 1000 },
     progress: (text) => console.error(text),
   });
-  console.log(values.format === 'json' ? JSON.stringify(results, null, 2) : report(results));
+  console.log(values.format === 'json' ? JSON.stringify(results, null, 2) : leaderReport(results));
   return 0;
-}
-
-function report({ nodes, sizes, update, loss }: LeaderScale): string {
-  const rows = sizes.map(({ tasks, perSecond, changeMs }) => [
-    tasks.toLocaleString('en'),
-    Math.round(perSecond).toLocaleString('en'),
-    `${changeMs.toFixed(1)} ms`,
-  ]);
-  return [
-    `${nodes.toLocaleString('en')} nodes; from a service to its tasks running`,
-    '',
-    markdown(['tasks that run', 'tasks/s', 'one that fails is replaced in'], rows),
-    '',
-    `A rolling update of ${update.tasks.toLocaleString('en')} tasks: ${update.seconds.toFixed(1)} s.`,
-    `${loss.nodes} nodes lost: their ${loss.tasks.toLocaleString('en')} tasks run elsewhere after ${loss.seconds.toFixed(1)} s.`,
-  ].join('\n');
 }
 
 process.exitCode = await main();

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { cpuRateOf, rateOf, type ScaleResults } from './cluster-simulation.ts';
+import type { LeaderScale } from './leader-scale.ts';
 import type { Goal } from './report.ts';
 
 const GOAL_RATE = 10_000;
@@ -127,4 +128,22 @@ function seconds(ms: number): string {
 
 function mebibytes(bytes: number): string {
   return `${Math.round(bytes / (1 << 20))} MiB`;
+}
+
+/** What the whole leader did, as text. */
+export function leaderReport({ nodes, sizes, update, loss, heapMiB }: LeaderScale): string {
+  const rows = sizes.map(({ tasks, perSecond, changeMs }) => [
+    tasks.toLocaleString('en'),
+    Math.round(perSecond).toLocaleString('en'),
+    `${changeMs.toFixed(1)} ms`,
+  ]);
+  return [
+    `${nodes.toLocaleString('en')} nodes; from a service to its tasks running, by every controller and the store`,
+    '',
+    markdown(['tasks that run', 'tasks/s', 'one that fails is replaced in'], rows),
+    '',
+    `Memory with all of them: ${(heapMiB / 1024).toFixed(1)} GiB of heap.`,
+    `A rolling update of ${update.tasks.toLocaleString('en')} tasks: ${update.seconds.toFixed(1)} s.`,
+    `${loss.nodes} nodes lost: their ${loss.tasks.toLocaleString('en')} tasks run elsewhere after ${loss.seconds.toFixed(1)} s.`,
+  ].join('\n');
 }
