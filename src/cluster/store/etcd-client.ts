@@ -40,6 +40,8 @@ export interface EtcdCall {
   readonly signal?: AbortSignal;
   /** Repeated at other endpoints however it failed; what is not, only where it was not sent. */
   readonly repeatable: boolean;
+  /** An endpoint that its caller did not wait for is asked once more before another one is. */
+  readonly again?: boolean;
   /** Asks this one only. */
   readonly endpoint?: string;
   /** Instead of the client's own. */
@@ -159,7 +161,7 @@ export class EtcdClient implements Disposable {
       } catch (error) {
         last = error instanceof DroverError ? error : lost(endpoint, error);
         if (kindOf(last) !== 'unavailable') throw last;
-        if (attempt.sent && o.signal?.aborted === true) this.#notAwaited(endpoint);
+        if (o.again === true && attempt.sent && o.signal?.aborted === true) this.#notAwaited(endpoint);
         else this.#turnFrom(endpoint);
         const isOver = this.#closed.signal.aborted || o.signal?.aborted === true;
         // one that hangs waits for a quorum, which the others have no sooner: who asks again may have better news by then

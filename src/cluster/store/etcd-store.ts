@@ -100,7 +100,7 @@ export class EtcdStore implements Store, Disposable {
         const answer = await this.client.call(
           'lease/keepalive',
           { ID: id },
-          { repeatable: true, signal: over },
+          { repeatable: true, signal: over, again: true },
         );
         return numberIn(objectIn(answer, 'result'), 'TTL') > 0;
       },
