@@ -269,8 +269,8 @@ test('a cluster that is full of what is kept says so, and can be written again s
   await assert.rejects(keep(), isUnavailable);
   const reports: string[] = [];
   const report = (message: string): void => void reports.push(message);
-  // a file grows by 16 MiB at a time: the last of these steps is beyond this quota with little in it
-  const quotaBytes = QUOTA_BYTES / 2;
+  // a file grows by 16 MiB at a time: the step that is too much may come with little in it
+  const quotaBytes = QUOTA_BYTES / 8;
   await keepSpaceOnce({ client: first.client, name: 'one', quotaBytes, report });
   assert.deepEqual(reports, ['the store is full']);
   await freeSpace(first.client);
