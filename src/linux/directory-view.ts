@@ -2,22 +2,24 @@ import { closeSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path/posix';
 import { chdir, mount, openat2, pivotRoot, setns, umount2, unshare } from './libc.ts';
 import { mountOverlay } from './mount.ts';
+import {
+  MNT_DETACH,
+  MS_BIND,
+  MS_NODEV,
+  MS_NOEXEC,
+  MS_NOSUID,
+  MS_PRIVATE,
+  MS_RDONLY,
+  MS_REC,
+  MS_REMOUNT,
+  O_PATH,
+} from './mount-flags.ts';
 import { RootedDirectory } from './rooted-directory.ts';
 import { hasCode } from './system-call-error.ts';
 
 const CLONE_NEWNS = 0x20000;
-const MS_RDONLY = 1;
-const MS_NOSUID = 2;
-const MS_NODEV = 4;
-const MS_NOEXEC = 8;
-const MS_REMOUNT = 32;
-const MS_BIND = 4096;
-const MS_REC = 16384;
-const MS_PRIVATE = 1 << 18;
-const MNT_DETACH = 2;
 const O_CREAT = 0o100;
 const O_WRONLY = 1;
-const O_PATH = 0o10000000;
 const O_CLOEXEC = 0o2000000;
 const RESOLVE_NO_MAGICLINKS = 2;
 const RESOLVE_IN_ROOT = 16;

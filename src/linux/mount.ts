@@ -1,18 +1,18 @@
 import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { close, fsconfigCreate, fsconfigString, fsmount, fsopen, mount, moveMount, umount2 } from './libc.ts';
+import {
+  MNT_DETACH,
+  MS_BIND,
+  MS_NODEV,
+  MS_NOEXEC,
+  MS_NOSUID,
+  MS_RDONLY,
+  MS_REC,
+  MS_REMOUNT,
+  O_PATH,
+} from './mount-flags.ts';
 import { hasCode } from './system-call-error.ts';
-
-const MS_RDONLY = 1;
-const MS_NOSUID = 2;
-const MS_NODEV = 4;
-const MS_NOEXEC = 8;
-const MS_REMOUNT = 32;
-const MS_BIND = 4096;
-const MS_REC = 16384;
-const MNT_DETACH = 2;
-/** open(2): only to name the file, which is not opened. */
-const O_PATH = 0o10000000;
 
 /** An overlay that is to be mounted. */
 export interface OverlayMount {

@@ -1,6 +1,7 @@
 import { closeSync, fchmodSync, fchownSync, fstatSync, readdirSync, readlinkSync, readSync } from 'node:fs';
 import { basename, dirname as posixDirname } from 'node:path/posix';
 import * as libc from './libc.ts';
+import { O_PATH } from './mount-flags.ts';
 import { hasCode } from './system-call-error.ts';
 import { timeSpecs } from './time-specs.ts';
 
@@ -12,7 +13,6 @@ const O_NONBLOCK = 0o4000;
 const O_DIRECTORY = 0o200000;
 const O_NOFOLLOW = 0o400000;
 const O_CLOEXEC = 0o2000000;
-const O_PATH = 0o10000000;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const AT_REMOVEDIR = 0x200;
 const RESOLVE_NO_MAGICLINKS = 2;

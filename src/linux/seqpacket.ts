@@ -3,11 +3,11 @@ import { Socket, type SocketConstructorOpts } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { Duplex } from 'node:stream';
 import { close, connect, fcntl, recv, socket } from './libc.ts';
+import { O_PATH } from './mount-flags.ts';
 import { hasCode, SystemCallError } from './system-call-error.ts';
 
 const AF_UNIX = 1;
 const SOCK_SEQPACKET_NONBLOCK = 5 | 0o2000000 | 0o4000;
-const O_PATH = 0o10000000;
 const F_DUPFD_CLOEXEC = 1030;
 
 /** conmon reads at most 32 KiB of a packet and drops the rest. */

@@ -2,28 +2,12 @@
  * What is asked of a task, in Docker's words and spelling (TaskSpec of the Engine API, v1.51): kept as it was asked, so that inspect
  * gives it back; what is left out has the default that the reader of the field fills in. Durations are nanoseconds.
  */
-import type { HealthConfig, Ulimit } from './container.ts';
+import type { HealthConfig, MountSpec, Ulimit } from './container.ts';
 
-export interface TaskMount {
+export interface TaskMount extends Omit<MountSpec, 'Type' | 'Source'> {
   Type: 'bind' | 'volume' | 'tmpfs' | 'image' | 'npipe' | 'cluster';
   Source?: string;
-  Target: string;
-  ReadOnly?: boolean;
   Consistency?: string;
-  BindOptions?: {
-    Propagation?: string;
-    NonRecursive?: boolean;
-    CreateMountpoint?: boolean;
-    ReadOnlyNonRecursive?: boolean;
-    ReadOnlyForceRecursive?: boolean;
-  };
-  VolumeOptions?: {
-    NoCopy?: boolean;
-    Labels?: Record<string, string>;
-    Subpath?: string;
-    DriverConfig?: { Name?: string; Options?: Record<string, string> };
-  };
-  TmpfsOptions?: { SizeBytes?: number; Mode?: number };
 }
 
 /** Where a secret or a config is put in the container. */

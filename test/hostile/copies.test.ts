@@ -62,6 +62,11 @@ function linkOf(path: string): string {
 
 const sh = (script: string): string => host.ok('exec', 'box', 'sh', '-c', script);
 
+/** Does it in the container again and again. */
+function withoutEnd(script: string): void {
+  host.ok('exec', '-d', 'box', 'sh', '-c', `while :; do ${script}; done`);
+}
+
 type Entry = Partial<Header> & { name: string; data?: string };
 
 async function archive(...entries: Entry[]): Promise<Buffer> {
@@ -77,14 +82,7 @@ async function archive(...entries: Entry[]): Promise<Buffer> {
  */
 function swapping(name: string, target: string): void {
   const asDirectory = `rm -rf ${name}; mkdir ${name}; echo -n inside > ${name}/secret; usleep $((RANDOM * 4))`;
-  host.ok(
-    'exec',
-    '-d',
-    'box',
-    'sh',
-    '-c',
-    `while :; do ${asDirectory}; rm -rf ${name}; ln -s ${target} ${name}; done`,
-  );
+  withoutEnd(`${asDirectory}; rm -rf ${name}; ln -s ${target} ${name}`);
 }
 
 test('a directory that becomes a link while it is sent sends nothing of the host', async () => {
@@ -277,13 +275,8 @@ test('a root is mounted once, for as long as somebody looks or the container run
 
 test('files grow and shrink while they are sent', async () => {
   sh('mkdir /busy; for i in 1 2 3 4 5 6 7 8; do head -c 300000 /dev/zero > /busy/$i; done');
-  host.ok(
-    'exec',
-    '-d',
-    'box',
-    'sh',
-    '-c',
-    'while :; do for i in 1 2 3 4 5 6 7 8; do : > /busy/$i; head -c 400000 /dev/zero > /busy/$i; rm /busy/$i; done; done',
+  withoutEnd(
+    'for i in 1 2 3 4 5 6 7 8; do : > /busy/$i; head -c 400000 /dev/zero > /busy/$i; rm /busy/$i; done',
   );
   for (let round = 0; round < ROUNDS; round++) {
     const { status, stdout, stderr } = host.binary('cp', 'box:/busy', '-');

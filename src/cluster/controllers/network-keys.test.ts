@@ -1,21 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { firstSwarm } from '#cluster/control/swarm-spec.ts';
 import { NetworkKeys, primaryKey, ROTATION_MS } from './network-keys.ts';
-import { network, Scene } from './scene.ts';
+import { network, Scene, swarm } from './scene.ts';
 
-const SWARM = firstSwarm({
-  ...{
-    id: 'swarm',
-    ingressId: 'ingress',
-    now: '',
-    sealedRootKey: '',
-    rootCertificate: '',
-    sealedUnlockKey: '',
-  },
-  ...{ spec: {}, defaultAddrPool: [], subnetSize: 0, dataPathPort: 0 },
-  joinTokens: { Worker: '', Manager: '' },
-});
+const SWARM = swarm();
 const keys = (): NetworkKeys => new NetworkKeys({ make: (id) => `sealed ${id}` });
 const keysIn = (scene: Scene): string[] =>
   (scene.view.get('swarm', 'swarm')?.networkKeys ?? []).map(({ id }) => id);

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { firstSwarm } from '#cluster/control/swarm-spec.ts';
 import type { Write } from '#cluster/state/tables.ts';
 import { Reaper } from './reaper.ts';
-import { node, Scene, START_MS, said, service, task } from './scene.ts';
+import { node, Scene, START_MS, said, service, swarm, task } from './scene.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -11,24 +10,8 @@ function reaper(fencedInMs = 0, isSingleWriter = () => false): Reaper {
   return new Reaper({ isSingleWriter, fencedInMs: () => fencedInMs });
 }
 
-function swarm(TaskHistoryRetentionLimit: number): Write[] {
-  return firstSwarm({
-    ...{
-      id: 'swarm',
-      ingressId: 'ingress',
-      now: '',
-      rootCertificate: '',
-      sealedRootKey: '',
-      sealedUnlockKey: '',
-    },
-    ...{
-      spec: { Orchestration: { TaskHistoryRetentionLimit } },
-      defaultAddrPool: [],
-      subnetSize: 0,
-      dataPathPort: 0,
-    },
-    joinTokens: { Worker: '', Manager: '' },
-  });
+function limited(TaskHistoryRetentionLimit: number): Write[] {
+  return swarm({ spec: { Orchestration: { TaskHistoryRetentionLimit } } });
 }
 
 /** `count` tasks that ended, one after the other, in a place where another one runs. */
@@ -48,13 +31,18 @@ const LIMITS: [number | undefined, number, string[]][] = [
 
 for (const [limit, count, expected] of LIMITS) {
   test(`of ${count} tasks that ended in a place, with a limit of ${limit ?? 'Docker’s'}, ${expected.length} go`, () => {
-    const scene = new Scene(limit === undefined ? [] : swarm(limit), node('a'), service(), ...history(count));
+    const scene = new Scene(
+      limit === undefined ? [] : limited(limit),
+      node('a'),
+      service(),
+      ...history(count),
+    );
     assert.deepEqual(said(scene.decides(reaper())), expected);
   });
 }
 
 test('the last task of a place stays, and tells why nothing else is there', () => {
-  const scene = new Scene(swarm(0), service(), task('t1', { is: 'failed', DesiredState: 'shutdown' }));
+  const scene = new Scene(limited(0), service(), task('t1', { is: 'failed', DesiredState: 'shutdown' }));
   assert.deepEqual(said(scene.decides(reaper())), []);
 });
 
@@ -110,7 +98,7 @@ test('revisions go that neither the service nor a task names', () => {
 });
 
 test('what there is no room for in one round goes in the next', () => {
-  const scene = new Scene(swarm(0), node('a'), service(), ...history(5));
+  const scene = new Scene(limited(0), node('a'), service(), ...history(5));
   assert.equal(scene.decides(reaper(), 'web', 2).writes.length, 2);
   assert.equal(scene.decides(reaper(), 'web', 2).writes.length, 2);
   assert.equal(scene.decides(reaper(), 'web', 2).writes.length, 1);

@@ -2,28 +2,16 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
 import { createRoot } from '#cluster/ca/root-certificate.ts';
-import { firstSwarm } from '#cluster/control/swarm-spec.ts';
 import type { Write } from '#cluster/state/tables.ts';
 import { RootRotationEnd } from './root-rotation.ts';
-import { node, Scene, START_MS } from './scene.ts';
+import { node, Scene, START_MS, swarm } from './scene.ts';
 
 const [old, next] = [await createRoot('swarm', START_MS), await createRoot('swarm', START_MS)];
 const keyOf = (pem: string): string =>
   new X509Certificate(pem).publicKey.export({ type: 'spki', format: 'der' }).toString('base64');
 
-function swarm(previousRootCertificate?: string): Write[] {
-  const writes = firstSwarm({
-    ...{
-      id: 'swarm',
-      ingressId: 'ingress',
-      now: '',
-      sealedRootKey: '',
-      sealedUnlockKey: '',
-      rootCertificate: next.certificate,
-    },
-    ...{ spec: {}, defaultAddrPool: [], subnetSize: 0, dataPathPort: 0 },
-    joinTokens: { Worker: '', Manager: '' },
-  });
+function rotating(previousRootCertificate?: string): Write[] {
+  const writes = swarm({ rootCertificate: next.certificate });
   const previous = { previousRootCertificate: old.certificate, crossSignedRootCertificate: 'cross' };
   return writes.map((write) =>
     write.table === 'swarm' && 'put' in write && previousRootCertificate !== undefined
@@ -45,7 +33,7 @@ function nodeWith(id: string, root: string): Write {
 
 test('the old root goes when the last node has a certificate of the new one', () => {
   const scene = new Scene(
-    swarm(old.certificate),
+    rotating(old.certificate),
     nodeWith('a', next.certificate),
     nodeWith('b', old.certificate),
   );
@@ -63,9 +51,9 @@ test('the old root goes when the last node has a certificate of the new one', ()
 
 test('a node that has not said anything holds it up; without a replacement nothing is looked at', () => {
   const end = new RootRotationEnd();
-  const waiting = new Scene(swarm(old.certificate), nodeWith('a', next.certificate), node('silent'));
+  const waiting = new Scene(rotating(old.certificate), nodeWith('a', next.certificate), node('silent'));
   assert.deepEqual(waiting.decides(end, 'swarm').writes, []);
-  const calm = new Scene(swarm());
+  const calm = new Scene(rotating());
   const [change] = calm.happens(nodeWith('a', next.certificate));
   assert.ok(change !== undefined);
   assert.deepEqual([...end.keysOf(change, calm.view)], []);

@@ -1,8 +1,10 @@
+import { firstSwarm } from '#cluster/control/swarm-spec.ts';
 import { ClusterView, recordKey } from '#cluster/state/cluster-view.ts';
 import type { ViewChange, Write } from '#cluster/state/tables.ts';
 import type { ClusterNetworkRecord } from '#model/cluster-network.ts';
 import type { NodeRecord } from '#model/node.ts';
 import type { ServiceRecord, ServiceRevision, ServiceSpec } from '#model/service.ts';
+import type { SwarmSpec } from '#model/swarm.ts';
 import type { TaskRecord, TaskState } from '#model/task.ts';
 import type { TaskRestartPolicy, TaskSpec } from '#model/task-spec.ts';
 import type { Controller, Decision, DecisionContext } from './controller.ts';
@@ -198,4 +200,21 @@ export function network(
     ...rest,
   };
   return { table: 'network', put };
+}
+
+/** A swarm as it is made, with its ingress network. */
+export function swarm(o: { spec?: Partial<SwarmSpec>; rootCertificate?: string } = {}): Write[] {
+  const { spec = {}, rootCertificate = '' } = o;
+  return firstSwarm({
+    ...{
+      id: 'swarm',
+      ingressId: 'ingress',
+      now: '',
+      sealedRootKey: '',
+      sealedUnlockKey: '',
+      rootCertificate,
+    },
+    ...{ spec, defaultAddrPool: [], subnetSize: 0, dataPathPort: 0 },
+    joinTokens: { Worker: '', Manager: '' },
+  });
 }

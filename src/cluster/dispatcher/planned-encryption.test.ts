@@ -1,24 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { firstSwarm } from '#cluster/control/swarm-spec.ts';
-import { network, node, Scene, service, task } from '#cluster/controllers/scene.ts';
+import { network, node, Scene, service, swarm, task } from '#cluster/controllers/scene.ts';
 import type { ViewChange, Write } from '#cluster/state/tables.ts';
 import type { NetworkPlan } from '#model/network-plan.ts';
 import { NetworkMembers } from './network-members.ts';
 import { planOfNode } from './plan-of-node.ts';
 
-const SWARM = firstSwarm({
-  ...{
-    id: 'swarm',
-    ingressId: 'ingress',
-    now: '',
-    sealedRootKey: '',
-    rootCertificate: '',
-    sealedUnlockKey: '',
-  },
-  ...{ spec: {}, defaultAddrPool: [], subnetSize: 0, dataPathPort: 0 },
-  joinTokens: { Worker: '', Manager: '' },
-}).map(withKeys);
+const SWARM = swarm().map(withKeys);
 
 function withKeys(write: Write): Write {
   if (write.table !== 'swarm' || !('put' in write)) return write;

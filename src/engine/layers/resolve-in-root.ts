@@ -22,30 +22,36 @@ export function resolveForCreation(root: string, path: string): string {
  * or in circles are followed as far as that goes.
  */
 export function resolveLinks(path: string, readLink: (path: string) => string | undefined): string {
-  let links = 0;
-  let resolved: string[] = [];
-  const pending = path.split('/').reverse();
-  for (let part = pending.pop(); part !== undefined; part = pending.pop()) {
-    if (part === '' || part === '.') continue;
-    if (part === '..') {
-      resolved.pop();
-      continue;
-    }
-    const target = links >= MOST_LINKS ? undefined : readLink(`/${[...resolved, part].join('/')}`);
-    if (target === undefined) {
-      resolved.push(part);
-      continue;
-    }
-    links += 1;
-    if (target.startsWith('/')) resolved = [];
-    pending.push(...target.split('/').reverse());
-  }
+  let left = MOST_LINKS;
+  const { resolved } = follow(path, (parts) => {
+    const link = left === 0 ? undefined : readLink(`/${parts.join('/')}`);
+    if (link === undefined) return 'there';
+    left -= 1;
+    return { link };
+  });
   return `/${resolved.join('/')}`;
 }
 
 /** Follows a path as far as it goes; `missing` is the rest of it, or all of it where links lead in circles. */
 function walk(root: string, path: string): { resolved: string[]; missing: string[] } {
   let links = 0;
+  const { resolved, rest } = follow(path, (parts) => {
+    const outside = join(root, ...parts);
+    const stats = lookAt(outside);
+    if (stats === undefined) return 'missing';
+    if (!stats.isSymbolicLink()) return 'there';
+    links += 1;
+    return links > MOST_LINKS ? 'missing' : { link: readlinkSync(outside) };
+  });
+  if (links > MOST_LINKS) return { resolved: [], missing: lexical(path.split('/')) };
+  return { resolved, missing: lexical(rest) };
+}
+
+/** Goes through a path, links followed; `look` is asked what is at each of its parts. Ends at the first that is missing; `rest` begins with it. */
+function follow(
+  path: string,
+  look: (parts: readonly string[]) => 'there' | 'missing' | { link: string },
+): { resolved: string[]; rest: string[] } {
   let resolved: string[] = [];
   const pending = path.split('/').reverse();
   for (let part = pending.pop(); part !== undefined; part = pending.pop()) {
@@ -54,20 +60,16 @@ function walk(root: string, path: string): { resolved: string[]; missing: string
       resolved.pop();
       continue;
     }
-    const outside = join(root, ...resolved, part);
-    const stats = lookAt(outside);
-    if (stats === undefined) return { resolved, missing: lexical([part, ...pending.reverse()]) };
-    if (!stats.isSymbolicLink()) {
+    const seen = look([...resolved, part]);
+    if (seen === 'missing') return { resolved, rest: [part, ...pending.reverse()] };
+    if (seen === 'there') {
       resolved.push(part);
       continue;
     }
-    links += 1;
-    if (links > MOST_LINKS) return { resolved: [], missing: lexical(path.split('/')) };
-    const target = readlinkSync(outside);
-    if (target.startsWith('/')) resolved = [];
-    pending.push(...target.split('/').reverse());
+    if (seen.link.startsWith('/')) resolved = [];
+    pending.push(...seen.link.split('/').reverse());
   }
-  return { resolved, missing: [] };
+  return { resolved, rest: [] };
 }
 
 /** Undefined where nothing is, also below what is no directory. */

@@ -225,27 +225,30 @@ export class OverlayNetworks implements AsyncDisposable {
     attempt(
       failures,
       'connections of the host',
-      () => void forgetConnectionsTo(addresses, this.#addressesInUse()),
+      () => void forgetConnectionsTo(addresses, this.#inUseOf(addresses)),
     );
     for (const containerId of this.#addresses.containers(this.#plan)) {
       await immediate();
       if (this.#isClosed || this.#store.networksOf(containerId).length === 0) continue;
       attempt(failures, `connections of container ${containerId}`, () =>
         inNetworkNamespace(this.#store.namespacePath(containerId), () =>
-          forgetConnectionsTo(addresses, this.#addressesInUse()),
+          forgetConnectionsTo(addresses, this.#inUseOf(addresses)),
         ),
       );
     }
     this.#logFailures(failures);
   }
 
-  #addressesInUse(): Set<string> {
-    const here = this.#store.list().flatMap(({ Id }) => this.#store.endpointsOf(Id));
-    const planned = this.#plan.networks.flatMap(({ endpoints }) => endpoints);
-    return new Set([
-      ...here.map(({ endpoint }) => endpoint.IPAddress),
-      ...planned.map(({ address }) => address),
-    ]);
+  /** Those of them that somebody has again. */
+  #inUseOf(addresses: ReadonlySet<string>): Set<string> {
+    const inUse = new Set<string>();
+    const note = (address: string): void => {
+      if (addresses.has(address)) inUse.add(address);
+    };
+    for (const { Id } of this.#store.list())
+      for (const { endpoint } of this.#store.endpointsOf(Id)) note(endpoint.IPAddress);
+    for (const { endpoints } of this.#plan.networks) for (const { address } of endpoints) note(address);
+    return inUse;
   }
 
   /** Links stay as long as a container is on them. */
