@@ -14,10 +14,15 @@ async function main(): Promise<number> {
       keep: { type: 'boolean', default: false },
     },
   });
+  const numbers = [values.from, values.seeds, values.seed ?? '1'].map(Number);
+  if (!numbers.every((number) => Number.isInteger(number) && number > 0)) {
+    console.error('--seeds, --from and --seed are numbers of 1 or more');
+    return 2;
+  }
   if (values.seed !== undefined) return await replay(Number(values.seed));
-  const from = Number(values.from);
+  const [from = 1, count = 0] = numbers;
   const failed: number[] = [];
-  for (let seed = from; seed < from + Number(values.seeds); seed++) {
+  for (let seed = from; seed < from + count; seed++) {
     try {
       await runScenario(seed);
     } catch (error) {
