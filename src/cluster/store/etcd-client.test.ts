@@ -10,20 +10,24 @@ class Endpoint implements AsyncDisposable {
   readonly #server: Server;
   readonly url: string;
   asked = 0;
+  answers: boolean;
 
-  private constructor(server: Server) {
+  private constructor(server: Server, answers: boolean) {
     this.#server = server;
+    this.answers = answers;
     this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   }
 
   static async open(answers: boolean): Promise<Endpoint> {
-    const server = createServer((_, response) => {
+    const server = createServer((request, response) => {
       endpoint.asked += 1;
-      if (answers) response.end('{}');
+      if (!endpoint.answers) return;
+      if (request.url === '/v3/watch') response.write('{"result":{"created":true}}\n');
+      else response.end('{}');
     });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
-    const endpoint = new Endpoint(server);
+    const endpoint = new Endpoint(server, answers);
     return endpoint;
   }
 
@@ -53,4 +57,25 @@ test('an endpoint that a caller did not wait for is asked once more before anoth
   assert.equal(silent.asked, 2);
   await client.call('kv/range', {}, { repeatable: true });
   assert.deepEqual([silent.asked, other.asked], [2, 1]);
+});
+
+test('a client turns back to its first endpoint when that serves again, with the streams that another one served', async () => {
+  await using own = await Endpoint.open(false);
+  await using other = await Endpoint.open(true);
+  using client = new EtcdClient({ endpoints: [own.url, other.url], timeoutMs: 50 });
+  const range = () => client.call('kv/range', {}, { repeatable: true });
+  await assert.rejects(range(), { kind: 'unavailable' });
+  await range();
+  const signal = AbortSignal.timeout(10_000);
+  const stream = client.stream('watch', {}, { repeatable: true, signal });
+  assert.deepEqual((await stream.next()).value, { created: true });
+  const asked = other.asked;
+  own.answers = true;
+  await assert.rejects(stream.next(), { kind: 'unavailable' });
+  assert.equal(signal.aborted, false);
+  const before = own.asked;
+  await range();
+  const again = client.stream('watch', {}, { repeatable: true, signal });
+  assert.deepEqual((await again.next()).value, { created: true });
+  assert.deepEqual([own.asked - before, other.asked], [2, asked]);
 });

@@ -17,6 +17,10 @@ const CONNECT_TIMEOUT_MS = 3000;
 const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
 /** When nothing was heard on a connection for so long, the kernel asks whether the other side is there; it gives up 10 s later. */
 const KEEP_ALIVE_MS = 10_000;
+/** So often the first endpoint is asked whether it serves again, and so long it may take to answer. */
+const RETURN_MS = 1000;
+/** Whether it is there does not matter: `-` in base64, below which nothing is kept. */
+const ANY_KEY = 'LQ==';
 
 /** PEM texts. */
 export interface EtcdTls {
@@ -26,7 +30,10 @@ export interface EtcdTls {
 }
 
 export interface EtcdClientOptions {
-  /** `http://HOST:PORT` or `https://…`; one that fails is left for the next one. */
+  /**
+   * `http://HOST:PORT` or `https://…`; one that fails is left for the next one, until the first serves again. First comes the one on this
+   * machine, where there is one: through another the store would be lost with another machine.
+   */
   readonly endpoints: readonly string[];
   /** Asked for every connection, so that a certificate that was renewed is used from then on. */
   readonly tls?: () => EtcdTls;
@@ -55,6 +62,10 @@ export class EtcdClient implements Disposable {
   readonly #closed = new AbortController();
   #endpoints: readonly string[];
   #preferred = 0;
+  /** Ends the streams at other endpoints than the first, when it serves again. */
+  #standIns = new AbortController();
+  /** While the first endpoint has been left. */
+  #return: NodeJS.Timeout | undefined;
   /** The endpoint that a caller did not wait for the last time. */
   #unawaited: string | undefined;
 
@@ -100,31 +111,35 @@ export class EtcdClient implements Disposable {
   }
 
   /**
-   * The messages of a stream, until etcd or `signal` ends it; `unavailable` when it breaks. etcd is asked to break it where it has no
-   * leader.
+   * The messages of a stream, until etcd or `signal` ends it; `unavailable` when it breaks, or when it is not at the first endpoint and
+   * that one serves again. etcd is asked to break it where it has no leader.
    */
   async *stream(
     path: string,
     body: Json,
     o: EtcdCall & { readonly signal: AbortSignal },
   ): AsyncGenerator<Json> {
-    const over = AbortSignal.any([this.#closed.signal, o.signal]);
+    const ends = [this.#closed.signal, o.signal];
+    let at = '';
     try {
-      const [endpoint, response] = await this.#atEndpoints(o, async (at, attempt) => {
+      const response = await this.#atEndpoints(o, async (endpoint, attempt) => {
+        at = endpoint;
         const text = JSON.stringify(body);
-        const opened = await this.#send({ endpoint: at, path, text, attempt, signal: over, own: true });
-        if (opened.statusCode === 200) return [at, opened] as const;
-        throw failureOf(at, parsed(at, await bodyOf(opened, this.#maxBytes)));
+        const standIn = endpoint === this.#endpoints[0] ? [] : [this.#standIns.signal];
+        const signal = AbortSignal.any([...ends, ...standIn]);
+        const opened = await this.#send({ endpoint, path, text, attempt, signal, own: true });
+        if (opened.statusCode === 200) return opened;
+        throw failureOf(endpoint, parsed(endpoint, await bodyOf(opened, this.#maxBytes)));
       });
       for await (const line of linesOf(response, this.#lines)) {
         if (line.length === 0) continue;
-        const message = parsed(endpoint, line);
-        if ('error' in message) throw failureOf(endpoint, objectIn(message, 'error'));
+        const message = parsed(at, line);
+        if ('error' in message) throw failureOf(at, objectIn(message, 'error'));
         yield objectIn(message, 'result');
       }
     } catch (error) {
       if (o.signal.aborted) return;
-      this.#turnFrom(this.#endpoints[this.#preferred] ?? '');
+      this.#turnFrom(at);
       throw error instanceof DroverError ? error : lost(path, error);
     }
   }
@@ -132,6 +147,7 @@ export class EtcdClient implements Disposable {
   /** Ends what is under way. */
   [Symbol.dispose](): void {
     this.#closed.abort();
+    clearTimeout(this.#return);
     this.#agents.http.destroy();
     this.#agents.https.destroy();
   }
@@ -184,6 +200,26 @@ export class EtcdClient implements Disposable {
   #turnFrom(endpoint: string): void {
     if (this.#endpoints[this.#preferred] === endpoint)
       this.#preferred = (this.#preferred + 1) % this.#endpoints.length;
+    if (this.#preferred !== 0) this.#returnLater();
+  }
+
+  #returnLater(): void {
+    if (this.#closed.signal.aborted) return;
+    this.#return ??= setTimeout(() => void this.#returnToFirst(), RETURN_MS).unref();
+  }
+
+  /** Reading what every member agrees on proves that the first has a quorum, and has caught up with it. */
+  async #returnToFirst(): Promise<void> {
+    const o = { endpoint: this.#endpoints[0] ?? '', repeatable: true, timeoutMs: RETURN_MS };
+    const serves = await this.call('kv/range', { key: ANY_KEY, limit: '1' }, o).then(
+      () => true,
+      () => false,
+    );
+    this.#return = undefined;
+    if (!serves) return this.#returnLater();
+    this.#preferred = 0;
+    this.#standIns.abort();
+    this.#standIns = new AbortController();
   }
 
   async #send(o: {
