@@ -112,6 +112,7 @@ export class ControlPlane {
       leads: lost,
       isHeld,
       silentMs: this.#silencesAfter(predecessor),
+      predecessor: predecessor?.nodeId === this.#self.nodeId ? undefined : predecessor?.nodeId,
     });
     const fencedInMs = (nodeId: string): number => dispatcher.fencedInMs(nodeId);
     const loop = new LeaderLoop({

@@ -74,7 +74,7 @@ class Led extends Scene implements Disposable {
   }
 
   /** Another one that leads over the same, and what it begins with. */
-  leadsAfter(silentMs: ReadonlyMap<string, number>): Dispatcher {
+  leadsAfter(silentMs: ReadonlyMap<string, number>, predecessor?: string): Dispatcher {
     const dispatcher = new Dispatcher({
       ...{ view: this.view, clock: this.clock, times: TIMES, managers: () => ['m1'] },
       sources: {
@@ -88,7 +88,7 @@ class Led extends Scene implements Disposable {
       },
       leads: this.#leads.signal,
       isHeld: () => this.isHeld,
-      silentMs,
+      ...{ silentMs, predecessor },
     });
     dispatcher.connect((key) => this.dirty.add(key));
     return dispatcher;
@@ -250,6 +250,29 @@ test('silence before a leadership counts, but for the time to come to the new le
   assert.deepEqual(look(), ['ready', 'ready']);
   await led.pass(1);
   assert.deepEqual(look(), ['ready', 'down']);
+});
+
+test('who led before has less time to come to the new leader than who may still be looking for it', async () => {
+  using led = new Led(node('a'), node('b'));
+  led.dispatcher = led.leadsAfter(
+    new Map([
+      ['a', 9000],
+      ['b', 9000],
+    ]),
+    'a',
+  );
+  const look = (): unknown[] => {
+    led.dirty.add('node/a').add('node/b');
+    led.writes();
+    return [led.state('a'), led.state('b')];
+  };
+  look();
+  await led.pass(1999);
+  assert.deepEqual(look(), ['ready', 'ready']);
+  await led.pass(1);
+  assert.deepEqual(look(), ['down', 'ready']);
+  await led.pass(1000);
+  assert.deepEqual(look(), ['down', 'down']);
 });
 
 const REPORTS: [string, TaskState, TaskState, boolean][] = [

@@ -31,6 +31,8 @@ export interface LivenessTimes {
 
 /** Heartbeats that every node has the time for to come to a new leader, however long it was silent before. */
 const RETURNING_HEARTBEATS = 3;
+/** The one that led last, and is another: where it lives it looks for the new leader since its lease ended, and its own address answers. */
+const PREDECESSOR_HEARTBEATS = 2;
 
 /** What is known of a node while this manager leads; nothing of it is written unless it changes the record. */
 interface Presence {
@@ -58,6 +60,7 @@ export class Dispatcher implements Controller {
   readonly #isHeld: () => boolean;
   readonly #startedMs: number;
   readonly #silentMs: ReadonlyMap<string, number>;
+  readonly #predecessor: string | undefined;
   readonly #presences = new Map<string, Presence>();
   readonly #members = new NetworkMembers();
   /** The newest status that a node told of its task, until the view has it. */
@@ -78,6 +81,8 @@ export class Dispatcher implements Controller {
     isHeld: () => boolean;
     /** For how long nodes had been silent already when the one before ceased to lead, in milliseconds, where that is known. */
     silentMs?: ReadonlyMap<string, number>;
+    /** The node of who led before, where that is another one. */
+    predecessor?: string | undefined;
   }) {
     this.#view = o.view;
     this.#clock = o.clock;
@@ -89,6 +94,7 @@ export class Dispatcher implements Controller {
     this.#isHeld = o.isHeld;
     this.#startedMs = o.clock.monotonicMs();
     this.#silentMs = o.silentMs ?? new Map();
+    this.#predecessor = o.predecessor;
   }
 
   /** For how long each node has been silent, in milliseconds: what the next leader begins with. */
@@ -357,9 +363,10 @@ export class Dispatcher implements Controller {
     if (known !== undefined) return known;
     // who is heard of for the first time, by a new leader above all, has the time to come
     const { heartbeatMs, lostAfterMs } = this.#times;
+    const heartbeats = nodeId === this.#predecessor ? PREDECESSOR_HEARTBEATS : RETURNING_HEARTBEATS;
     const silentMs = Math.min(
       this.#silentMs.get(nodeId) ?? 0,
-      Math.max(0, lostAfterMs - RETURNING_HEARTBEATS * heartbeatMs),
+      Math.max(0, lostAfterMs - heartbeats * heartbeatMs),
     );
     const lastHeardMs = this.#clock.monotonicMs() - silentMs;
     const made = {
