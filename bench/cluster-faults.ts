@@ -9,7 +9,7 @@ import { type FaultResult, faultTable, type IdleResult, idleTable, writeReadme }
 import { pssBytes } from './process.ts';
 
 const USAGE = `npm run bench:faults -- [--only NAME,NAME] [--format table|json] [--nodes N] [--idle-seconds N]
-  [--write-readme]
+  [--logs DIRECTORY] [--write-readme]
 
 Strikes a cluster of five nodes (or more), three of them managers, with one fault after the other while it serves, and prints what
 was lost and how long it took. Wants to be root, in network and mount namespaces of its own.
@@ -32,6 +32,7 @@ async function main(): Promise<number> {
       format: { type: 'string', default: 'table' },
       nodes: { type: 'string', default: '5' },
       'idle-seconds': { type: 'string', default: '60' },
+      logs: { type: 'string' },
       'write-readme': { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -61,8 +62,10 @@ async function main(): Promise<number> {
   for (const fault of faults) {
     const result = await strike(cloud, fault);
     results.push(result);
+    if (values.logs !== undefined) cloud.copyLogs(values.logs);
     console.error(faultTable([result]).split('\n').at(-1));
     for (const text of result.reasons) console.error(`    ${text}`);
+    if (values.logs !== undefined) console.error(`    began ${result.beganAt}`);
   }
   if (values.format === 'json') console.log(JSON.stringify({ upMs, idle, faults: results }, undefined, 2));
   else {
@@ -75,11 +78,12 @@ async function main(): Promise<number> {
 
 async function strike(cloud: LoadedCloud, fault: Fault): Promise<FaultResult> {
   const { name, title, goal = {} } = fault;
-  const result = { name, title, goal };
   let fromMs = Date.now();
+  const result = { name, title, goal, beganAt: new Date(fromMs).toISOString() };
   try {
     await cloud.steady();
     fromMs = Date.now();
+    result.beganAt = new Date(fromMs).toISOString();
     const outcome = await fault.strike(cloud);
     await delay(AFTERMATH_MS);
     const toMs = Date.now();
@@ -87,8 +91,8 @@ async function strike(cloud: LoadedCloud, fault: Fault): Promise<FaultResult> {
     const { ports, vip } = cloud.load(fromMs, toMs);
     const failures = [...ports.failures, ...vip.failures];
     const seconds = new Map<string, number[]>();
-    for (const { atMs, mode, url, reason } of failures) {
-      const text = `${reason}, ${mode} connection, ${url}`;
+    for (const { atMs, afterMs, mode, url, reason } of failures) {
+      const text = `${reason} after ${(afterMs / 1000).toFixed(0)} s, ${mode} connection, ${url}`;
       seconds.set(text, [...(seconds.get(text) ?? []), Math.floor((atMs - fromMs) / 1000)]);
     }
     const missed = [

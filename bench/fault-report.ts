@@ -9,6 +9,8 @@ const README = join(import.meta.dirname, '..', 'README.md');
 export interface FaultResult extends Outcome {
   readonly name: string;
   readonly title: string;
+  /** When the fault was struck, in ISO 8601: what the daemons' logs go by. */
+  readonly beganAt: string;
   readonly goal: NonNullable<Fault['goal']>;
   readonly failedPorts: number;
   readonly requestsPorts: number;

@@ -8,6 +8,8 @@ export type LoadMode = 'new' | 'kept';
 export interface LoadFailure {
   /** When the request was sent, in milliseconds since 1970. */
   readonly atMs: number;
+  /** How long after it was sent it failed, in milliseconds. */
+  readonly afterMs: number;
   readonly mode: LoadMode;
   readonly url: string;
   /** An error's code, `timeout`, or `status 503`. */
@@ -104,7 +106,10 @@ export class HttpLoad implements Disposable {
       this.#pending.delete(o);
       // RFC 9110, 9.2.2: a server may end an idle connection at any time; what was sent on one in that moment is sent again
       if (call.reusedSocket && !o.isSecond && reason !== 'timeout') this.#ask({ ...o, isSecond: true });
-      else this.#failures.push({ atMs: o.atMs, mode: o.mode, url: o.url, reason });
+      else {
+        const { atMs, mode, url } = o;
+        this.#failures.push({ atMs, afterMs: Date.now() - atMs, mode, url, reason });
+      }
     };
     call.on('error', (error) => fail(reasonOf(error)));
     call.once('response', (response: IncomingMessage) => {

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -265,6 +265,14 @@ export class LoadedCloud implements AsyncDisposable {
       const { ports, vip } = this.load(Date.now() - QUIET_MS, Date.now());
       return [ports, vip].every(({ requests, failures }) => requests > 0 && failures.length === 0);
     });
+  }
+
+  /** What the daemons have logged so far; they go with the cloud. */
+  copyLogs(directory: string): void {
+    mkdirSync(directory, { recursive: true });
+    const from = join(this.directory, 'lib', 'c');
+    for (const name of readdirSync(from).filter((one) => one.endsWith('.log')))
+      copyFileSync(join(from, name), join(directory, name));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
