@@ -62,7 +62,7 @@ async function main(): Promise<number> {
   for (const fault of faults) {
     const result = await strike(cloud, fault);
     results.push(result);
-    if (values.logs !== undefined) cloud.copyLogs(values.logs);
+    if (values.logs !== undefined) cloud.copyLogs(join(values.logs, fault.name));
     console.error(faultTable([result]).split('\n').at(-1));
     for (const text of result.reasons) console.error(`    ${text}`);
     if (values.logs !== undefined) console.error(`    began ${result.beganAt}`);
@@ -74,6 +74,10 @@ async function main(): Promise<number> {
   }
   if (values['write-readme']) writeReadme(results, idle);
   return results.every(({ missed }) => missed.length === 0) ? 0 : 1;
+}
+
+function range(numbers: readonly number[]): string {
+  return `${Math.min(...numbers)} to ${Math.max(...numbers)}`;
 }
 
 async function strike(cloud: LoadedCloud, fault: Fault): Promise<FaultResult> {
@@ -90,11 +94,7 @@ async function strike(cloud: LoadedCloud, fault: Fault): Promise<FaultResult> {
     await delay(COUNTING_MS);
     const { ports, vip } = cloud.load(fromMs, toMs);
     const failures = [...ports.failures, ...vip.failures];
-    const seconds = new Map<string, number[]>();
-    for (const { atMs, afterMs, mode, url, reason } of failures) {
-      const text = `${reason} after ${(afterMs / 1000).toFixed(0)} s, ${mode} connection, ${url}`;
-      seconds.set(text, [...(seconds.get(text) ?? []), Math.floor((atMs - fromMs) / 1000)]);
-    }
+    const groups = Map.groupBy(failures, ({ mode, url, reason }) => `${reason}, ${mode} connection, ${url}`);
     const missed = [
       ...(goal.failed !== undefined && failures.length > goal.failed ? ['failed requests'] : []),
       ...(goal.recoveredMs !== undefined && outcome.recoveredMs > goal.recoveredMs ? ['time'] : []),
@@ -105,9 +105,11 @@ async function strike(cloud: LoadedCloud, fault: Fault): Promise<FaultResult> {
       ...{ failedVip: vip.failures.length, requestsVip: vip.requests },
       ...{ repeated: ports.repeated + vip.repeated, unresolved: vip.unresolved },
       lastFailureMs: failures.length === 0 ? 0 : Math.max(...failures.map(({ atMs }) => atMs)) - fromMs,
-      reasons: [...seconds].map(
-        ([text, all]) => `${all.length} × ${text}, in seconds ${Math.min(...all)} to ${Math.max(...all)}`,
-      ),
+      reasons: [...groups].map(([text, all]) => {
+        const sent = range(all.map(({ atMs }) => Math.floor((atMs - fromMs) / 1000)));
+        const failed = range(all.map(({ afterMs }) => Math.round(afterMs / 1000)));
+        return `${all.length} × ${text}, sent in seconds ${sent}, after ${failed} s`;
+      }),
     };
   } catch (error) {
     const { ports, vip } = cloud.load(fromMs, Date.now());
