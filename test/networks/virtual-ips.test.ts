@@ -113,3 +113,29 @@ test('a client that comes again from the same port is not led to a task that is 
   await apply(cluster, [near]);
   assert.match(ask() ?? '', /^near /);
 });
+
+test('nor to one that takes no new connections, or to who has the address of one that never answered', async () => {
+  await using cluster = await OverlayCluster.start({ bridge: 'tsr', nodes: 2 });
+  const [one, two] = [cluster.node(1), cluster.node(2)];
+  const [near, far] = tasks;
+  assert.ok(near !== undefined && far !== undefined);
+  await apply(cluster, [far]);
+  for (const [id, address] of [
+    ['client', client.address],
+    ['near', near.address],
+  ] as const)
+    await one.ask({ call: 'join', id, networks: { net: address } });
+  await cluster.serve(one.containerPath('near'), 'near', 80);
+  const ask = (port: number): string | undefined =>
+    cluster.connect(one.containerPath('client'), VIP, 80, port, 'from')[0];
+  assert.equal(ask(40_001), 'ABORT_ERR');
+  assert.equal(ask(40_002), 'ABORT_ERR');
+  await apply(cluster, [near, { ...far, serving: false }]);
+  assert.match(ask(40_001) ?? '', /^near /);
+  await apply(cluster, [far]);
+  assert.equal(ask(40_003), 'ABORT_ERR');
+  // another task has its address, and does not listen yet
+  await two.ask({ call: 'join', id: 'next', networks: { net: far.address } });
+  await apply(cluster, [near, { ...far, taskId: 'next', serving: false }]);
+  assert.match(ask(40_003) ?? '', /^near /);
+});

@@ -1,7 +1,7 @@
 import { setImmediate as immediate } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { RecordStore } from '#engine/records/record-store.ts';
-import { forgetConnectionsTo } from '#linux/connections.ts';
+import { forgetConnectionsTo, type LeftAddresses } from '#linux/connections.ts';
 import { inNetworkNamespace } from '#linux/network-namespace.ts';
 import { messageOf, unavailable } from '#model/errors.ts';
 import type { NetworkRecord } from '#model/network.ts';
@@ -88,11 +88,11 @@ export class OverlayNetworks implements AsyncDisposable {
    * encrypted network where the kernel has no ESP, `unavailable` for several or where the data path is not there.
    */
   async apply(plan: NetworkPlan): Promise<void> {
-    const gone = addressesGone(this.#plan, plan);
+    const left = addressesLeft(this.#plan, plan);
     this.#plan = plan;
     this.#plans.save(plan);
     const failures = this.#program();
-    await this.#forgetConnections(gone);
+    await this.#forgetConnections(left);
     if (failures.length === 0) return;
     if (failures.length === 1) throw failures[0]?.error;
     throw unavailable(failures.map(({ what, error }) => `${what}: ${messageOf(error)}`).join('; '), {
@@ -213,27 +213,22 @@ export class OverlayNetworks implements AsyncDisposable {
    * After the tables: what is sent meanwhile is led to a task that is there. One container at a time, for each takes the kernel a
    * while; resolves when all of what was asked for is done.
    */
-  #forgetConnections(addresses: readonly string[]): Promise<void> {
-    if (addresses.length > 0)
-      this.#forgetting = this.#forgetting.then(() => this.#forget(new Set(addresses)));
+  #forgetConnections({ gone, draining }: Pick<LeftAddresses, 'gone' | 'draining'>): Promise<void> {
+    if (gone.size + draining.size > 0)
+      this.#forgetting = this.#forgetting.then(() => this.#forget({ gone, draining }));
     return this.#forgetting;
   }
 
   /** Never rejects. */
-  async #forget(addresses: ReadonlySet<string>): Promise<void> {
+  async #forget(left: Pick<LeftAddresses, 'gone' | 'draining'>): Promise<void> {
     const failures: Failure[] = [];
-    attempt(
-      failures,
-      'connections of the host',
-      () => void forgetConnectionsTo(addresses, this.#inUseOf(addresses)),
-    );
+    const forget = (): number => forgetConnectionsTo({ ...left, inUse: this.#inUseOf(left.gone) });
+    attempt(failures, 'connections of the host', () => void forget());
     for (const containerId of this.#addresses.containers(this.#plan)) {
       await immediate();
       if (this.#isClosed || this.#store.networksOf(containerId).length === 0) continue;
       attempt(failures, `connections of container ${containerId}`, () =>
-        inNetworkNamespace(this.#store.namespacePath(containerId), () =>
-          forgetConnectionsTo(addresses, this.#inUseOf(addresses)),
-        ),
+        inNetworkNamespace(this.#store.namespacePath(containerId), forget),
       );
     }
     this.#logFailures(failures);
@@ -308,7 +303,7 @@ export class OverlayNetworks implements AsyncDisposable {
       );
     else this.#addresses.forget(containerId);
     this.#logFailures([...failures, ...this.#programServing(plan), ...this.#removeUnplanned()]);
-    this.#forgetting = this.#forgetConnections(addresses);
+    this.#forgetting = this.#forgetConnections({ gone: new Set(addresses), draining: new Set() });
   }
 
   #logFailures(failures: readonly Failure[]): void {
@@ -321,14 +316,20 @@ function isEncrypted({ networks }: NetworkPlan): boolean {
   return networks.some(({ encrypted }) => encrypted);
 }
 
-/** Addresses of tasks that the next plan does not have there. */
-function addressesGone(old: NetworkPlan, next: NetworkPlan): string[] {
+/** Addresses of tasks that the next plan does not have there, or that take no new connections by it. */
+function addressesLeft(old: NetworkPlan, next: NetworkPlan): Pick<LeftAddresses, 'gone' | 'draining'> {
   const placesIn = ({ networks }: NetworkPlan): PlannedEndpoint[] =>
     networks.flatMap(({ endpoints }) => endpoints);
-  const kept = new Set(placesIn(next).map(({ taskId, address }) => `${taskId} ${address}`));
-  return placesIn(old)
-    .filter(({ taskId, address }) => !kept.has(`${taskId} ${address}`))
-    .map(({ address }) => address);
+  const nameOf = ({ taskId, address }: PlannedEndpoint): string => `${taskId} ${address}`;
+  const kept = new Map(placesIn(next).map((endpoint) => [nameOf(endpoint), endpoint.serving]));
+  const gone = new Set<string>();
+  const draining = new Set<string>();
+  for (const endpoint of placesIn(old)) {
+    const serves = kept.get(nameOf(endpoint));
+    if (serves === undefined) gone.add(endpoint.address);
+    else if (endpoint.serving && !serves) draining.add(endpoint.address);
+  }
+  return { gone, draining };
 }
 
 function attempt(failures: Failure[], what: string, work: () => void): void {
