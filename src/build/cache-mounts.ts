@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { KeyedMutex } from '#control/keyed-mutex.ts';
+import { makeKnownDigests } from '#engine/layers/known-digests.ts';
 import type { LayerWorkers } from '#engine/layers/layer-workers.ts';
 import { directoryBytes } from '#engine/volumes/directory-size.ts';
 import type { RunMount } from './run-mounts.ts';
@@ -38,6 +39,7 @@ export class CacheMounts {
     this.#directory = join(o.dataRoot, 'cache-mounts');
     this.knownDigests = join(o.dataRoot, 'file-digests.db');
     this.#workers = o.workers;
+    makeKnownDigests(this.knownDigests);
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
   }
 

@@ -1,15 +1,14 @@
 import { createHash, type Hash } from 'node:crypto';
-import { type BigIntStats, closeSync, mkdirSync, openSync, readlinkSync, readSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { type BigIntStats, closeSync, openSync, readlinkSync, readSync } from 'node:fs';
 import { listAttributes } from '#linux/extended-attributes.ts';
+import { KnownDigests } from './known-digests.ts';
 import { type SelectedEntry, selectEntries, type TreeSelection } from './tree-selection.ts';
 
 export interface TreeDigestTask {
   selection: TreeSelection;
   /** Whether the files' owners count. */
   owners: boolean;
-  /** File of the known digests; without it every file is read. */
+  /** File of the known digests, which was made; without it every file is read. */
   known?: string;
 }
 
@@ -85,52 +84,4 @@ function contentDigest(
   const digest = hash.digest('base64url');
   known?.remember(stats, digest);
   return digest;
-}
-
-/** A file that changed after this long ago may change again without its time telling. */
-const SETTLED_NS = 2_000_000_000n;
-const MOST_KNOWN = 2_000_000;
-
-/** Digests of files that have not changed since they were read, by inode, size and times. */
-class KnownDigests implements Disposable {
-  readonly #database: DatabaseSync;
-  readonly #get: StatementSync;
-  readonly #put: StatementSync;
-  readonly #now = BigInt(Date.now()) * 1_000_000n;
-
-  constructor(file: string) {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    this.#database = new DatabaseSync(file, { timeout: 10_000 });
-    this.#database.exec(
-      'PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; CREATE TABLE IF NOT EXISTS digests (inode TEXT PRIMARY KEY, state TEXT NOT NULL, digest TEXT NOT NULL) STRICT, WITHOUT ROWID',
-    );
-    this.#get = this.#database.prepare('SELECT state, digest FROM digests WHERE inode = ?');
-    this.#put = this.#database.prepare('INSERT OR REPLACE INTO digests VALUES (?, ?, ?)');
-    this.#database.exec('BEGIN');
-  }
-
-  find(stats: BigIntStats): string | undefined {
-    const row = this.#get.get(inodeOf(stats));
-    return row?.['state'] === stateOf(stats) ? String(row['digest']) : undefined;
-  }
-
-  remember(stats: BigIntStats, digest: string): void {
-    if (this.#now - stats.ctimeNs < SETTLED_NS) return;
-    this.#put.run(inodeOf(stats), stateOf(stats), digest);
-  }
-
-  [Symbol.dispose](): void {
-    this.#database.exec('COMMIT');
-    const rows = Number(this.#database.prepare('SELECT count(*) AS rows FROM digests').get()?.['rows']);
-    if (rows > MOST_KNOWN) this.#database.exec('DELETE FROM digests');
-    this.#database.close();
-  }
-}
-
-function inodeOf(stats: BigIntStats): string {
-  return `${stats.dev}:${stats.ino}`;
-}
-
-function stateOf(stats: BigIntStats): string {
-  return `${stats.size}:${stats.mtimeNs}:${stats.ctimeNs}`;
 }
