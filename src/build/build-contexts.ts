@@ -3,18 +3,26 @@ import { join, posix } from 'node:path';
 import { completeFile, type LayerWorkers, spool } from '#engine/layers/layer-workers.ts';
 import { RootedDirectory } from '#linux/rooted-directory.ts';
 import { invalid, notFound } from '#model/errors.ts';
+import { cacheKey } from './build-cache.ts';
 import type { BuildDirectory } from './build-filesystems.ts';
 import type { ContextSource } from './build-request.ts';
 import { checkoutGit, isGitAddress } from './git-repository.ts';
 import { downloadTo } from './remote-files.ts';
 
+/** Files that came to a build from outside. */
+export interface OpenedContext {
+  /** The directory that they are in; an archive is unpacked when it is asked for. */
+  root: () => Promise<string>;
+  /** What they are, where that is known without reading them: equal files may have other keys. */
+  contentKey: string | undefined;
+  /** They are the user's own and may be known from before by inode and times. */
+  isStable: boolean;
+}
+
 /** Files that a build may copy from. */
-export interface BuildContext {
-  root: string;
+export interface BuildContext extends OpenedContext {
   /** Patterns of its .dockerignore file. */
   ignore: readonly string[];
-  /** Its files are the user's own and may be known from before by inode and times. */
-  isStable: boolean;
 }
 
 /** Contexts up to this size are unpacked in memory. */
@@ -25,27 +33,48 @@ const LARGEST_IGNORE = 1024 * 1024;
 export async function openContext(
   source: ContextSource,
   o: { directory: BuildDirectory; workers: LayerWorkers; signal: AbortSignal },
-): Promise<{ root: string; isStable: boolean }> {
+): Promise<OpenedContext> {
   switch (source.kind) {
     case 'directory':
       if (!existsSync(source.path) || !statSync(source.path).isDirectory())
         throw notFound(`build context ${source.path} is no directory`);
-      return { root: source.path, isStable: true };
+      return { ...unpacked(source.path), isStable: true };
     case 'archive': {
       const file = o.directory.path('data', 'archive');
       await spool(source.stream, file, o.signal);
-      return { root: await unpackArchive(file, o), isStable: false };
+      return await packedContext(file, o);
     }
     case 'remote':
-      return { root: await openRemote(source.url, o), isStable: false };
+      return unpacked(await openRemote(source.url, o));
     case 'empty': {
       const root = o.directory.path('data', 'context');
       mkdirSync(root);
-      return { root, isStable: false };
+      return unpacked(root);
     }
     case 'image':
       throw invalid(`${source.reference} is an image and cannot be the context of a build`);
   }
+}
+
+function unpacked(root: string): OpenedContext {
+  return { root: () => Promise.resolve(root), contentKey: undefined, isStable: false };
+}
+
+/** The same archive comes again and again from clients that have no other way; where it is known by its digest, nobody needs its files. */
+async function packedContext(
+  file: string,
+  o: { directory: BuildDirectory; workers: LayerWorkers },
+): Promise<OpenedContext> {
+  const { digest } = await o.workers.run('archive', { archive: file });
+  let root: Promise<string> | undefined;
+  return {
+    root: () => {
+      root ??= unpackArchive(file, o);
+      return root;
+    },
+    contentKey: cacheKey('archive', digest),
+    isStable: false,
+  };
 }
 
 /** The patterns that keep files out: those beside the Dockerfile, or the context's own. */

@@ -13,7 +13,13 @@ import { DroverError, invalid, kindOf } from '#model/errors.ts';
 import type { Image, ImageLineage } from '#model/image.ts';
 import type { BaseImages } from './base-images.ts';
 import { type BuildCache, cacheKey } from './build-cache.ts';
-import { type BuildContext, ignorePatterns, openContext, readContextFile } from './build-contexts.ts';
+import {
+  type BuildContext,
+  ignorePatterns,
+  type OpenedContext,
+  openContext,
+  readContextFile,
+} from './build-contexts.ts';
 import type { BuildDirectory } from './build-filesystems.ts';
 import type { BuildProgress } from './build-progress.ts';
 import type { BuildRequest, ContextSource } from './build-request.ts';
@@ -49,7 +55,7 @@ export class BuildRun {
   readonly #o: RunParts;
   readonly #stages = new Map<number, Promise<StageState>>();
   readonly #contexts = new Map<string, Promise<BuildContext>>();
-  #mainContext: Promise<{ root: string; isStable: boolean }> | undefined;
+  #mainContext: Promise<OpenedContext> | undefined;
 
   constructor(o: RunParts) {
     this.#o = o;
@@ -103,7 +109,7 @@ export class BuildRun {
   async #load(): Promise<{ file: ParsedDockerfile; plan: StagePlan; platform: Platform }> {
     const { request } = this.#o;
     const { path, text } = request.dockerfile;
-    const source = text ?? readContextFile((await this.#rootOfContext()).root, path, LARGEST_DOCKERFILE);
+    const source = text ?? (await this.#dockerfile(path));
     const file = parseDockerfile(source, posix.basename(path));
     const platform = request.platform === undefined ? hostPlatform() : parsePlatform(request.platform);
     const plan = planStages(file, {
@@ -115,12 +121,35 @@ export class BuildRun {
     return { file, plan, platform };
   }
 
-  #rootOfContext(): Promise<{ root: string; isStable: boolean }> {
+  async #dockerfile(path: string): Promise<string> {
+    const [text = ''] = await this.#remembered(await this.#openMain(), `Dockerfile ${path}`, (root) => [
+      readContextFile(root, path, LARGEST_DOCKERFILE),
+    ]);
+    return text;
+  }
+
+  /** What is read of a context, or was read of it the last time that it came. */
+  async #remembered(
+    context: OpenedContext,
+    what: string,
+    read: (root: string) => readonly string[],
+  ): Promise<readonly string[]> {
+    const { cache } = this.#o;
+    if (context.contentKey === undefined) return read(await context.root());
+    const key = cacheKey('context', context.contentKey, what);
+    const known = cache.find(key)?.value;
+    if (known !== undefined) return JSON.parse(known) as string[];
+    const found = read(await context.root());
+    cache.put({ key, value: JSON.stringify(found), description: `${what} of a context` });
+    return found;
+  }
+
+  #openMain(): Promise<OpenedContext> {
     this.#mainContext ??= this.#open(this.#o.request.context);
     return this.#mainContext;
   }
 
-  #open(source: ContextSource): Promise<{ root: string; isStable: boolean }> {
+  #open(source: ContextSource): Promise<OpenedContext> {
     const { directory, layers, signal } = this.#o;
     return openContext(source, { directory, workers: layers.workers, signal });
   }
@@ -129,8 +158,11 @@ export class BuildRun {
     const known = this.#contexts.get(name);
     if (known !== undefined) return known;
     const opening = (async (): Promise<BuildContext> => {
-      const opened = source === undefined ? await this.#rootOfContext() : await this.#open(source);
-      const ignore = ignorePatterns(opened.root, source === undefined ? this.#o.request.dockerfile.path : '');
+      const opened = source === undefined ? await this.#openMain() : await this.#open(source);
+      const dockerfile = source === undefined ? this.#o.request.dockerfile.path : '';
+      const ignore = await this.#remembered(opened, `.dockerignore beside ${dockerfile}`, (root) =>
+        ignorePatterns(root, dockerfile),
+      );
       return { ...opened, ignore };
     })();
     this.#contexts.set(name, opening);
@@ -269,7 +301,7 @@ export class BuildRun {
 
   #layerFiles(diffIds: readonly string[], contentKey: string): SourceFiles {
     return {
-      root: () => this.#o.directory.view(diffIds),
+      root: () => Promise.resolve(this.#o.directory.view(diffIds)),
       ignore: [],
       contentKey,
       keepsOwners: true,

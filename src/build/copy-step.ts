@@ -239,7 +239,7 @@ export class CopySteps {
         const owner = o.owner ?? (files.keepsOwners ? undefined : { uid: 0, gid: 0 });
         const task = {
           ...common,
-          selection: { root: files.root(), ...selection },
+          selection: { root: await files.root(), ...selection },
           root: root.root,
           owner,
           ...(o.owner === undefined ? {} : { archiveOwner: o.owner }),

@@ -204,13 +204,14 @@ export class RunSteps {
       }
       case 'bind': {
         if (files === undefined) throw invalid('a bind mount has no source');
-        const file = resolveInRoot(files.root(), mount.source ?? '/');
+        const file = resolveInRoot(await files.root(), mount.source ?? '/');
         if (file === undefined) throw invalid(`mount source ${mount.source ?? '/'} is not there`);
         if (mount.readOnly) return { mount: bind(file, target ?? '/', false) };
         return { mount: bind(directory.scratchOver(file, undo), target ?? '/', true) };
       }
       case 'cache': {
-        const seed = files === undefined ? undefined : { root: files.root(), path: mount.source ?? '/' };
+        const seed =
+          files === undefined ? undefined : { root: await files.root(), path: mount.source ?? '/' };
         const path = await cacheMounts.use(mount, target ?? '/', seed, undo);
         return { mount: bind(path, target ?? '/', !mount.readOnly) };
       }

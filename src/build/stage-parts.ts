@@ -43,7 +43,7 @@ export interface StageParts {
 /** Files that a step takes from somewhere. */
 export interface SourceFiles {
   /** Where they are; made ready when it is asked for. */
-  root: () => string;
+  root: () => Promise<string>;
   ignore: readonly string[];
   /** What they are, where that is known without reading them. */
   contentKey: string | undefined;
@@ -60,7 +60,7 @@ export async function digestOfFiles(
 ): Promise<string> {
   const run = async (): Promise<string> => {
     const { digest } = await layers.workers.run('digestTree', {
-      selection: { ...selection, root: files.root() },
+      selection: { ...selection, root: await files.root() },
       owners: files.keepsOwners,
       ...(files.isStable ? { known: cacheMounts.knownDigests } : {}),
     });
@@ -77,13 +77,7 @@ export async function digestOfFiles(
 
 /** The files of a directory that was given to the build. */
 export function contextFiles(context: BuildContext): SourceFiles {
-  return {
-    root: () => context.root,
-    ignore: context.ignore,
-    contentKey: undefined,
-    keepsOwners: false,
-    isStable: context.isStable,
-  };
+  return { ...context, keepsOwners: false };
 }
 
 /** What a step wrote, for a layer; undefined where that is nothing. */

@@ -208,6 +208,38 @@ RUN date +%N > /when
   assert.match(filtered, /#(\d+) \[final 3\/3\] RUN[\s\S]*#\1 DONE/);
 });
 
+test('an archive that comes again is known; one that differs in anything is not taken for it', () => {
+  const project = new BuildProject(host, {
+    'src/a': 'a',
+    'src/left out': 'x',
+    '.dockerignore': 'src/left*',
+    Dockerfile: 'FROM bb\nCOPY src /src\nRUN date +%N > /when\n',
+  });
+  const packed = (): Buffer => execFileSync('tar', ['-C', project.path, '-c', '.']);
+  const post = (archive: Buffer, ...flags: string[]): string => {
+    const done = host.input(archive, 'build', '-q', ...flags, '-');
+    assert.equal(done.status, 0, done.stderr);
+    return done.stdout.trim();
+  };
+  const read = (image: string, ...argv: string[]): string => host.ok('run', '--rm', image, ...argv);
+  const first = packed();
+  const image = post(first);
+  assert.equal(read(image, 'ls', '/src'), 'a');
+  assert.equal(post(first), image);
+  // what is known of it is not what it holds
+  const again = post(first, '--no-cache');
+  assert.notEqual(again, image);
+  assert.equal(read(again, 'cat', '/src/a'), 'a');
+  utimesSync(join(project.path, 'src/a'), 1, 1);
+  assert.equal(post(packed()), again);
+  project.write('src/a', 'b');
+  assert.equal(read(post(packed()), 'cat', '/src/a'), 'b');
+  project.write('.dockerignore', '');
+  assert.equal(read(post(packed()), 'ls', '/src'), 'a\nleft out');
+  project.write('Dockerfile', 'FROM bb\nCOPY src/a /only\n');
+  assert.equal(read(post(packed()), 'cat', '/only'), 'b');
+});
+
 test('a linked layer survives another base, and is the same one', () => {
   const project = new BuildProject(host, {
     f: 'x',
