@@ -100,7 +100,11 @@ function taskMount(project: Project, mount: MountSpec): TaskMount {
     ...shared,
     VolumeOptions: {
       ...VolumeOptions,
-      Labels: { ...withoutComposeLabels(Labels), [STACK_LABEL.namespace]: project.name },
+      Labels: {
+        ...VolumeOptions?.Labels,
+        ...withoutComposeLabels(Labels),
+        [STACK_LABEL.namespace]: project.name,
+      },
       ...(Object.keys(driver).length === 0 ? {} : { DriverConfig: driver }),
     },
   };

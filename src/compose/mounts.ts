@@ -2,7 +2,7 @@ import type { MountSpec } from '#model/container.ts';
 import { invalid } from '#model/errors.ts';
 import type { ComposeValue } from './compose-file.ts';
 import { checkKeys } from './supported-keys.ts';
-import { boolean, bytes, integer, map, text } from './value-reader.ts';
+import { boolean, bytes, integer, map, oneOf, table, text } from './value-reader.ts';
 
 export interface MountContext {
   /** Makes a path of the file absolute. */
@@ -60,6 +60,10 @@ function longMount(value: ComposeValue, context: MountContext): MountSpec {
   const readOnly = entries.get('read_only');
   const ReadOnly = readOnly === undefined ? false : boolean(readOnly);
   const source = entries.get('source');
+  for (const other of ['bind', 'volume', 'tmpfs']) {
+    const stray = other === type ? undefined : entries.get(other);
+    if (stray !== undefined) throw invalid(`${stray.place}: ${other} is not for a mount of type ${type}`);
+  }
   switch (type) {
     case 'bind':
       return {
@@ -71,17 +75,10 @@ function longMount(value: ComposeValue, context: MountContext): MountSpec {
       };
     case 'volume': {
       const Source = source === undefined ? '' : context.volumeName(text(source), source.place);
-      const nocopy = mapOf(entries.get('volume')).get('nocopy');
-      return {
-        Type: 'volume',
-        Source,
-        Target,
-        ReadOnly,
-        ...(nocopy === undefined ? {} : { VolumeOptions: { NoCopy: boolean(nocopy) } }),
-      };
+      return { Type: 'volume', Source, Target, ReadOnly, ...volumeOptions(entries.get('volume')) };
     }
     case 'tmpfs': {
-      const options = mapOf(entries.get('tmpfs'));
+      const options = optionsOf(entries.get('tmpfs'), 'tmpfs');
       const size = options.get('size');
       const mode = options.get('mode');
       const TmpfsOptions = {
@@ -95,21 +92,56 @@ function longMount(value: ComposeValue, context: MountContext): MountSpec {
   }
 }
 
-function bindOptions(value: ComposeValue | undefined): {
-  BindOptions?: NonNullable<MountSpec['BindOptions']>;
+function volumeOptions(value: ComposeValue | undefined): {
+  VolumeOptions?: NonNullable<MountSpec['VolumeOptions']>;
 } {
-  const options = mapOf(value);
-  const propagation = options.get('propagation');
-  const create = options.get('create_host_path');
-  if (propagation === undefined && create === undefined) return {};
+  const options = optionsOf(value, 'volume');
+  const nocopy = options.get('nocopy');
+  const subpath = options.get('subpath');
+  const labels = options.get('labels');
+  if (nocopy === undefined && subpath === undefined && labels === undefined) return {};
   return {
-    BindOptions: {
-      ...(propagation === undefined ? {} : { Propagation: text(propagation) }),
-      ...(create === undefined ? {} : { CreateMountpoint: boolean(create) }),
+    VolumeOptions: {
+      ...(nocopy === undefined ? {} : { NoCopy: boolean(nocopy) }),
+      ...(subpath === undefined ? {} : { Subpath: text(subpath) }),
+      ...(labels === undefined ? {} : { Labels: table(labels) }),
     },
   };
 }
 
-function mapOf(value: ComposeValue | undefined): Map<string, ComposeValue> {
-  return value === undefined ? new Map() : map(value);
+/** The words of `recursive`, as the docker CLI's bind-recursive has them. */
+const RECURSIONS = {
+  enabled: {},
+  disabled: { NonRecursive: true },
+  writable: { ReadOnlyNonRecursive: true },
+  readonly: { ReadOnlyForceRecursive: true },
+} as const;
+
+function bindOptions(value: ComposeValue | undefined): {
+  BindOptions?: NonNullable<MountSpec['BindOptions']>;
+} {
+  const options = optionsOf(value, 'bind');
+  const propagation = options.get('propagation');
+  const create = options.get('create_host_path');
+  const recursive = options.get('recursive');
+  const BindOptions = {
+    ...(propagation === undefined ? {} : { Propagation: text(propagation) }),
+    ...(create === undefined ? {} : { CreateMountpoint: boolean(create) }),
+    ...(recursive === undefined
+      ? {}
+      : RECURSIONS[oneOf(recursive, ['enabled', 'disabled', 'writable', 'readonly'])]),
+  };
+  return Object.keys(BindOptions).length === 0 ? {} : { BindOptions };
+}
+
+const KEYS_OF = {
+  bind: 'mount of a directory',
+  volume: 'mount of a volume',
+  tmpfs: 'mount of a tmpfs',
+} as const;
+
+function optionsOf(value: ComposeValue | undefined, type: keyof typeof KEYS_OF): Map<string, ComposeValue> {
+  if (value === undefined) return new Map();
+  checkKeys(value, KEYS_OF[type], `volumes.${type}`);
+  return map(value);
 }

@@ -92,6 +92,42 @@ test('every key that is not taken is named with its place', () => {
   }
 });
 
+test('mounts take the options of their type, and no others', () => {
+  const mountsOf = (...mounts: string[]): unknown => {
+    const lines = mounts.map((mount) => `      - ${mount}\n`).join('');
+    const { services } = read(`services:\n  web:\n    image: x\n    volumes:\n${lines}volumes: {v: {}}\n`);
+    return services.get('web')?.mounts;
+  };
+  assert.deepEqual(
+    mountsOf(
+      '{type: volume, source: v, target: /a, volume: {subpath: part, nocopy: true, labels: [of=me]}}',
+      '{type: bind, source: ./b, target: /b, read_only: true, bind: {recursive: writable, selinux: z}}',
+      '{type: tmpfs, target: /c, tmpfs: {size: 1m}}',
+    ),
+    [
+      {
+        ...{ Type: 'volume', Source: 'shop_v', Target: '/a', ReadOnly: false },
+        VolumeOptions: { NoCopy: true, Subpath: 'part', Labels: { of: 'me' } },
+      },
+      {
+        ...{ Type: 'bind', Source: '/srv/shop/b', Target: '/b', ReadOnly: true },
+        BindOptions: { ReadOnlyNonRecursive: true },
+      },
+      { Type: 'tmpfs', Source: '', Target: '/c', ReadOnly: false, TmpfsOptions: { SizeBytes: 1048576 } },
+    ],
+  );
+  const refused: [string, string][] = [
+    ['{type: volume, source: v, target: /a, volume: {subpaht: x}}', 'unknown; did you mean subpath?'],
+    ['{type: bind, source: /b, target: /b, bind: {recursive: no}}', 'must be one of enabled'],
+    ['{type: bind, source: /b, target: /b, volume: {nocopy: true}}', 'not for a mount of type bind'],
+  ];
+  for (const [mount, message] of refused)
+    assert.throws(
+      () => mountsOf(mount),
+      (error: Error) => error.message.includes(message) || assert.fail(error),
+    );
+});
+
 test('later files win, extend lists, and can reset', () => {
   const project = read(
     'services: {web: {image: a, command: [x], ports: ["80:80"], environment: {A: 1, B: 2}, labels: {l: "1"}}}',

@@ -92,6 +92,9 @@ const SUPPORTED = {
   dependency: ['condition', 'required', 'restart'],
   port: ['target', 'published', 'protocol', 'host_ip', 'mode', 'name', 'app_protocol'],
   mount: ['type', 'source', 'target', 'read_only', 'bind', 'volume', 'tmpfs', 'consistency'],
+  'mount of a directory': ['propagation', 'create_host_path', 'recursive', 'selinux'],
+  'mount of a volume': ['nocopy', 'subpath', 'labels'],
+  'mount of a tmpfs': ['size', 'mode'],
   logging: ['driver', 'options'],
 } as const;
 
