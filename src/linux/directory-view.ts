@@ -14,7 +14,7 @@ import {
   MS_REMOUNT,
   O_PATH,
 } from './mount-flags.ts';
-import { RootedDirectory } from './rooted-directory.ts';
+import { openPathInside, RootedDirectory } from './rooted-directory.ts';
 import { hasCode } from './system-call-error.ts';
 
 const CLONE_NEWNS = 0x20000;
@@ -29,6 +29,8 @@ const OWN = '/proc/thread-self/ns/mnt';
 export interface ViewMount {
   /** On the host. */
   source: string;
+  /** A path in the source, which is mounted instead; links are followed inside of it. */
+  inside?: string;
   /** In the view, links followed inside of it; made where it is not there. */
   target: string;
   readOnly: boolean;
@@ -105,13 +107,15 @@ function mountRoot(root: string | readonly string[]): string {
   return first;
 }
 
-function bindInto(view: number, { source, target, recursive }: ViewMount): void {
-  const place = openPlace(view, target, statSync(source).isDirectory());
-  try {
-    mount(target, source, `/proc/self/fd/${place}`, null, MS_BIND | (recursive ? MS_REC : 0), null);
-  } finally {
-    closeSync(place);
+function bindInto(view: number, { source, inside, target, recursive }: ViewMount): void {
+  using opened = new DisposableStack();
+  let from = source;
+  if (inside !== undefined) {
+    const within = opened.adopt(openPathInside(source, inside), closeSync);
+    from = `/proc/self/fd/${within}`;
   }
+  const place = opened.adopt(openPlace(view, target, statSync(from).isDirectory()), closeSync);
+  mount(target, from, `/proc/self/fd/${place}`, null, MS_BIND | (recursive ? MS_REC : 0), null);
 }
 
 function openPlace(view: number, target: string, isDirectory: boolean): number {

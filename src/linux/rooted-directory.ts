@@ -273,3 +273,16 @@ export function deviceNumber(device: { major: number; minor: number }): bigint {
     (minor & 0xffn)
   );
 }
+
+/**
+ * Opens what is at a path in a directory, symbolic links followed inside of it, as a place only (O_PATH): `/proc/self/fd/N` is what was
+ * found, whatever becomes of the path. The caller closes it. ENOENT, ENOTDIR and ELOOP as openat2(2) gives them.
+ */
+export function openPathInside(directory: string, path: string): number {
+  const root = libc.openPath(directory, directory, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+  try {
+    return libc.openat2(root, path, O_PATH | O_CLOEXEC, 0, RESOLVE);
+  } finally {
+    closeSync(root);
+  }
+}

@@ -189,6 +189,10 @@ export interface MountPoint {
   Propagation: string;
   /** Anonymous volumes go with `docker rm -v` and `--rm`. */
   anonymous?: boolean;
+  /** Of a volume: what of it is mounted, instead of all. */
+  subpath?: string;
+  /** Where that is since the last start; {@link Source} where it is all. */
+  prepared?: string;
   /** Copy what the image has at Destination into an empty volume at the first start. */
   copyUp?: boolean;
   /** tmpfs mount options, bind non-recursive and so on, for the OCI spec. */

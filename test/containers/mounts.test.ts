@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { listMounts, mountTmpfs, unmount } from '#linux/mount.ts';
+import type { MountSpec } from '#model/container.ts';
 import { EngineFixture } from './engine-fixture.ts';
 
 let engine: EngineFixture;
@@ -68,13 +69,44 @@ test('a read-only bind is so with all that is mounted below it, unless that is t
   }
 });
 
-test('a path in a volume is refused by name', async () => {
-  const VolumeOptions = { Subpath: 'part' };
-  const mount = { Type: 'volume', Source: 'whole', Target: '/x', VolumeOptions } as const;
-  await assert.rejects(
-    engine.create(['true'], { host: { Mounts: [mount] } }),
-    /VolumeOptions.Subpath is not there yet/,
+test('a path in a volume is mounted alone, a directory or a file, and is gone with the run', async () => {
+  await engine.run(
+    [
+      'sh',
+      '-c',
+      'mkdir -p /v/part/deep && echo in > /v/part/deep/file && echo conf > /v/conf && ln -s part/deep /v/link',
+    ],
+    { host: { Binds: ['whole:/v'] } },
   );
+  const part = (Target: string, Subpath: string, ReadOnly = false): MountSpec => {
+    return { Type: 'volume', Source: 'whole', Target, ReadOnly, VolumeOptions: { Subpath } };
+  };
+  const before = listMounts().length;
+  const run = await engine.run(
+    ['sh', '-c', 'ls /x; cat /x/deep/file /y /z/file; echo back > /x/new; echo > /y || echo refused'],
+    { host: { Mounts: [part('/x', 'part'), part('/y', './conf', true), part('/z', 'link')] } },
+  );
+  assert.equal(run.stdout, 'deep\nin\nconf\nin\nrefused\n');
+  assert.equal(listMounts().length, before);
+  const { Mountpoint } = engine.volumes.resolve('whole');
+  assert.equal(readFileSync(join(Mountpoint, 'part/new'), 'utf8'), 'back\n');
+  assert.equal(readFileSync(join(Mountpoint, 'conf'), 'utf8'), 'conf\n');
+});
+
+test('a path in a volume leads nowhere else', async () => {
+  await engine.run(['sh', '-c', 'ln -s /etc /v/out; ln -s ../../../../../../../../etc /v/up'], {
+    host: { Binds: ['narrow:/v'] },
+  });
+  const starts = async (Subpath: string): Promise<unknown> => {
+    const mount = { Type: 'volume', Source: 'narrow', Target: '/x', VolumeOptions: { Subpath } } as const;
+    return engine.containers.startContainer(await engine.create(['true'], { host: { Mounts: [mount] } }));
+  };
+  const before = listMounts().length;
+  for (const path of ['out', 'up', 'none', 'out/passwd'])
+    await assert.rejects(starts(path), new RegExp(`cannot access path .*/narrow/_data/${path}: `), path);
+  for (const path of ['/etc', '..', 'a/../../b'])
+    await assert.rejects(starts(path), /subpath must be a relative path within the volume/, path);
+  assert.equal(listMounts().length, before);
 });
 
 test('tmpfs is there with its size and mode, and gone with the container', async () => {

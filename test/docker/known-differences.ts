@@ -13,6 +13,7 @@ const KNOWN_DIFFERENCES = {
     'dockerd answers when the output is closed, and the CLI takes the exit code that is not there yet for 0',
   'mac-address': 'the CLI asks for it by network, which needs API 1.44; dockerd 20.10 has 1.41',
   'limit-checks': 'dockerd finds out about some of these only when the container starts',
+  subpath: 'a path in a volume needs API 1.45; dockerd 20.10 has 1.41',
   privileged: 'runc 1.1 fails where CAP_SYS_RESOURCE is missing and every capability is asked for',
 } as const;
 

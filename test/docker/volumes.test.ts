@@ -3,6 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { hostOfFile } from '../support/docker-host.ts';
+import { differs } from './known-differences.ts';
 
 const host = await hostOfFile();
 
@@ -91,6 +92,21 @@ test('prune removes volumes that nobody uses', () => {
   host.ok('volume', 'create');
   host.ok('volume', 'prune', '-f', '--filter', 'label!=none');
   assert.match(host.ok('volume', 'ls', '-q'), /^used$/m);
+});
+
+test('volume-subpath mounts a path of a volume, which docker cp sees as well', differs('subpath'), () => {
+  run(['-v', 'parts:/v'], 'mkdir /v/part && echo in > /v/part/file && echo out > /v/file');
+  const mount = 'type=volume,src=parts,dst=/x,volume-subpath=part';
+  assert.equal(run(['--mount', mount], 'ls /x; cat /x/file'), 'file\nin');
+  const id = host.ok('create', '--mount', mount, 'bb', 'true');
+  assert.equal(host.inspect(id, '{{(index .Mounts 0).Name}}'), 'parts');
+  host.ok('cp', `${id}:/x/file`, join(host.directory, 'copied'));
+  assert.equal(readFileSync(join(host.directory, 'copied'), 'utf8'), 'in\n');
+  host.fails(
+    125,
+    /subpath must be a relative path within the volume/,
+    ...['run', '--rm', '--mount', 'type=volume,src=parts,dst=/x,volume-subpath=../..', 'bb', 'true'],
+  );
 });
 
 test('--volumes-from takes the mounts of another container', () => {

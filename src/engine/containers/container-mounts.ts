@@ -18,6 +18,8 @@ export async function prepareMounts(
 ): Promise<void> {
   for (const mount of record.mounts) {
     await prepareMount(parts, mount, rootfs, () => publishVolumeEvent(parts, 'mount', record, mount));
+    if (mount.subpath === undefined) continue;
+    mount.prepared = parts.filesystems.mountInside(record.id, { root: mount.Source, path: mount.subpath });
   }
 }
 
@@ -49,8 +51,9 @@ export async function mountsToView(
     if (mount.Type === 'tmpfs') continue;
     // A container that runs has them ready.
     if (!hasProcess(record.state)) await prepareMount(parts, mount, rootfs, () => undefined);
-    const { Source: source, Destination: target, RW, options = [] } = mount;
-    shown.push({ source, target, readOnly: !RW, recursive: !options.includes('bind') });
+    const { Source: source, Destination: target, RW, options = [], subpath } = mount;
+    const inside = subpath === undefined ? {} : { inside: subpath };
+    shown.push({ source, ...inside, target, readOnly: !RW, recursive: !options.includes('bind') });
   }
   if (!hasProcess(record.state)) return shown;
   const { network } = sharedNamespaces(record.hostConfig, (reference) => parts.table.resolve(reference));

@@ -228,8 +228,7 @@ function volumeOfSpec(
   refuse: (problem: string) => DroverError,
 ): PlannedMount {
   const { NoCopy = false, Labels = {}, DriverConfig, Subpath = '' } = spec.VolumeOptions ?? {};
-  if (Subpath !== '')
-    throw refuse('VolumeOptions.Subpath is not there yet: mount the whole volume, or bind a directory');
+  if (!isLocal(Subpath)) throw refuse('subpath must be a relative path within the volume');
   if (spec.Source !== '') checkVolumeName(spec.Source, refuse);
   const driver = DriverConfig?.Name ?? '';
   return {
@@ -240,9 +239,18 @@ function volumeOfSpec(
     Driver: driver || 'local',
     Mode: 'z',
     Propagation: '',
-    copyUp: !NoCopy,
+    // what the image has in the place is no part of a volume that is there already
+    ...(Subpath === '' ? { copyUp: !NoCopy } : { subpath: Subpath }),
     volume: { labels: Labels, driver, options: DriverConfig?.Options ?? {} },
   };
+}
+
+/** By its words alone, as filepath.IsLocal in Go; empty is nothing. */
+function isLocal(path: string): boolean {
+  return (
+    path === '' ||
+    (!path.startsWith('/') && !/^\.\.(\/|$)/.test(posix.normalize(path)) && !path.includes('\0'))
+  );
 }
 
 const TMPFS_DEFAULTS: readonly string[] = ['noexec', 'nosuid', 'nodev'];

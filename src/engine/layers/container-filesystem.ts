@@ -1,5 +1,7 @@
 import {
+  closeSync,
   existsSync,
+  fstatSync,
   mkdirSync,
   readdirSync,
   rmdirSync,
@@ -10,9 +12,11 @@ import {
 } from 'node:fs';
 import { lstat, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { mountOverlay, mountTmpfs, unmount } from '#linux/mount.ts';
+import { bindMount, mountOverlay, mountTmpfs, unmount } from '#linux/mount.ts';
 import { removeTree } from '#linux/remove-tree.ts';
+import { openPathInside } from '#linux/rooted-directory.ts';
 import { hasCode } from '#linux/system-call-error.ts';
+import { invalid, messageOf } from '#model/errors.ts';
 import type { LayerStore } from './layer-store.ts';
 
 /** Files that the engine writes for a container and mounts into its /etc. */
@@ -116,11 +120,35 @@ export class ContainerFilesystems {
     return target;
   }
 
+  /**
+   * Mounts what lies at a path in a directory for a run of the container, links followed inside of it, whoever changes them meanwhile.
+   * Gives where it is. `invalid` where nothing lies there.
+   */
+  mountInside(containerId: string, { root, path }: { root: string; path: string }): string {
+    const places = this.#placesInside(containerId);
+    mkdirSync(places, { recursive: true, mode: 0o700 });
+    const target = join(places, String(readdirSync(places).length));
+    const found = openFound(root, path);
+    try {
+      if (fstatSync(found).isDirectory()) mkdirSync(target);
+      else writeFileSync(target, '');
+      bindMount({ source: `/proc/self/fd/${found}`, target });
+    } finally {
+      closeSync(found);
+    }
+    return target;
+  }
+
   /** Unmounts what is mounted for a run and removes its files; a root that is held, with its last holder. Nothing there is success. */
   unmount(containerId: string): void {
     const { hosts, hostname, resolvConf } = this.networkFiles(containerId);
     for (const path of [hosts, hostname, resolvConf]) rmSync(path, { force: true });
     unmountAndRemove(this.shmPath(containerId));
+    const places = this.#placesInside(containerId);
+    if (existsSync(places)) {
+      for (const name of readdirSync(places)) unmountAndRemove(join(places, name));
+      removeEmptyDirectory(places);
+    }
     const held = this.#held.get(containerId);
     if (held === undefined) this.#unmountRoot(containerId);
     else held.isWanted = false;
@@ -196,6 +224,10 @@ export class ContainerFilesystems {
     return sizeOf(this.upperPath(containerId));
   }
 
+  #placesInside(containerId: string): string {
+    return join(this.#runDirectory(containerId), 'inside');
+  }
+
   #runDirectory(containerId: string): string {
     return join(this.#runs, containerId);
   }
@@ -216,10 +248,23 @@ function makeMountpoints(directory: string): void {
   writeFileSync(join(directory, '.dockerenv'), '');
 }
 
+function openFound(root: string, path: string): number {
+  try {
+    return openPathInside(root, path);
+  } catch (cause) {
+    if (!hasCode(cause, 'ENOENT', 'ENOTDIR', 'ELOOP')) throw cause;
+    throw invalid(`cannot access path ${join(root, path)}: ${messageOf(cause)}`, {
+      cause,
+      hint: 'A path in a volume has to be there before it is mounted.',
+    });
+  }
+}
+
 function unmountAndRemove(path: string): void {
   unmount(path, { detach: true });
   // Never recursively: should it be mounted still, what is in it is not the engine's to remove.
-  removeEmptyDirectory(path);
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === false) rmSync(path);
+  else removeEmptyDirectory(path);
 }
 
 function removeEmptyDirectory(path: string): void {

@@ -338,7 +338,7 @@ function mountOf(mount: MountPoint): OciMount {
   return {
     destination: mount.Destination,
     type: 'bind',
-    source: mount.Source,
+    source: mount.prepared ?? mount.Source,
     options: [...kind, ...(mount.options ?? []), propagation, access],
   };
 }
