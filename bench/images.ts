@@ -242,7 +242,9 @@ async function measureBuilds(
     for (const tool of all) {
       writeFileSync(join(many, 'salt'), randomBytes(8).toString('hex'));
       noted(samples, 'many-cold', tool.name, build(tool, 'bench-many', many));
-      noted(samples, 'many-same', tool.name, build(tool, 'bench-many', many));
+      // the first of them still waits for the disk
+      for (let turn = 0; turn < 2; turn += 1)
+        noted(samples, 'many-same', tool.name, build(tool, 'bench-many', many));
     }
   }
 }
