@@ -96,7 +96,9 @@ export class HttpLoad implements Disposable {
 
   #ask(o: { url: string; mode: LoadMode; atMs: number; isSecond: boolean }): void {
     this.#pending.add(o);
-    const call = request(o.url, { agent: this.#agents[o.mode], lookup: this.#lookup });
+    // the server may have ended all of its connections: the second try opens one (RFC 9112, 9.3.1)
+    const agent = this.#agents[o.isSecond ? 'new' : o.mode];
+    const call = request(o.url, { agent, lookup: this.#lookup });
     const limit = setTimeout(() => call.destroy(new Error('timeout')), this.#o.timeoutMs);
     let isOver = false;
     const fail = (reason: string): void => {
