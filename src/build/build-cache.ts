@@ -64,6 +64,15 @@ export class BuildCache {
     return record;
   }
 
+  /** The value under a key; made where there is none. */
+  async value(key: string, description: string, make: () => Promise<string>): Promise<string> {
+    const known = this.find(key)?.value;
+    if (known !== undefined) return known;
+    const value = await make();
+    this.put({ key, value, description });
+    return value;
+  }
+
   /** Runs `work` for a key unless it is running already, in this build or another: then its result serves both. */
   async once(key: string, work: () => Promise<CacheRecord>): Promise<CacheRecord> {
     const other = this.#running.get(key);

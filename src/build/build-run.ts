@@ -134,14 +134,12 @@ export class BuildRun {
     what: string,
     read: (root: string) => readonly string[],
   ): Promise<readonly string[]> {
-    const { cache } = this.#o;
     if (context.contentKey === undefined) return read(await context.root());
     const key = cacheKey('context', context.contentKey, what);
-    const known = cache.find(key)?.value;
-    if (known !== undefined) return JSON.parse(known) as string[];
-    const found = read(await context.root());
-    cache.put({ key, value: JSON.stringify(found), description: `${what} of a context` });
-    return found;
+    const known = await this.#o.cache.value(key, `${what} of a context`, async () =>
+      JSON.stringify(read(await context.root())),
+    );
+    return JSON.parse(known) as string[];
   }
 
   #openMain(): Promise<OpenedContext> {

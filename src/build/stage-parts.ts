@@ -68,11 +68,7 @@ export async function digestOfFiles(
   };
   if (files.contentKey === undefined) return await run();
   const key = cacheKey('digest', files.contentKey, selection);
-  const known = cache.find(key)?.value;
-  if (known !== undefined) return known;
-  const value = await run();
-  cache.put({ key, value, description: `digest of ${selection.sources.join(' ')}` });
-  return value;
+  return await cache.value(key, `digest of ${selection.sources.join(' ')}`, run);
 }
 
 /** The files of a directory that was given to the build. */

@@ -14,7 +14,7 @@ import {
   MS_REMOUNT,
   O_PATH,
 } from './mount-flags.ts';
-import { openPathInside, RootedDirectory } from './rooted-directory.ts';
+import { RootedDirectory } from './rooted-directory.ts';
 import { hasCode } from './system-call-error.ts';
 
 const CLONE_NEWNS = 0x20000;
@@ -111,7 +111,8 @@ function bindInto(view: number, { source, inside, target, recursive }: ViewMount
   using opened = new DisposableStack();
   let from = source;
   if (inside !== undefined) {
-    const within = opened.adopt(openPathInside(source, inside), closeSync);
+    using directory = new RootedDirectory(source);
+    const within = opened.adopt(directory.openPlace(inside), closeSync);
     from = `/proc/self/fd/${within}`;
   }
   const place = opened.adopt(openPlace(view, target, statSync(from).isDirectory()), closeSync);

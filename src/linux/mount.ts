@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, lstatSync, openSync, readFileSync, rmdirSync, unlinkSync } from 'node:fs';
 import { release } from 'node:os';
 import { close, fsconfigCreate, fsconfigString, fsmount, fsopen, mount, moveMount, umount2 } from './libc.ts';
 import {
@@ -113,6 +113,19 @@ export function unmount(target: string, o: { detach?: boolean } = {}): void {
     umount2(target, target, o.detach === true ? MNT_DETACH : 0);
   } catch (error) {
     if (!hasCode(error, 'EINVAL', 'ENOENT')) throw error;
+  }
+}
+
+/** Unmounts what is at a path, and removes the path, a file or an empty directory. Nothing there is success. */
+export function unmountAndRemove(path: string): void {
+  // who has files of it mounted or open still sees them, as one sees a file that was deleted
+  unmount(path, { detach: true });
+  try {
+    // never recursively: should it be mounted still, what is in it is not ours to remove
+    if (lstatSync(path).isDirectory()) rmdirSync(path);
+    else unlinkSync(path);
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) throw error;
   }
 }
 

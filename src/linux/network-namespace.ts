@@ -1,7 +1,6 @@
-import { closeSync, openSync, unlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { setns, unshare } from './libc.ts';
-import { bindMount, unmount } from './mount.ts';
-import { hasCode } from './system-call-error.ts';
+import { bindMount, unmountAndRemove } from './mount.ts';
 
 const CLONE_NEWNET = 0x40000000;
 const OWN = '/proc/thread-self/ns/net';
@@ -27,12 +26,7 @@ export function createNetworkNamespace(path: string): void {
 
 /** Lets go of the namespace; the kernel takes its interfaces down in its own time. Nothing there is success. */
 export function removeNetworkNamespace(path: string): void {
-  unmount(path, { detach: true });
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if (!hasCode(error, 'ENOENT')) throw error;
-  }
+  unmountAndRemove(path);
 }
 
 /**

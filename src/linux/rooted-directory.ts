@@ -27,7 +27,7 @@ export interface FileStatus {
 
 /**
  * A directory that nothing leads out of: every path is resolved by openat2(2) with RESOLVE_IN_ROOT, so `..`, absolute names
- * and symbolic links all stay inside, whatever races with it. The last component is never followed, but by `readFile`.
+ * and symbolic links all stay inside, whatever races with it. The last component is never followed, but by `readFile` and `openPlace`.
  * All calls are synchronous and throw SystemCallError.
  */
 export class RootedDirectory implements Disposable {
@@ -58,6 +58,14 @@ export class RootedDirectory implements Disposable {
     return this.#at(path, (fd, name) =>
       libc.openat2(fd, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, mode & 0o7777, RESOLVE),
     );
+  }
+
+  /**
+   * Opens what is at a path, symbolic links followed inside the root, as a place only (O_PATH): `/proc/self/fd/N` is what was found,
+   * whatever becomes of the path. The caller closes it.
+   */
+  openPlace(path: string): number {
+    return libc.openat2(this.#root, path, O_PATH | O_CLOEXEC, 0, RESOLVE);
   }
 
   /**
@@ -272,17 +280,4 @@ export function deviceNumber(device: { major: number; minor: number }): bigint {
     ((minor & 0xffffff00n) << 12n) |
     (minor & 0xffn)
   );
-}
-
-/**
- * Opens what is at a path in a directory, symbolic links followed inside of it, as a place only (O_PATH): `/proc/self/fd/N` is what was
- * found, whatever becomes of the path. The caller closes it. ENOENT, ENOTDIR and ELOOP as openat2(2) gives them.
- */
-export function openPathInside(directory: string, path: string): number {
-  const root = libc.openPath(directory, directory, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-  try {
-    return libc.openat2(root, path, O_PATH | O_CLOEXEC, 0, RESOLVE);
-  } finally {
-    closeSync(root);
-  }
 }

@@ -1,6 +1,7 @@
 import { closeSync, fchmodSync, fchownSync, mkdirSync, openSync, readdirSync, writeFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
-import { makeMemoryDirectory, removeMemoryDirectory } from '#linux/memory-directory.ts';
+import { makeMemoryDirectory } from '#linux/memory-directory.ts';
+import { unmountAndRemove } from '#linux/mount.ts';
 import type { MountSpec } from '#model/container.ts';
 import { invalid } from '#model/errors.ts';
 import type { AssignedTask, TaskFile } from './assigned-task.ts';
@@ -78,7 +79,7 @@ export class TaskFiles {
 
   /** Takes a task's files away. Nothing there is success. */
   remove(taskId: string): void {
-    removeMemoryDirectory(this.#path(taskId));
+    unmountAndRemove(this.#path(taskId));
   }
 
   /** The tasks that there are files of. */

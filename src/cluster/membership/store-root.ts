@@ -9,7 +9,8 @@ import { createAuthority } from '#cluster/ca/root-authority.ts';
 import { createRoot } from '#cluster/ca/root-certificate.ts';
 import { type SealingKey, seal, unseal } from '#cluster/ca/sealing.ts';
 import type { Clock } from '#control/clock.ts';
-import { makeMemoryDirectory, removeMemoryDirectory } from '#linux/memory-directory.ts';
+import { makeMemoryDirectory } from '#linux/memory-directory.ts';
+import { unmountAndRemove } from '#linux/mount.ts';
 import { hasCode } from '#linux/system-call-error.ts';
 
 /** The root of etcd's certificates: its key is sealed under the managers'. */
@@ -99,7 +100,7 @@ export class StoreRootFiles {
 
   /** This node is no manager any more. */
   remove(): void {
-    removeMemoryDirectory(this.#memory);
+    unmountAndRemove(this.#memory);
     rmSync(this.#path(), { force: true });
   }
 

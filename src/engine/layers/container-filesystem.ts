@@ -12,9 +12,9 @@ import {
 } from 'node:fs';
 import { lstat, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { bindMount, mountOverlay, mountTmpfs, unmount } from '#linux/mount.ts';
+import { bindMount, mountOverlay, mountTmpfs, unmount, unmountAndRemove } from '#linux/mount.ts';
 import { removeTree } from '#linux/remove-tree.ts';
-import { openPathInside } from '#linux/rooted-directory.ts';
+import { RootedDirectory } from '#linux/rooted-directory.ts';
 import { hasCode } from '#linux/system-call-error.ts';
 import { invalid, messageOf } from '#model/errors.ts';
 import type { LayerStore } from './layer-store.ts';
@@ -250,7 +250,8 @@ function makeMountpoints(directory: string): void {
 
 function openFound(root: string, path: string): number {
   try {
-    return openPathInside(root, path);
+    using directory = new RootedDirectory(root);
+    return directory.openPlace(path);
   } catch (cause) {
     if (!hasCode(cause, 'ENOENT', 'ENOTDIR', 'ELOOP')) throw cause;
     throw invalid(`cannot access path ${join(root, path)}: ${messageOf(cause)}`, {
@@ -258,13 +259,6 @@ function openFound(root: string, path: string): number {
       hint: 'A path in a volume has to be there before it is mounted.',
     });
   }
-}
-
-function unmountAndRemove(path: string): void {
-  unmount(path, { detach: true });
-  // Never recursively: should it be mounted still, what is in it is not the engine's to remove.
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === false) rmSync(path);
-  else removeEmptyDirectory(path);
 }
 
 function removeEmptyDirectory(path: string): void {

@@ -237,6 +237,7 @@ export class OverlayNetworks implements AsyncDisposable {
   /** Those of them that somebody has again. */
   #inUseOf(addresses: ReadonlySet<string>): Set<string> {
     const inUse = new Set<string>();
+    if (addresses.size === 0) return inUse;
     const note = (address: string): void => {
       if (addresses.has(address)) inUse.add(address);
     };
