@@ -120,8 +120,9 @@ test('tmpfs is there with its size and mode, and gone with the container', async
 });
 
 test('volumes of another container are lent, and a volume in use is not removed', async () => {
-  const lender = await engine.create(['sh', '-c', 'echo lent > /data/file'], { host: { Binds: ['/data'] } });
-  await engine.containers.startContainer(lender);
+  const { id: lender } = await engine.run(['sh', '-c', 'echo lent > /data/file'], {
+    host: { Binds: ['/data'] },
+  });
   const run = await engine.run(['cat', '/data/file'], { host: { VolumesFrom: [`${lender}:ro`] } });
   assert.equal(run.stdout, 'lent\n');
   const name = engine.containers.resolve(lender).mounts[0]?.Name ?? '';
