@@ -7,8 +7,6 @@ export interface CacheRecord {
   key: string;
   /** The layer that the step made; absent where it changed nothing, or is no step with a layer. */
   diffId?: string;
-  /** Anything else that is worth remembering: a digest, a commit, a time. */
-  value?: string;
   description: string;
   createdAt: string;
   usedAt: string;
@@ -29,16 +27,22 @@ export function cacheKey(...parts: readonly unknown[]): string {
   return `sha256:${createHash('sha256').update(JSON.stringify(parts)).digest('hex')}`;
 }
 
+/** Digests and texts of contexts that are remembered at once: of some thousand builds. */
+const MOST_FACTS = 10_000;
+
 /** What was built before. A layer that is in it is kept until it is pruned. */
 export class BuildCache {
   readonly #records: RecordStore;
   readonly #layers: LayerStore;
   readonly #running = new Map<string, Promise<CacheRecord>>();
+  /** The latest used last. They are found anew after a restart. */
+  readonly #facts = new Map<string, string>();
+  #bytes: number | undefined;
 
   constructor(o: { records: RecordStore; layers: LayerStore }) {
     this.#records = o.records;
     this.#layers = o.layers;
-    o.layers.addReferrer(() => this.list().flatMap(({ diffId }) => (diffId === undefined ? [] : [diffId])));
+    o.layers.addReferrer(() => this.list().flatMap(({ diffId }) => diffId ?? []));
   }
 
   /** A record whose layer is still there; noted as used. */
@@ -51,26 +55,22 @@ export class BuildCache {
     return used;
   }
 
-  put(o: {
-    key: string;
-    diffId?: string;
-    value?: string;
-    description: string;
-    createdAt?: string;
-  }): CacheRecord {
+  put(o: { key: string; diffId?: string; description: string; createdAt?: string }): CacheRecord {
+    if (o.diffId !== undefined) this.#bytes = undefined;
     const now = new Date().toISOString();
     const record: CacheRecord = { ...o, createdAt: o.createdAt ?? now, usedAt: now, uses: 1 };
     this.#records.put('build-cache', o.key, record);
     return record;
   }
 
-  /** The value under a key; made where there is none. */
-  async value(key: string, description: string, make: () => Promise<string>): Promise<string> {
-    const known = this.find(key)?.value;
-    if (known !== undefined) return known;
-    const value = await make();
-    this.put({ key, value, description });
-    return value;
+  /** What is known under a key of everything that it depends on; found out where nothing is. */
+  async fact(key: string, find: () => Promise<string>): Promise<string> {
+    const fact = this.#facts.get(key) ?? (await find());
+    this.#facts.delete(key);
+    this.#facts.set(key, fact);
+    const [oldest] = this.#facts.keys();
+    if (this.#facts.size > MOST_FACTS && oldest !== undefined) this.#facts.delete(oldest);
+    return fact;
   }
 
   /** Runs `work` for a key unless it is running already, in this build or another: then its result serves both. */
@@ -97,8 +97,9 @@ export class BuildCache {
 
   /** Bytes of all layers in it, each once. */
   get bytes(): number {
-    const layers = new Set(this.list().flatMap(({ diffId }) => (diffId === undefined ? [] : [diffId])));
-    return [...layers].reduce((sum, diffId) => sum + this.#layers.size(diffId), 0);
+    const layers = (): string[] => [...new Set(this.list().flatMap(({ diffId }) => diffId ?? []))];
+    this.#bytes ??= layers().reduce((sum, diffId) => sum + this.#layers.size(diffId), 0);
+    return this.#bytes;
   }
 
   /** Forgets what the options say; gives the keys, and the bytes that were freed. */
@@ -119,6 +120,7 @@ export class BuildCache {
       this.#records.delete('build-cache', record.key);
       keys.push(record.key);
     }
+    this.#bytes = undefined;
     const bytes = before - this.bytes;
     this.#layers.sweep();
     return { keys, bytes };

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { closeSync, existsSync, mkdirSync, openSync, readSync, renameSync, statSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { completeFile, type LayerWorkers, spool } from '#engine/layers/layer-workers.ts';
@@ -41,8 +42,9 @@ export async function openContext(
       return { ...unpacked(source.path), isStable: true };
     case 'archive': {
       const file = o.directory.path('data', 'archive');
-      await spool(source.stream, file, o.signal);
-      return await packedContext(file, o);
+      const hash = createHash('sha256');
+      await spool(source.stream, file, { signal: o.signal, hash });
+      return packedContext(file, hash.digest('hex'), o);
     }
     case 'remote':
       return unpacked(await openRemote(source.url, o));
@@ -61,11 +63,11 @@ function unpacked(root: string): OpenedContext {
 }
 
 /** The same archive comes again and again from clients that have no other way; where it is known by its digest, nobody needs its files. */
-async function packedContext(
+function packedContext(
   file: string,
+  digest: string,
   o: { directory: BuildDirectory; workers: LayerWorkers },
-): Promise<OpenedContext> {
-  const { digest } = await o.workers.run('archive', { archive: file });
+): OpenedContext {
   let root: Promise<string> | undefined;
   return {
     root: () => {

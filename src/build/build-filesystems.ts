@@ -81,12 +81,13 @@ export class BuildFilesystems {
 
 /** One build's files and mounts; disposing of it takes them away. */
 export class BuildDirectory implements Disposable {
-  readonly data: string;
-  readonly exec: string;
+  readonly #data: string;
+  readonly #exec: string;
   readonly #layers: LayerStore;
   readonly #unmountAll: (path: string) => void;
   readonly #discard: (path: string) => void;
   readonly #views = new Map<string, string>();
+  #isMade = false;
   #count = 0;
 
   /** @package */
@@ -97,27 +98,36 @@ export class BuildDirectory implements Disposable {
     unmountAll: (path: string) => void;
     discard: (path: string) => void;
   }) {
-    this.data = o.data;
-    this.exec = o.exec;
+    this.#data = o.data;
+    this.#exec = o.exec;
     this.#layers = o.layers;
     this.#unmountAll = o.unmountAll;
     this.#discard = o.discard;
-    for (const path of [o.data, o.exec, join(o.exec, 'mounts'), join(o.exec, 'secrets')])
-      mkdirSync(path, { recursive: true, mode: 0o700 });
   }
 
   [Symbol.dispose](): void {
-    this.#unmountAll(this.exec);
-    rmSync(join(this.exec, 'secrets'), { recursive: true, force: true });
+    if (!this.#isMade) return;
+    this.#unmountAll(this.#exec);
+    rmSync(join(this.#exec, 'secrets'), { recursive: true, force: true });
     // Both may be large, and nothing waits for them to be gone.
-    this.#layers.discard(this.data);
-    this.#discard(this.exec);
+    this.#layers.discard(this.#data);
+    this.#discard(this.#exec);
   }
 
   /** A new name below `parent`, for something of this build's own. */
   path(parent: 'data' | 'exec', kind: string): string {
+    return this.#named(parent === 'data' ? this.#data : this.#exec, `${kind}-`);
+  }
+
+  /** A build with nothing new has no files: the directories are made for the first of them. */
+  #named(directory: string, prefix: string): string {
+    if (!this.#isMade) {
+      for (const path of [this.#data, this.#exec, join(this.#exec, 'mounts'), join(this.#exec, 'secrets')])
+        mkdirSync(path, { recursive: true, mode: 0o700 });
+      this.#isMade = true;
+    }
     this.#count += 1;
-    return join(parent === 'data' ? this.data : this.exec, `${kind}-${this.#count}`);
+    return join(directory, `${prefix}${this.#count}`);
   }
 
   /** Where the files of layers are seen as one tree, for reading. */
@@ -170,8 +180,7 @@ export class BuildDirectory implements Disposable {
 
   /** Puts a secret where only the step that asks for it sees it: in memory, as the exec root is. */
   secret(data: Buffer, o: { mode: number; uid: number; gid: number }): string {
-    this.#count += 1;
-    const file = join(this.exec, 'secrets', String(this.#count));
+    const file = this.#named(join(this.#exec, 'secrets'), '');
     writeFileSync(file, data, { mode: 0o600 });
     chownSync(file, o.uid, o.gid);
     chmodSync(file, o.mode);
@@ -179,8 +188,7 @@ export class BuildDirectory implements Disposable {
   }
 
   #mountPoint(): string {
-    this.#count += 1;
-    const target = join(this.exec, 'mounts', String(this.#count));
+    const target = this.#named(join(this.#exec, 'mounts'), '');
     mkdirSync(target, { mode: 0o700 });
     return target;
   }

@@ -136,9 +136,7 @@ export class BuildRun {
   ): Promise<readonly string[]> {
     if (context.contentKey === undefined) return read(await context.root());
     const key = cacheKey('context', context.contentKey, what);
-    const known = await this.#o.cache.value(key, `${what} of a context`, async () =>
-      JSON.stringify(read(await context.root())),
-    );
+    const known = await this.#o.cache.fact(key, async () => JSON.stringify(read(await context.root())));
     return JSON.parse(known) as string[];
   }
 

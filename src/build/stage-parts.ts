@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs';
 import type { Lease } from '#engine/blobs/blob-store.ts';
 import type { LayerStore } from '#engine/layers/layer-store.ts';
 import type { TreeSelection } from '#engine/layers/tree-selection.ts';
+import { treeState } from '#engine/layers/tree-state.ts';
 import { type BuildCache, type CacheRecord, cacheKey } from './build-cache.ts';
 import type { BuildContext } from './build-contexts.ts';
 import type { BuildDirectory } from './build-filesystems.ts';
@@ -12,6 +13,9 @@ import type { Instruction, ParsedDockerfile } from './dockerfile-parser.ts';
 import type { StageState } from './stage-state.ts';
 import type { StepContainers } from './step-container.ts';
 import type { Variables } from './variable-expansion.ts';
+
+/** How long the event loop may be kept from other work to look at files. */
+const SYNCHRONOUS_MS = 20;
 
 /** What the stages of one build share. */
 export interface StageParts {
@@ -52,23 +56,29 @@ export interface SourceFiles {
   isStable: boolean;
 }
 
-/** What the selected files are; of files that never change it is remembered. */
+/** What the selected files are; of files that never change, or have not changed, it is remembered. */
 export async function digestOfFiles(
   { layers, cache, cacheMounts }: Pick<StageParts, 'layers' | 'cache' | 'cacheMounts'>,
   selection: TreeSelection,
   files: SourceFiles,
 ): Promise<string> {
-  const run = async (): Promise<string> => {
+  const run = async (root: string): Promise<string> => {
     const { digest } = await layers.workers.run('digestTree', {
-      selection: { ...selection, root: await files.root() },
+      selection: { ...selection, root },
       owners: files.keepsOwners,
       ...(files.isStable ? { known: cacheMounts.knownDigests } : {}),
     });
     return digest;
   };
-  if (files.contentKey === undefined) return await run();
-  const key = cacheKey('digest', files.contentKey, selection);
-  return await cache.value(key, `digest of ${selection.sources.join(' ')}`, run);
+  if (files.contentKey !== undefined) {
+    const key = cacheKey('digest', files.contentKey, selection);
+    return await cache.fact(key, async () => await run(await files.root()));
+  }
+  const root = await files.root();
+  // A thread that has to be started first takes longer than to see that a few files are the same.
+  const state = files.isStable ? treeState({ ...selection, root }, SYNCHRONOUS_MS) : undefined;
+  if (state === undefined) return await run(root);
+  return await cache.fact(cacheKey('digest', state, files.keepsOwners), () => run(root));
 }
 
 /** The files of a directory that was given to the build. */

@@ -2,11 +2,15 @@ import type { BigIntStats } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { openDatabase, transaction } from '#engine/records/database-file.ts';
 
-/** A file that changed after this long ago may change again without its time telling. */
-const SETTLED_NS = 2_000_000_000n;
+const SETTLED_MS = 2000;
 const MOST_KNOWN = 2_000_000;
 const TABLES =
   'CREATE TABLE IF NOT EXISTS digests (inode TEXT PRIMARY KEY, state TEXT NOT NULL, digest TEXT NOT NULL) STRICT, WITHOUT ROWID';
+
+/** Whether a change after `nowMs`, in milliseconds since the epoch, shows in the file's times: clocks of file systems are coarse. */
+export function isSettled({ ctimeNs }: Pick<BigIntStats, 'ctimeNs'>, nowMs: number): boolean {
+  return nowMs - Number(ctimeNs / 1_000_000n) >= SETTLED_MS;
+}
 
 /** Makes the file where it is not there. Before anybody opens it: SQLite refuses it to all but one of several that make it at once. */
 export function makeKnownDigests(file: string): void {
@@ -21,7 +25,7 @@ export class KnownDigests implements Disposable {
   readonly #database: DatabaseSync;
   readonly #get: StatementSync;
   readonly #remembered = new Map<string, { state: string; digest: string }>();
-  readonly #now = BigInt(Date.now()) * 1_000_000n;
+  readonly #now = Date.now();
 
   constructor(file: string) {
     this.#database = new DatabaseSync(file, { timeout: 10_000 });
@@ -37,7 +41,7 @@ export class KnownDigests implements Disposable {
   }
 
   remember(stats: BigIntStats, digest: string): void {
-    if (this.#now - stats.ctimeNs < SETTLED_NS) return;
+    if (!isSettled(stats, this.#now)) return;
     this.#remembered.set(inodeOf(stats), { state: stateOf(stats), digest });
   }
 

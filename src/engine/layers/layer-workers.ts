@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { type Hash, randomBytes } from 'node:crypto';
 import { createWriteStream, mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -23,14 +23,26 @@ export function makeWorkDirectory(dataRoot: string): WorkDirectory {
 
 const SPOOLED_AT_ONCE = 4 * 1024 * 1024;
 
-/** Writes a stream from a client into a file of a work directory. */
-export async function spool(source: Readable, file: string, signal?: AbortSignal): Promise<void> {
+/** Writes a stream from a client into a file of a work directory; `hash` takes in its bytes on the way. */
+export async function spool(
+  source: Readable,
+  file: string,
+  { signal, hash }: { signal?: AbortSignal | undefined; hash?: Hash } = {},
+): Promise<void> {
   // What comes in while a write is under way goes with the next one, instead of stopping the client for every 64 KiB.
   const output = createWriteStream(file, { mode: 0o600, highWaterMark: SPOOLED_AT_ONCE });
+  const bytes = hash === undefined ? source : hashed(source, hash);
   try {
-    await pipeline(source, output, signal === undefined ? {} : { signal });
+    await pipeline(bytes, output, signal === undefined ? {} : { signal });
   } catch (error) {
     throw cancelled('the archive did not arrive completely', { cause: error });
+  }
+}
+
+async function* hashed(source: AsyncIterable<Buffer>, hash: Hash): AsyncGenerator<Buffer> {
+  for await (const chunk of source) {
+    hash.update(chunk);
+    yield chunk;
   }
 }
 

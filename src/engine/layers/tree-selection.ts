@@ -37,16 +37,22 @@ interface Matched {
   target: string;
 }
 
-/** The selected entries, directories before what is in them, in the order of names. A source that is not there is `not-found`. */
-export function* selectEntries(selection: TreeSelection): Generator<SelectedEntry> {
+/**
+ * The selected entries, directories before what is in them, in the order of names. A source that is not there is `not-found`.
+ * `visit` hears of every step of the walk, also where nothing is selected; what it throws ends the walk.
+ */
+export function* selectEntries(
+  selection: TreeSelection,
+  visit: () => void = () => undefined,
+): Generator<SelectedEntry> {
   const ignored = matcher(selection.ignore ?? []);
   const excluded = matcher(selection.exclude ?? []);
   let found = 0;
   for (const source of selection.sources) {
-    const matches = [...matchSource(selection, source)];
+    const matches = [...matchSource(selection, source, visit)];
     let taken = 0;
     for (const matched of matches) {
-      for (const entry of entriesOf(matched, selection, ignored, excluded)) {
+      for (const entry of entriesOf(matched, selection, { ignored, excluded, visit })) {
         taken += 1;
         yield entry;
       }
@@ -65,14 +71,14 @@ function hasWildcard(selection: TreeSelection, source: string): boolean {
   return selection.literal !== true && /[*?[\\]/.test(source);
 }
 
-function* matchSource(selection: TreeSelection, source: string): Generator<Matched> {
+function* matchSource(selection: TreeSelection, source: string, visit: () => void): Generator<Matched> {
   const relative = posix.normalize(`/${source}`).slice(1).replace(/\/$/, '');
   if (!hasWildcard(selection, source)) {
     const file = resolveInRoot(selection.root, relative);
     if (file !== undefined) yield { path: relative, file, target: targetOf(selection, source, relative) };
     return;
   }
-  for (const path of glob(selection.root, relative.split('/'), '')) {
+  for (const path of glob(selection.root, relative.split('/'), '', visit)) {
     const file = resolveInRoot(selection.root, path);
     if (file !== undefined) yield { path, file, target: targetOf(selection, source, path) };
   }
@@ -90,15 +96,21 @@ function targetOf(selection: TreeSelection, source: string, path: string): strin
   return path.split('/').slice(skipped).join('/');
 }
 
-function* glob(root: string, patterns: readonly string[], path: string): Generator<string> {
+function* glob(
+  root: string,
+  patterns: readonly string[],
+  path: string,
+  visit: () => void,
+): Generator<string> {
+  visit();
   const [pattern = '', ...rest] = patterns;
   const directory = resolveInRoot(root, path);
   if (directory === undefined || !lstatSync(directory).isDirectory()) return;
   if (pattern === '**') {
-    yield* rest.length === 0 ? [path] : glob(root, rest, path);
+    yield* rest.length === 0 ? [path] : glob(root, rest, path, visit);
     for (const each of readdirSync(directory, { withFileTypes: true }).sort(byName)) {
       const below = path === '' ? each.name : `${path}/${each.name}`;
-      if (each.isDirectory()) yield* glob(root, patterns, below);
+      if (each.isDirectory()) yield* glob(root, patterns, below, visit);
       else if (rest.length === 0) yield below;
     }
     return;
@@ -108,7 +120,7 @@ function* glob(root: string, patterns: readonly string[], path: string): Generat
     if (!expression.test(name)) continue;
     const below = path === '' ? name : `${path}/${name}`;
     if (rest.length === 0) yield below;
-    else yield* glob(root, rest, below);
+    else yield* glob(root, rest, below, visit);
   }
 }
 
@@ -149,8 +161,7 @@ function matcher(patterns: readonly string[]): Matcher {
 function* entriesOf(
   matched: Matched,
   selection: TreeSelection,
-  ignored: Matcher,
-  excluded: Matcher,
+  { ignored, excluded, visit }: { ignored: Matcher; excluded: Matcher; visit: () => void },
 ): Generator<SelectedEntry> {
   const stats = lstatSync(matched.file, { bigint: true, throwIfNoEntry: false });
   if (stats === undefined) return;
@@ -172,6 +183,7 @@ function* entriesOf(
     target: string;
     stats: BigIntStats;
   }): Generator<SelectedEntry> {
+    visit();
     const hidden = ignored.hides(at.path) || (at.inside !== '' && excluded.hides(at.inside));
     if (hidden && !ignored.hasExceptions && !excluded.hasExceptions) return;
     const self: SelectedEntry = { file: at.file, target: at.target, stats: at.stats, isNamedFile: false };
