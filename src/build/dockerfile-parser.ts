@@ -1,4 +1,5 @@
 import { jsonList } from '#engine/images/image-settings.ts';
+import { nearName } from '#model/near-name.ts';
 import { DockerfileProblem, type SourcePlace } from './dockerfile-problem.ts';
 
 /** A `<<NAME` of an instruction, with the lines that belong to it. */
@@ -271,22 +272,6 @@ function isBlankOrComment(line: string): boolean {
 
 /** ` (did you mean RUN?)` where a known keyword is one or two letters away. */
 function suggestion(keyword: string): string {
-  const near = KEYWORDS.map((known) => ({ known, distance: editDistance(keyword, known) }))
-    .filter(({ distance }) => distance <= (keyword.length > 3 ? 2 : 1))
-    .sort((a, b) => a.distance - b.distance)[0];
-  return near === undefined ? '' : ` (did you mean ${near.known}?)`;
-}
-
-/** Levenshtein's. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const change = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, change));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
+  const near = nearName(keyword, KEYWORDS);
+  return near === undefined ? '' : ` (did you mean ${near}?)`;
 }

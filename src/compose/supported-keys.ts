@@ -1,4 +1,5 @@
 import { invalid } from '#model/errors.ts';
+import { nearName } from '#model/near-name.ts';
 import type { ComposeValue } from './compose-file.ts';
 
 /** Keys that are taken, by where they stand. */
@@ -115,22 +116,8 @@ export function checkKeys(value: ComposeValue, where: keyof typeof SUPPORTED, wh
     const instead = NOT_YET[key];
     if (instead !== undefined)
       throw invalid(`${entry.place}: ${what}: ${key} is not supported yet: ${instead}`);
-    const near = supported.find((each) => distance(each, key) <= 2);
+    const near = nearName(key, supported);
     const hint = near === undefined ? 'not supported; take it out' : `unknown; did you mean ${near}?`;
     throw invalid(`${entry.place}: ${what}: ${key} is ${hint}`);
   }
-}
-
-/** Levenshtein's. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const change = a[i - 1] === b[j - 1] ? 0 : 1;
-      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + change));
-    }
-    row = next;
-  }
-  return row.at(-1) ?? 0;
 }
