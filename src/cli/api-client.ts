@@ -80,8 +80,10 @@ export class ApiClient {
         : { 'Content-Type': typeof body === 'string' ? 'application/json' : 'application/x-tar' };
     // Not imported: that would load all that the module can do, which takes a third of a short command's time.
     const { request } = process.getBuiltinModule('node:http');
+    const { connect } = process.getBuiltinModule('node:net');
     const outgoing = request({
-      socketPath: this.#socketPath,
+      // Not by an agent, which first finds out whether a host that there is not is an address.
+      createConnection: () => connect(this.#socketPath),
       method,
       path: API + path,
       headers: { ...headers, ...extraHeaders },

@@ -1,4 +1,4 @@
-import { stripVTControlCharacters, styleText } from 'node:util';
+const { stripVTControlCharacters, styleText } = process.getBuiltinModule('node:util');
 
 /** A build's event as the daemon sends it. */
 export interface WireBuildEvent {

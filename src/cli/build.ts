@@ -1,6 +1,16 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import {
+import { tmpdir } from 'node:os';
+import { basename, join, relative, resolve } from 'node:path';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { parseByteSize } from '#model/byte-size.ts';
+import { DroverError, invalid } from '#model/errors.ts';
+import type { BuildRecipe } from '#model/image.ts';
+import type { ApiClient } from './api-client.ts';
+import { makeBuildView, type WireBuildEvent } from './build-view.ts';
+import { registryConfigHeader } from './registry-credentials.ts';
+
+// Node's way of importing it would load its streams and promises as well.
+const {
   closeSync,
   createReadStream,
   createWriteStream,
@@ -13,20 +23,9 @@ import {
   rmSync,
   statSync,
   writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
-import { basename, join, relative, resolve } from 'node:path';
-import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { parseByteSize } from '#model/byte-size.ts';
-import { DroverError, invalid } from '#model/errors.ts';
-import type { BuildRecipe } from '#model/image.ts';
-import type { ApiClient } from './api-client.ts';
-import { makeBuildView, type WireBuildEvent } from './build-view.ts';
-import { push } from './image-transfer.ts';
-import { registryConfigHeader } from './registry-credentials.ts';
+} = process.getBuiltinModule('node:fs');
 
-/** `drover build`'s flags, as commander gives them. */
+/** `drover build`'s flags, as the command line gives them. */
 export interface BuildFlags {
   file?: string;
   tag: string[];
@@ -74,7 +73,7 @@ export async function build(client: ApiClient, context: string, o: BuildFlags): 
   for (const output of outputs) await writeOutput(client, result, output);
   if (!isKept) await dropImage(client, result);
   if (o.push || outputs.some(({ type, attributes }) => type === 'registry' || attributes['push'] === 'true'))
-    for (const tag of result.tags) await push(client, tag);
+    await pushAll(client, result.tags);
   if (o.iidfile !== undefined) writeFileSync(o.iidfile, result.id);
   if (o.metadataFile !== undefined)
     writeFileSync(
@@ -94,6 +93,11 @@ export async function build(client: ApiClient, context: string, o: BuildFlags): 
     console.error(`Built ${result.id.slice(0, 19)}`);
     for (const tag of result.tags) console.error(`Tagged ${tag}`);
   }
+}
+
+async function pushAll(client: ApiClient, tags: readonly string[]): Promise<void> {
+  const { push } = await import('./image-transfer.ts');
+  for (const tag of tags) await push(client, tag);
 }
 
 /** Builds an image again as it was built before, under the same names; gives its ID. */
@@ -256,6 +260,7 @@ function headOf(file: string): Buffer {
 }
 
 async function extract(archive: Readable, directory: string): Promise<void> {
+  const [{ spawn }, { once }] = await Promise.all([import('node:child_process'), import('node:events')]);
   const tar = spawn('tar', ['-x', '-f', '-', '-C', directory, '--numeric-owner'], {
     stdio: ['pipe', 'inherit', 'inherit'],
   });

@@ -1,29 +1,17 @@
-import type { Command } from 'commander';
 import type { CloudRoot } from '#cloud/cloud-place.ts';
 import { invalid } from '#model/errors.ts';
+import type { Command, CommandGroup } from './command.ts';
 
-interface UpFlags {
-  nodes: number;
-  managers?: number;
-  memoryRoot: boolean;
-  dataRoot?: string;
-  subnet?: string;
-  internet: boolean;
-  swarm: boolean;
-}
-
+type CloudCommand = Command<[], { root?: string }>;
 type Operations = typeof import('#cloud/cloud.ts');
 
 /** `drover cloud`; what its commands need is loaded when they run. */
-export function addCloudCommands(root: Command): void {
-  const cloud = root
+export function addCloudCommands(root: CommandGroup): void {
+  const cloud: CloudCommand = root
     .command('cloud')
     .description('a whole cluster on this machine: daemons in namespaces of their own, joined by a bridge')
     .option('--root <dir>', 'where clouds are kept (default: $DROVER_CLOUD_ROOT, or /var/lib and /run)')
-    .enablePositionalOptions()
-    .addHelpText(
-      'after',
-      `
+    .addHelpText(`
 Examples:
   drover cloud up demo --nodes 5 --managers 3
   eval "$(drover cloud env demo)"                        docker talks to node1
@@ -32,33 +20,29 @@ Examples:
   drover cloud cut demo node1 --from node2 node3         two single links
   drover cloud heal demo
   drover cloud crash demo node2 && drover cloud start demo node2
-  drover cloud down demo                                 leaves nothing`,
-    );
+  drover cloud down demo                                 leaves nothing`);
   addWholeCommands(cloud);
   addNodeCommands(cloud);
   addLinkCommands(cloud);
 }
 
-function addWholeCommands(cloud: Command): void {
+function addWholeCommands(cloud: CloudCommand): void {
   cloud
     .command('up <name> [daemon-flags...]')
     .description('make a cloud, or finish one; flags after -- are for each daemon')
-    .option('--nodes <number>', 'how many nodes', Number, 3)
-    .option('--managers <number>', 'how many of them are managers (default: 3, or 1 of fewer nodes)', Number)
-    .option('--memory-root', 'keep the data in memory', false)
+    .number('--nodes <number>', 'how many nodes', 3)
+    .number('--managers <number>', 'how many of them are managers (default: 3, or 1 of fewer nodes)')
+    .option('--memory-root', 'keep the data in memory')
     .option('--data-root <dir>', 'keep the data in a directory of this one')
     .option('--subnet <cidr>', "the nodes' network (default: a free one)")
-    .option('--internet', "let nodes out through this machine's addresses", false)
+    .option('--internet', "let nodes out through this machine's addresses")
     .option('--no-swarm', 'leave the nodes apart')
-    .addHelpText(
-      'after',
-      `
+    .addHelpText(`
 Examples:
   drover cloud up demo
   drover cloud up demo --nodes 5 --managers 3 --memory-root
-  drover cloud up demo --no-swarm -- --log-level debug`,
-    )
-    .action(async (name: string, daemonFlags: string[], o: UpFlags) => {
+  drover cloud up demo --no-swarm -- --log-level debug`)
+    .action(async (name, daemonFlags, o) => {
       const operations = await import('#cloud/cloud.ts');
       const managers = o.managers ?? (o.nodes < 3 ? 1 : 3);
       const { subnet, dataRoot } = o;
@@ -73,7 +57,7 @@ Examples:
   cloud
     .command('down <name...>')
     .description('take clouds away, their data too')
-    .action(async (names: string[]) => {
+    .action(async (names) => {
       const operations = await import('#cloud/cloud.ts');
       for (const name of names) await operations.removeCloud(await rootOf(cloud), name);
     });
@@ -81,21 +65,18 @@ Examples:
     .command('ls [name]')
     .description('list clouds and their nodes')
     .option('--format <format>', 'table or json', 'table')
-    .action(async (name: string | undefined, o: { format: string }) => {
+    .action(async (name, o) => {
       await list(cloud, name, o.format);
     });
   cloud
     .command('env [name] [node]')
     .description('print what makes a shell talk to a node (default: node1)')
-    .option('--unset', 'print what ends that', false)
-    .addHelpText(
-      'after',
-      `
+    .option('--unset', 'print what ends that')
+    .addHelpText(`
 Examples:
   eval "$(drover cloud env demo node2)"
-  eval "$(drover cloud env --unset)"`,
-    )
-    .action(async (name: string | undefined, node: string | undefined, o: { unset: boolean }) => {
+  eval "$(drover cloud env --unset)"`)
+    .action(async (name, node, o) => {
       if (o.unset) {
         console.log('unset DOCKER_HOST');
         return;
@@ -106,15 +87,15 @@ Examples:
     });
 }
 
-function addNodeCommands(cloud: Command): void {
+function addNodeCommands(cloud: CloudCommand): void {
   cloud
     .command('exec <name> <node> <command...>')
     .description("run a command in a node's namespaces")
-    .passThroughOptions()
-    .addHelpText('after', '\nExamples:\n  drover cloud exec demo node1 -- ping -c 1 node2')
-    .action(async (name: string, node: string, command: string[]) => {
+    .passThrough()
+    .addHelpText('\nExamples:\n  drover cloud exec demo node1 -- ping -c 1 node2')
+    .action(async (name, node, command) => {
       const { runOnNode } = await import('#cloud/node-command.ts');
-      // commander hands over the -- that ends its own options
+      // handed over as it is, with the -- before the command
       const own = command[0] === '--' ? command.slice(1) : command;
       if (own.length === 0) throw invalid('name a command after --');
       process.exitCode = await runOnNode(await rootOf(cloud), name, node, own);
@@ -122,9 +103,9 @@ function addNodeCommands(cloud: Command): void {
   cloud
     .command('logs <name> <node>')
     .description("print what a node's daemon wrote")
-    .option('-f, --follow', 'go on as it writes', false)
+    .option('-f, --follow', 'go on as it writes')
     .option('-n, --tail <lines>', 'only the last lines', 'all')
-    .action(async (name: string, node: string, o: { follow: boolean; tail: string }) => {
+    .action(async (name, node, o) => {
       const { printLog } = await import('#cloud/node-command.ts');
       process.exitCode = await printLog(await rootOf(cloud), name, node, o);
     });
@@ -145,19 +126,19 @@ function addNodeCommands(cloud: Command): void {
   );
 }
 
-function addLinkCommands(cloud: Command): void {
+function addLinkCommands(cloud: CloudCommand): void {
   cloud
     .command('cut <name> <node>')
     .description('let nothing through to and from a node')
     .option('--from <nodes...>', 'only between it and these nodes')
-    .action(async (name: string, node: string, o: { from?: string[] }) => {
+    .action(async (name, node, o) => {
       const operations = await import('#cloud/cloud.ts');
       await operations.cutNode(await rootOf(cloud), name, node, o.from ?? []);
     });
   cloud
     .command('heal <name> [node]')
     .description('end the cuts of a node, or all')
-    .action(async (name: string, node: string | undefined) => {
+    .action(async (name, node) => {
       const operations = await import('#cloud/cloud.ts');
       await operations.healNodes(await rootOf(cloud), name, node);
     });
@@ -166,28 +147,28 @@ function addLinkCommands(cloud: Command): void {
 type NodeChange = (operations: Operations, ...node: [CloudRoot, string, string]) => Promise<void>;
 
 /** A command that is given nodes and does the same with each, one after the other. */
-function nodeCommand(cloud: Command, verb: string, description: string, change: NodeChange): void {
+function nodeCommand(cloud: CloudCommand, verb: string, description: string, change: NodeChange): void {
   cloud
     .command(`${verb} <name> <nodes...>`)
     .description(description)
-    .action(async (name: string, nodes: string[]) => {
+    .action(async (name, nodes) => {
       const operations = await import('#cloud/cloud.ts');
       for (const node of nodes) await change(operations, await rootOf(cloud), name, node);
     });
 }
 
-async function rootOf(cloud: Command): Promise<CloudRoot> {
+async function rootOf(cloud: CloudCommand): Promise<CloudRoot> {
   const { cloudRoot } = await import('#cloud/cloud-place.ts');
-  return cloudRoot(cloud.opts<{ root?: string }>().root);
+  return cloudRoot(cloud.flags().root);
 }
 
-async function viewOf(cloud: Command, name: string): Promise<import('#cloud/cloud-view.ts').CloudView> {
+async function viewOf(cloud: CloudCommand, name: string): Promise<import('#cloud/cloud-view.ts').CloudView> {
   const { viewCloud } = await import('#cloud/cloud-view.ts');
   return await viewCloud(await rootOf(cloud), name);
 }
 
 async function nodeOf(
-  cloud: Command,
+  cloud: CloudCommand,
   name: string,
   node: string,
 ): Promise<import('#cloud/cloud-place.ts').NodePlace> {
@@ -199,7 +180,7 @@ async function nodeOf(
   return nodePlace(place, state.nodeOf(state.readCloud(place), node).name);
 }
 
-async function list(cloud: Command, name: string | undefined, format: string): Promise<void> {
+async function list(cloud: CloudCommand, name: string | undefined, format: string): Promise<void> {
   if (format !== 'table' && format !== 'json') throw invalid(`invalid --format ${format}: table or json`);
   const { viewClouds } = await import('#cloud/cloud-view.ts');
   const clouds = name === undefined ? await viewClouds(await rootOf(cloud)) : [await viewOf(cloud, name)];

@@ -1,6 +1,6 @@
-import type { Command } from 'commander';
 import { invalid } from '#model/errors.ts';
 import type { ApiClient } from './api-client.ts';
+import type { Command, CommandGroup } from './command.ts';
 
 type Connect = () => Promise<ApiClient>;
 
@@ -12,65 +12,56 @@ export interface RestoreFlags {
 }
 
 /** `drover cluster`, `drover service` and `drover network`: what an operator asks beyond Docker's commands. */
-export function addClusterCommands(root: Command, connect: Connect): void {
+export function addClusterCommands(root: CommandGroup, connect: Connect): void {
   const cluster = root
     .command('cluster')
     .description('keep a cluster going: its state, backups, the way back; on a manager')
-    .addHelpText(
-      'after',
-      `
+    .addHelpText(`
 Examples:
   drover cluster status
   drover cluster backup /backup/cluster-$(date +%F)
   drover cluster restore /backup/cluster-2026-11-21 --key-file /backup/cluster.key
-  drover cluster recover                                 when most managers are lost for good`,
-    );
+  drover cluster recover                                 when most managers are lost for good`);
   addStateCommands(cluster, connect);
   addBackupCommands(cluster, connect);
   addWhyCommands(root, connect);
 }
 
-function addStateCommands(cluster: Command, connect: Connect): void {
+function addStateCommands(cluster: CommandGroup, connect: Connect): void {
   formatted(
     cluster
       .command('status')
       .description('nodes, who leads, the store and its members, controllers, what waits and why'),
-  ).action(async (o: { format: string }) => {
+  ).action(async (o) => {
     const { printStatus } = await import('./cluster-status.ts');
     await printStatus(await connect(), formatOf(o));
   });
   cluster
     .command('recover')
     .description('go on with this manager alone, when the others are lost for good; containers run on')
-    .option('--force', 'also where the managers have their quorum', false)
-    .addHelpText(
-      'after',
-      `
+    .option('--force', 'also where the managers have their quorum')
+    .addHelpText(`
 The other managers become workers. Make sure that they do not run, or cannot reach anybody: two of three that are only cut off are still
 a cluster. One that starts later finds that it is no manager any more; promote it then.
 
 Examples:
   drover cluster recover
-  docker swarm init --force-new-cluster                  the same`,
-    )
-    .action(async (o: { force: boolean }) => {
+  docker swarm init --force-new-cluster                  the same`)
+    .action(async (o) => {
       const { recover } = await import('./cluster-backup.ts');
       await recover(await connect(), o);
     });
 }
 
-function addBackupCommands(cluster: Command, connect: Connect): void {
+function addBackupCommands(cluster: CommandGroup, connect: Connect): void {
   cluster
     .command('compact')
     .description('make the store as small as what it keeps; one that is full can be written again')
-    .addHelpText(
-      'after',
-      `
+    .addHelpText(`
 Managers do that by themselves where it helps. Each member serves nothing while its file is written anew: seconds, by its size.
 
 Examples:
-  drover cluster compact`,
-    )
+  drover cluster compact`)
     .action(async () => {
       const { compact } = await import('./cluster-status.ts');
       await compact(await connect());
@@ -78,17 +69,14 @@ Examples:
   cluster
     .command('backup <file>')
     .description('save all of the cluster as it is now: services, networks, secrets, its CA')
-    .option('-q, --quiet', 'do not show the key that a restore asks for', false)
-    .addHelpText(
-      'after',
-      `
+    .option('-q, --quiet', 'do not show the key that a restore asks for')
+    .addHelpText(`
 What is secret in the file is sealed with the managers' key, which is not in it: keep the key too, and in another place.
 
 Examples:
   drover cluster backup /backup/cluster
-  drover cluster key > /safe/cluster.key`,
-    )
-    .action(async (file: string, o: { quiet: boolean }) => {
+  drover cluster key > /safe/cluster.key`)
+    .action(async (file, o) => {
       const { backup } = await import('./cluster-backup.ts');
       await backup(await connect(), file, o);
     });
@@ -106,38 +94,32 @@ Examples:
     .option('--advertise-addr <address>', 'where other nodes reach this one', '')
     .option('--listen-addr <address>', 'where it listens', '')
     .option('--data-path-addr <address>', 'for the traffic of overlay networks', '')
-    .addHelpText(
-      'after',
-      `
+    .addHelpText(`
 The cluster keeps its CA: nodes that run come back by themselves, at the address that managers had or when this one calls them. Managers of
 before become workers; promote them again.
 
 Examples:
   drover cluster restore /backup/cluster --key-file /safe/cluster.key
-  drover cluster restore /backup/cluster --advertise-addr 10.0.0.1 < /safe/cluster.key`,
-    )
-    .action(async (file: string, o: RestoreFlags) => {
+  drover cluster restore /backup/cluster --advertise-addr 10.0.0.1 < /safe/cluster.key`)
+    .action(async (file, o) => {
       const { restore } = await import('./cluster-backup.ts');
       await restore(await connect(), file, o);
     });
 }
 
-function addWhyCommands(root: Command, connect: Connect): void {
+function addWhyCommands(root: CommandGroup, connect: Connect): void {
   const service = root.command('service').description('why services are as they are');
   formatted(
     service
       .command('explain <service>')
       .description('why each task is on its node, or on none')
-      .addHelpText(
-        'after',
-        `
+      .addHelpText(`
 Examples:
   drover service explain web
-  drover service explain web --nodes                     also nodes that a placed task is not on`,
-      ),
+  drover service explain web --nodes                     also nodes that a placed task is not on`),
   )
-    .option('--nodes', 'list the nodes of placed tasks, too', false)
-    .action(async (name: string, o: { format: string; nodes: boolean }) => {
+    .option('--nodes', 'list the nodes of placed tasks, too')
+    .action(async (name, o) => {
       const { printExplanation } = await import('./service-explain.ts');
       await printExplanation(await connect(), name, { ...o, format: formatOf(o) });
     });
@@ -146,9 +128,9 @@ Examples:
     network
       .command('check')
       .description("compare every node's networks with what they should be; exit code 1 where they differ")
-      .option('--heal', 'make them what they should be', false)
-      .addHelpText('after', '\nExamples:\n  drover network check\n  drover network check --heal'),
-  ).action(async (o: { format: string; heal: boolean }) => {
+      .option('--heal', 'make them what they should be')
+      .addHelpText('\nExamples:\n  drover network check\n  drover network check --heal'),
+  ).action(async (o) => {
     const { printCheck } = await import('./network-check.ts');
     if (!(await printCheck(await connect(), { ...o, format: formatOf(o) }))) process.exitCode = 1;
   });
@@ -158,14 +140,14 @@ Examples:
       .description(
         'why a service, task or container cannot reach another; exit code 1 where there is a reason',
       )
-      .addHelpText('after', '\nExamples:\n  drover network why web db\n  drover network why web.1 10.0.1.7'),
-  ).action(async (from: string, to: string, o: { format: string }) => {
+      .addHelpText('\nExamples:\n  drover network why web db\n  drover network why web.1 10.0.1.7'),
+  ).action(async (from, to, o) => {
     const { printWhy } = await import('./network-check.ts');
     if (!(await printWhy(await connect(), from, to, formatOf(o)))) process.exitCode = 1;
   });
 }
 
-function formatted(command: Command): Command {
+function formatted<Given extends unknown[], Flags extends object>(command: Command<Given, Flags>) {
   return command.option('--format <format>', 'table or json', 'table');
 }
 

@@ -1,32 +1,21 @@
-import { createReadStream, existsSync } from 'node:fs';
-import { styleText } from 'node:util';
-import { Command, Option } from 'commander';
 import { DroverError, invalid, kindOf, messageOf } from '#model/errors.ts';
-import type { BuildFlags } from './build.ts';
-import { addCloudCommands } from './cloud.ts';
-import { addClusterCommands } from './cluster.ts';
-import type { LoginFlags } from './login.ts';
-import type { ProjectFlags } from './project-files.ts';
+import { Command } from './command.ts';
 import type { ListedContainer } from './project-state.ts';
-import { addStackCommands } from './stack-commands.ts';
 
 const VERSION = '0.1.0';
-const collect = (value: string, before: string[]): string[] => [...before, value];
+
+type Root = Command<[], { host?: string }>;
 
 /** The command line; what each command needs is loaded when it runs, so that `--help` is quick. */
-function program(): Command {
-  const root = new Command('drover')
+function program(): Root {
+  const root: Root = new Command('drover')
     .description('Run containers and Compose projects; every tool that talks to Docker works as well.')
     .option(
       '-H, --host <address>',
       'the daemon to talk to (default: $DOCKER_HOST or unix:///var/run/drover.sock)',
     )
-    .version(VERSION, '-v, --version')
-    // `down -v` is the volumes' flag, not the version's.
-    .enablePositionalOptions()
-    .addHelpText(
-      'after',
-      `
+    .version(VERSION)
+    .addHelpText(`
 Examples:
   drover daemon --help                    the daemon's own flags
   drover import rootfs.tar.gz my/base     make an image of a root file system
@@ -36,16 +25,22 @@ Examples:
   drover down -v                          stop it all, volumes too
   drover deploy shop                      run it on a cluster, as the stack shop
   drover cloud up demo --nodes 3          a cluster of three daemons on this machine
-  drover cluster status                   nodes, store, and what waits, and why`,
-    );
-  root.command('daemon').description('run the daemon (see drover daemon --help)');
-  root.command('registry').description('serve a registry on its own (see drover registry --help)');
+  drover cluster status                   nodes, store, and what waits, and why`);
+  root
+    .command('daemon')
+    .description('run the daemon (see drover daemon --help)')
+    .action(() => refuseFlagsBefore('daemon'));
+  root
+    .command('registry')
+    .description('serve a registry on its own (see drover registry --help)')
+    .action(() => refuseFlagsBefore('registry'));
   root
     .command('import <file> [reference]')
     .description('make an image of a root file system archive')
-    .option('-c, --change <instruction>', 'apply a Dockerfile instruction', collect, [])
+    .list('-c, --change <instruction>', 'apply a Dockerfile instruction')
     .option('-m, --message <text>', 'a comment for the history', '')
-    .action(async (file: string, reference: string | undefined, o: { change: string[]; message: string }) => {
+    .action(async (file, reference, o) => {
+      const { createReadStream, existsSync } = await import('node:fs');
       if (!existsSync(file)) throw invalid(`${file}: no such file`);
       const query = new URLSearchParams({ fromSrc: '-', repo: reference ?? '', message: o.message });
       for (const change of o.change) query.append('changes', change);
@@ -55,9 +50,18 @@ Examples:
     });
   addImageCommands(root);
   addProjectCommands(root);
-  addStackCommands(root, () => connect(root));
-  addCloudCommands(root);
-  addClusterCommands(root, () => connect(root));
+  root.later(['deploy', 'plan', 'releases', 'rollback', 'stack'], async () => {
+    const { addStackCommands } = await import('./stack-commands.ts');
+    addStackCommands(root, () => connect(root));
+  });
+  root.later(['cloud'], async () => {
+    const { addCloudCommands } = await import('./cloud.ts');
+    addCloudCommands(root);
+  });
+  root.later(['cluster', 'service', 'network'], async () => {
+    const { addClusterCommands } = await import('./cluster.ts');
+    addClusterCommands(root, () => connect(root));
+  });
   root
     .command('version')
     .description("the versions of this program and of the daemon's API")
@@ -72,63 +76,52 @@ Examples:
   return root;
 }
 
-function addImageCommands(root: Command): void {
+/** They are programs of their own, and start where their name comes first. */
+function refuseFlagsBefore(name: string): never {
+  throw invalid(`drover ${name} has flags of its own, which come after it`, {
+    hint: `See 'drover ${name} --help'.`,
+  });
+}
+
+function addImageCommands(root: Root): void {
   root
     .command('build <path>')
     .description('build an image of a Dockerfile; <path> is a directory, an address or - for standard input')
     .option('-f, --file <file>', 'the Dockerfile (default: PATH/Dockerfile), or - for standard input')
-    .option('-t, --tag <name>', 'a name for the image', collect, [])
+    .list('-t, --tag <name>', 'a name for the image')
     .option('--target <stage>', 'the last stage to build')
-    .option(
-      '--build-arg <name=value>',
-      "an ARG's value; a name alone takes it from the environment",
-      collect,
-      [],
-    )
-    .option(
-      '--build-context <name=source>',
-      'a directory, docker-image:// or git address by a name',
-      collect,
-      [],
-    )
-    .option('--label <name=value>', "one of the image's labels", collect, [])
-    .option('--annotation <name=value>', "one of the manifest's annotations", collect, [])
+    .list('--build-arg <name=value>', "an ARG's value; a name alone takes it from the environment")
+    .list('--build-context <name=source>', 'a directory, docker-image:// or git address by a name')
+    .list('--label <name=value>', "one of the image's labels")
+    .list('--annotation <name=value>', "one of the manifest's annotations")
     .option('--platform <os/arch>', 'the platform of the image')
     .option('--no-cache', 'do every step again')
-    .addOption(positive('--no-cache-filter <stages>', 'do the steps of these stages again'))
-    .option('--pull', 'look for newer base images', false)
-    .option('--push', 'push the tags afterwards', false)
+    .list('--no-cache-filter <stages>', 'do the steps of these stages again')
+    .option('--pull', 'look for newer base images')
+    .option('--push', 'push the tags afterwards')
     .option('--network <mode>', 'network of RUN: default, none or host', 'default')
-    .option(
-      '--secret <id=…,src=…>',
-      'a secret for RUN --mount=type=secret; env=NAME takes a variable',
-      collect,
-      [],
-    )
-    .option('--ssh <id[=socket]>', 'an ssh agent for RUN --mount=type=ssh', collect, [])
-    .option('--cache-from <source>', 'type=registry,ref=… or type=local,src=…', collect, [])
-    .option('--cache-to <target>', 'type=registry,ref=…, type=local,dest=… or type=inline', collect, [])
-    .option('--add-host <host:ip>', 'a line of /etc/hosts during the build', collect, [])
-    .option('--allow <entitlement>', 'security.insecure or network.host', collect, [])
+    .list('--secret <id=…,src=…>', 'a secret for RUN --mount=type=secret; env=NAME takes a variable')
+    .list('--ssh <id[=socket]>', 'an ssh agent for RUN --mount=type=ssh')
+    .list('--cache-from <source>', 'type=registry,ref=… or type=local,src=…')
+    .list('--cache-to <target>', 'type=registry,ref=…, type=local,dest=… or type=inline')
+    .list('--add-host <host:ip>', 'a line of /etc/hosts during the build')
+    .list('--allow <entitlement>', 'security.insecure or network.host')
     .option('-m, --memory <bytes>', 'memory limit of a step')
     .option('--shm-size <bytes>', 'size of /dev/shm')
-    .option('-o, --output <output>', 'type=image, oci, docker, local, tar; dest=…', collect, [])
+    .list('-o, --output <output>', 'type=image, oci, docker, local, tar; dest=…')
     .option('--progress <kind>', 'auto, tty, plain or json', 'auto')
-    .option('-q, --quiet', 'print the image ID alone', false)
+    .option('-q, --quiet', 'print the image ID alone')
     .option('--iidfile <file>', 'write the image ID to a file')
     .option('--metadata-file <file>', "write the result's digests to a file")
-    .option('--provenance', 'attach a SLSA provenance attestation', false)
-    .option('--sbom', 'attach an SPDX bill of materials', false)
-    .addHelpText(
-      'after',
-      `
+    .option('--provenance', 'attach a SLSA provenance attestation')
+    .option('--sbom', 'attach an SPDX bill of materials')
+    .addHelpText(`
 Examples:
   drover build -t app .
   drover build -t app --target test --build-arg VERSION=2 .
   drover build --secret id=token,src=token.txt -o type=local,dest=out .
-  drover build -t registry.example.org/app:1 --push --provenance --sbom .`,
-    )
-    .action(async (path: string, o: BuildFlags) => {
+  drover build -t registry.example.org/app:1 --push --provenance --sbom .`)
+    .action(async (path, o) => {
       const { build } = await import('./build.ts');
       await build(await connect(root), path, o);
     });
@@ -136,14 +129,14 @@ Examples:
     .command('pull <image>')
     .description('pull an image from its registry')
     .option('--platform <os/arch>', 'one of the platforms that it is there for')
-    .action(async (image: string, o: { platform?: string }) => {
+    .action(async (image, o) => {
       const { pull } = await import('./image-transfer.ts');
       await pull(await connect(root), image, o);
     });
   root
     .command('push <image>')
     .description('push an image to its registry')
-    .action(async (image: string) => {
+    .action(async (image) => {
       const { push } = await import('./image-transfer.ts');
       await push(await connect(root), image);
     });
@@ -152,7 +145,7 @@ Examples:
     .command('tree')
     .description('each image below the one it was built on')
     .option('--format <format>', 'table or json', 'table')
-    .action(async (o: { format: string }) => {
+    .action(async (o) => {
       const { printTree } = await import('./image-tree.ts');
       await printTree(await connect(root), o);
     });
@@ -160,29 +153,26 @@ Examples:
     .command('outdated')
     .description('images whose base has moved, here or at its registry; exit code 1 where there are any')
     .option('--format <format>', 'table or json', 'table')
-    .action(async (o: { format: string }) => {
+    .action(async (o) => {
       const { printOutdated } = await import('./image-tree.ts');
       if (await printOutdated(await connect(root), o)) process.exitCode = 1;
     });
   image
     .command('attestations <image>')
     .description('provenance and bill of materials of an image that was built with them, as JSON')
-    .action(async (name: string) => {
+    .action(async (name) => {
       const client = await connect(root);
       console.log(JSON.stringify(await client.call('GET', `/images/${name}/attestations`), undefined, 2));
     });
   image
     .command('rebase <base>')
     .description('bring images up to date that were built on a base which has moved, and those built on them')
-    .option('--layers', 'put their layers onto the new base instead of building them again', false)
-    .option('--force', 'the same also for images that install packages of their own', false)
-    .addHelpText(
-      'after',
-      `
+    .option('--layers', 'put their layers onto the new base instead of building them again')
+    .option('--force', 'the same also for images that install packages of their own')
+    .addHelpText(`
 Examples:
-  drover pull debian:12 && drover image rebase debian:12`,
-    )
-    .action(async (base: string, o: { force: boolean; layers: boolean }) => {
+  drover pull debian:12 && drover image rebase debian:12`)
+    .action(async (base, o) => {
       const { rebase } = await import('./image-tree.ts');
       await rebase(await connect(root), base, o);
     });
@@ -191,36 +181,29 @@ Examples:
     .description("log in to a registry; kept where Docker's command line keeps it")
     .option('-u, --username <name>', 'user name')
     .option('-p, --password <password>', 'password; better on standard input')
-    .option('--password-stdin', 'read the password from standard input', false)
-    .action(async (registry: string | undefined, o: LoginFlags) => {
+    .option('--password-stdin', 'read the password from standard input')
+    .action(async (registry, o) => {
       const { login } = await import('./login.ts');
       await login(await connect(root), registry ?? 'docker.io', o);
     });
   root
     .command('logout [registry]')
     .description('forget the credentials for a registry')
-    .action(async (registry: string | undefined) => {
+    .action(async (registry) => {
       const { logout } = await import('./login.ts');
       logout(registry ?? 'docker.io');
     });
 }
 
-/** An option whose name begins with `no-` and is no negation; may be repeated. */
-function positive(flags: string, description: string): Option {
-  const option = new Option(flags, description).argParser(collect).default([]);
-  option.negate = false;
-  return option;
-}
-
-function addProjectCommands(root: Command): void {
+function addProjectCommands(root: Root): void {
   projectCommand(root, 'up [services...]', 'make and start what the Compose file says')
-    .option('-d, --detach', 'return when everything is started', false)
-    .option('--force-recreate', 'recreate containers that have not changed', false)
+    .option('-d, --detach', 'return when everything is started')
+    .option('--force-recreate', 'recreate containers that have not changed')
     .option('--no-recreate', 'leave containers that have changed')
-    .option('--remove-orphans', 'remove containers of services that are no longer in the file', false)
-    .option('--scale <service=number>', 'replicas of a service', collect, [])
-    .option('--wait', 'wait until services are healthy; implies --detach', false)
-    .action(async (services: string[], o: UpFlags) => {
+    .option('--remove-orphans', 'remove containers of services that are no longer in the file')
+    .list('--scale <service=number>', 'replicas of a service')
+    .option('--wait', 'wait until services are healthy; implies --detach')
+    .action(async (services, o) => {
       const [{ loadProject }, { up, stopProject }, { Progress }] = await Promise.all([
         import('./project-files.ts'),
         import('./up.ts'),
@@ -248,10 +231,10 @@ function addProjectCommands(root: Command): void {
       await stopProject(client, project.name, undefined, progress);
     });
   projectCommand(root, 'down', 'stop and remove containers and networks')
-    .option('-v, --volumes', 'remove the volumes as well', false)
-    .option('--remove-orphans', 'remove containers of services that are no longer in the file', false)
-    .option('-t, --timeout <seconds>', 'how long containers may take to stop', Number)
-    .action(async (o: ProjectFlags & { volumes: boolean; removeOrphans: boolean; timeout?: number }) => {
+    .option('-v, --volumes', 'remove the volumes as well')
+    .option('--remove-orphans', 'remove containers of services that are no longer in the file')
+    .number('-t, --timeout <seconds>', 'how long containers may take to stop')
+    .action(async (o) => {
       const [{ loadProject }, { down }, { Progress }] = await Promise.all([
         import('./project-files.ts'),
         import('./down.ts'),
@@ -265,9 +248,9 @@ function addProjectCommands(root: Command): void {
       );
     });
   projectCommand(root, 'ps', "list the project's containers")
-    .option('-a, --all', 'also those that have ended', false)
+    .option('-a, --all', 'also those that have ended')
     .option('--format <format>', 'table or json', 'table')
-    .action(async (o: ProjectFlags & { all: boolean; format: string }) => {
+    .action(async (o) => {
       const [{ loadProject }, { listContainers }] = await Promise.all([
         import('./project-files.ts'),
         import('./project-state.ts'),
@@ -280,22 +263,17 @@ function addProjectCommands(root: Command): void {
       else await printTable(shown);
     });
   projectCommand(root, 'logs [services...]', 'print what the services wrote', '--file <file>')
-    .option('-f, --follow', 'go on as they write', false)
+    .option('-f, --follow', 'go on as they write')
     .option('-n, --tail <lines>', 'only the last lines of each container', 'all')
-    .option('-t, --timestamps', 'show when', false)
-    .action(
-      async (
-        services: string[],
-        o: ProjectFlags & { follow: boolean; tail: string; timestamps: boolean },
-      ) => {
-        const [{ loadProject }, { printLogs }] = await Promise.all([
-          import('./project-files.ts'),
-          import('./logs.ts'),
-        ]);
-        await printLogs(await connect(root), loadProject({ ...o, profile: ['*'] }).name, { ...o, services });
-      },
-    );
-  projectCommand(root, 'config', 'print the project as it was understood').action(async (o: ProjectFlags) => {
+    .option('-t, --timestamps', 'show when')
+    .action(async (services, o) => {
+      const [{ loadProject }, { printLogs }] = await Promise.all([
+        import('./project-files.ts'),
+        import('./logs.ts'),
+      ]);
+      await printLogs(await connect(root), loadProject({ ...o, profile: ['*'] }).name, { ...o, services });
+    });
+  projectCommand(root, 'config', 'print the project as it was understood').action(async (o) => {
     const { loadProject } = await import('./project-files.ts');
     const maps = (_key: string, value: unknown): unknown =>
       value instanceof Map ? Object.fromEntries(value) : value;
@@ -303,35 +281,26 @@ function addProjectCommands(root: Command): void {
   });
 }
 
-interface UpFlags extends ProjectFlags {
-  detach: boolean;
-  forceRecreate: boolean;
-  recreate: boolean;
-  removeOrphans: boolean;
-  scale: string[];
-  wait: boolean;
-}
-
 /** `-f` is `--follow` for logs, as with Docker, and a file everywhere else. */
-function projectCommand(
-  root: Command,
-  usage: string,
+function projectCommand<Usage extends string>(
+  root: Root,
+  usage: Usage,
   description: string,
-  fileFlag = '-f, --file <file>',
-): Command {
+  fileFlag: '-f, --file <file>' | '--file <file>' = '-f, --file <file>',
+) {
   return root
     .command(usage)
     .description(description)
-    .option(fileFlag, 'a Compose file; several are laid over each other', collect, [])
+    .list(fileFlag, 'a Compose file; several are laid over each other')
     .option('-p, --project-name <name>', "the project's name (default: the directory's)")
-    .option('--profile <name>', 'also services of this profile', collect, [])
+    .list('--profile <name>', 'also services of this profile')
     .option('--env-file <file>', 'variables for the files (default: .env)')
     .option('--project-directory <path>', 'where relative paths start');
 }
 
-async function connect(root: Command): Promise<import('./api-client.ts').ApiClient> {
+async function connect(root: Root): Promise<import('./api-client.ts').ApiClient> {
   const { ApiClient } = await import('./api-client.ts');
-  const { host } = root.opts<{ host?: string }>();
+  const { host } = root.flags();
   return new ApiClient(host ?? process.env['DOCKER_HOST']);
 }
 
@@ -388,8 +357,9 @@ function statusOf(line: unknown): string {
 /** Every error becomes one line for people, what to do next on a second one, and an exit code. */
 async function main(): Promise<void> {
   try {
-    await program().parseAsync();
+    if (!(await program().run(process.argv.slice(2)))) process.exitCode = 1;
   } catch (error) {
+    const { styleText } = await import('node:util');
     const label = process.stderr.isTTY ? styleText('red', 'error:') : 'error:';
     console.error(`${label} ${messageOf(error)}`);
     if (error instanceof DroverError && error.hint !== undefined) console.error(error.hint);

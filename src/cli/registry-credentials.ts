@@ -1,8 +1,9 @@
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { invalid, messageOf } from '#model/errors.ts';
+
+const { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } =
+  process.getBuiltinModule('node:fs');
 
 /** Docker's own key for its hub. */
 const HUB = 'https://index.docker.io/v1/';
@@ -131,6 +132,7 @@ export function removeCredentials(host: string): boolean {
 function askHelper(helper: string, verb: 'get' | 'store' | 'erase', input: string): string | undefined {
   if (!/^[A-Za-z0-9._-]+$/.test(helper))
     throw invalid(`credential helper ${JSON.stringify(helper)} is no program's name`);
+  const { spawnSync } = process.getBuiltinModule('node:child_process');
   const done = spawnSync(`docker-credential-${helper}`, [verb], {
     input,
     encoding: 'utf8',
