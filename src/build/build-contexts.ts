@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { closeSync, existsSync, mkdirSync, openSync, readSync, renameSync, statSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
-import { completeFile, type LayerWorkers, spool } from '#engine/layers/layer-workers.ts';
+import type { Readable } from 'node:stream';
+import { completeFile, incompleteArchive, type LayerWorkers, spool } from '#engine/layers/layer-workers.ts';
 import { RootedDirectory } from '#linux/rooted-directory.ts';
 import { invalid, notFound } from '#model/errors.ts';
 import { cacheKey } from './build-cache.ts';
@@ -26,6 +28,8 @@ export interface BuildContext extends OpenedContext {
   ignore: readonly string[];
 }
 
+/** Posted archives up to this size stay in memory until a step needs their files. */
+const LARGEST_HELD = 8 * 1024 * 1024;
 /** Contexts up to this size are unpacked in memory. */
 const LARGEST_IN_MEMORY = 64 * 1024 * 1024;
 const LARGEST_IGNORE = 1024 * 1024;
@@ -40,12 +44,8 @@ export async function openContext(
       if (!existsSync(source.path) || !statSync(source.path).isDirectory())
         throw notFound(`build context ${source.path} is no directory`);
       return { ...unpacked(source.path), isStable: true };
-    case 'archive': {
-      const file = o.directory.path('data', 'archive');
-      const hash = createHash('sha256');
-      await spool(source.stream, file, { signal: o.signal, hash });
-      return packedContext(file, hash.digest('hex'), o);
-    }
+    case 'archive':
+      return packedContext(await receiveArchive(source.stream, o), o);
     case 'remote':
       return unpacked(await openRemote(source.url, o));
     case 'empty': {
@@ -62,19 +62,64 @@ function unpacked(root: string): OpenedContext {
   return { root: () => Promise.resolve(root), contentKey: undefined, isStable: false };
 }
 
-/** The same archive comes again and again from clients that have no other way; where it is known by its digest, nobody needs its files. */
+interface ReceivedArchive {
+  /** SHA-256 of it, in hexadecimal. */
+  digest: string;
+  /** Writes it where it is not on disk yet; to be called once. */
+  file: () => Promise<string>;
+}
+
+/** Takes an archive in; what is small is held in memory, for of one that came before nobody needs more than the digest. */
+async function receiveArchive(
+  stream: Readable,
+  { directory, signal }: { directory: BuildDirectory; signal: AbortSignal },
+): Promise<ReceivedArchive> {
+  const hash = createHash('sha256');
+  const held: Buffer[] = [];
+  let size = 0;
+  const chunks: AsyncIterator<Buffer> = stream.iterator({ destroyOnReturn: false });
+  try {
+    while (size <= LARGEST_HELD) {
+      const next = await chunks.next();
+      if (next.done === true) return { digest: hash.digest('hex'), file: write };
+      hash.update(next.value);
+      held.push(next.value);
+      size += next.value.length;
+    }
+  } catch (error) {
+    throw incompleteArchive(error);
+  }
+  const file = directory.path('data', 'archive');
+  await spool(all(), file, signal);
+  return { digest: hash.digest('hex'), file: () => Promise.resolve(file) };
+
+  async function write(): Promise<string> {
+    const path = directory.path('data', 'archive');
+    await writeFile(path, held.splice(0), { mode: 0o600 });
+    return path;
+  }
+
+  async function* all(): AsyncGenerator<Buffer> {
+    yield* held.splice(0);
+    for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) {
+      hash.update(next.value);
+      yield next.value;
+    }
+  }
+}
+
 function packedContext(
-  file: string,
-  digest: string,
+  archive: ReceivedArchive,
   o: { directory: BuildDirectory; workers: LayerWorkers },
 ): OpenedContext {
   let root: Promise<string> | undefined;
+  const unpack = async (): Promise<string> => await unpackArchive(await archive.file(), o);
   return {
     root: () => {
-      root ??= unpackArchive(file, o);
+      root ??= unpack();
       return root;
     },
-    contentKey: cacheKey('archive', digest),
+    contentKey: cacheKey('archive', archive.digest),
     isStable: false,
   };
 }

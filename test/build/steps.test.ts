@@ -215,7 +215,7 @@ test('an archive that comes again is known; one that differs in anything is not 
     '.dockerignore': 'src/left*',
     Dockerfile: 'FROM bb\nCOPY src /src\nRUN date +%N > /when\n',
   });
-  const packed = (): Buffer => execFileSync('tar', ['-C', project.path, '-c', '.']);
+  const packed = (): Buffer => execFileSync('tar', ['-C', project.path, '-c', '.'], { maxBuffer: 1 << 25 });
   const post = (archive: Buffer, ...flags: string[]): string => {
     const done = host.input(archive, 'build', '-q', ...flags, '-');
     assert.equal(done.status, 0, done.stderr);
@@ -238,6 +238,37 @@ test('an archive that comes again is known; one that differs in anything is not 
   assert.equal(read(post(packed()), 'ls', '/src'), 'a\nleft out');
   project.write('Dockerfile', 'FROM bb\nCOPY src/a /only\n');
   assert.equal(read(post(packed()), 'cat', '/only'), 'b');
+  // more than is held in memory
+  project.write('src/a', 'large '.repeat(2_000_000));
+  const large = packed();
+  const ofLarge = post(large);
+  assert.equal(read(ofLarge, 'tail', '-c', '6', '/only'), 'large');
+  assert.equal(post(large), ofLarge);
+  large[large.lastIndexOf('large')] = 0x4c;
+  assert.equal(read(post(large), 'tail', '-c', '6', '/only'), 'Large');
+});
+
+test('files of a directory that are known by their times are not read again, and are when they change', async () => {
+  const project = new BuildProject(host, {
+    'src/a': 'a',
+    'src/b': 'b',
+    Dockerfile: 'FROM bb\nCOPY src /src\n',
+  });
+  const read = (image: string): string => host.ok('run', '--rm', image, 'cat', '/src/a', '/src/b');
+  const isCached = /#(\d+) .*COPY src[\s\S]*#\1 CACHED/;
+  // longer than their times are doubted
+  const settled = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 2100));
+  const first = project.build();
+  await settled();
+  for (let turn = 0; turn < 3; turn += 1) {
+    assert.match(project.log(), isCached);
+    assert.equal(project.build(), first);
+  }
+  project.write('src/b', 'B');
+  await settled();
+  assert.equal(read(project.build()), 'aB');
+  project.write('src/b', 'b');
+  assert.equal(project.build(), first);
 });
 
 test('a linked layer survives another base, and is the same one', () => {

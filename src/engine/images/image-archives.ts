@@ -58,7 +58,7 @@ export class ImageArchives {
     using lease = this.#layers.blobs.lease();
     using work = makeWorkDirectory(this.#dataRoot);
     const path = join(work.path, 'source');
-    await spool(o.archive, path, o);
+    await spool(o.archive, path, o.signal);
     const layer = await this.#layers.unpack({
       source: { path, growth: completeFile() },
       lease,
@@ -92,7 +92,7 @@ export class ImageArchives {
     using lease = this.#layers.blobs.lease();
     using work = makeWorkDirectory(this.#dataRoot);
     const source = join(work.path, 'source');
-    await spool(o.archive, source, o);
+    await spool(o.archive, source, o.signal);
     const plain = await this.#plain(source, work.path);
     using archive = new IndexedArchive(plain);
     const wanted = o.platform === undefined ? hostPlatform() : parsePlatform(o.platform);

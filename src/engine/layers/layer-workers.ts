@@ -1,8 +1,7 @@
-import { type Hash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { createWriteStream, mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { Worker } from 'node:worker_threads';
 import { removeTreeSync } from '#linux/remove-tree.ts';
@@ -23,27 +22,23 @@ export function makeWorkDirectory(dataRoot: string): WorkDirectory {
 
 const SPOOLED_AT_ONCE = 4 * 1024 * 1024;
 
-/** Writes a stream from a client into a file of a work directory; `hash` takes in its bytes on the way. */
+/** Writes what a client sends into a file of a work directory. */
 export async function spool(
-  source: Readable,
+  source: AsyncIterable<Buffer>,
   file: string,
-  { signal, hash }: { signal?: AbortSignal | undefined; hash?: Hash } = {},
+  signal?: AbortSignal,
 ): Promise<void> {
   // What comes in while a write is under way goes with the next one, instead of stopping the client for every 64 KiB.
   const output = createWriteStream(file, { mode: 0o600, highWaterMark: SPOOLED_AT_ONCE });
-  const bytes = hash === undefined ? source : hashed(source, hash);
   try {
-    await pipeline(bytes, output, signal === undefined ? {} : { signal });
+    await pipeline(source, output, signal === undefined ? {} : { signal });
   } catch (error) {
-    throw cancelled('the archive did not arrive completely', { cause: error });
+    throw incompleteArchive(error);
   }
 }
 
-async function* hashed(source: AsyncIterable<Buffer>, hash: Hash): AsyncGenerator<Buffer> {
-  for await (const chunk of source) {
-    hash.update(chunk);
-    yield chunk;
-  }
+export function incompleteArchive(cause: unknown): DroverError {
+  return cancelled('the archive did not arrive completely', { cause });
 }
 
 /** The growth of a file that is complete already. */
