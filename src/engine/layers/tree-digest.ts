@@ -35,7 +35,8 @@ export async function digestTree(task: TreeDigestTask): Promise<TreeDigestResult
   return { digest: `sha256:${hash.digest('hex')}`, entries, bytes };
 }
 
-function addEntry(
+/** Adds all that a layer made of an entry would show of it, but for its times. @package */
+export function addEntry(
   hash: Hash,
   { file, target, stats, isNamedFile }: SelectedEntry,
   owners: boolean,
@@ -64,11 +65,11 @@ function attributesOf(file: string): string[] {
     .flatMap(({ name, value }) => [name, Buffer.from(value).toString('hex')]);
 }
 
-/** Of what is in a file, and of its attributes, which change its ctime as well. */
-function contentDigest(
+/** Of what is in a file, and of its attributes, which change its ctime as well. @package */
+export function contentDigest(
   { file, stats }: { file: string; stats: BigIntStats },
   buffer: Buffer,
-  known: KnownDigests | undefined,
+  known?: KnownDigests,
 ): string {
   const found = known?.find(stats);
   if (found !== undefined) return found;

@@ -14,16 +14,20 @@ function scene(t: TestContext): { root: string; selection: TreeSelection } {
   return { root, selection: { root, sources: ['src'] } };
 }
 
-test('files have a state once they have settled, and another after each change', async (t) => {
-  const { root, selection } = scene(t);
-  assert.equal(treeState(selection, 1000), undefined);
-  const later = (): string | undefined => treeState(selection, 1000, Date.now() + 10_000);
-  const states = new Set([later()]);
-  for (const change of [
+/** Each makes other files of those that the scene selects. */
+function changes(root: string): (() => void)[] {
+  return [
     () => writeFileSync(join(root, 'src/b/two'), 'SRC/b/two'),
     () => chmodSync(join(root, 'src/a/one'), 0o755),
     () => renameSync(join(root, 'src/a/one'), join(root, 'src/a/1')),
-  ]) {
+  ];
+}
+
+test('files that have settled have another state after each change', async (t) => {
+  const { root, selection } = scene(t);
+  const later = (): string | undefined => treeState(selection, 1000, Date.now() + 10_000);
+  const states = new Set([later()]);
+  for (const change of changes(root)) {
     // the clock of a file system may stand still for a while
     await new Promise((resolve) => setTimeout(resolve, 20));
     change();
@@ -34,6 +38,21 @@ test('files have a state once they have settled, and another after each change',
   assert.ok(!states.has(undefined));
   writeFileSync(join(root, 'hidden/c/three'), 'not selected');
   assert.ok(states.has(later()));
+});
+
+test('files that changed lately are read, where they are few', (t) => {
+  const { root, selection } = scene(t);
+  const states = new Set([treeState(selection, 1000)]);
+  for (const change of changes(root)) {
+    change();
+    states.add(treeState(selection, 1000));
+  }
+  assert.equal(states.size, 4);
+  assert.ok(!states.has(undefined));
+  writeFileSync(join(root, 'src/b/two'), 'SRC/b/two');
+  assert.ok(states.has(treeState(selection, 1000)));
+  writeFileSync(join(root, 'src/large'), Buffer.alloc(2 << 20));
+  assert.equal(treeState(selection, 1000), undefined);
 });
 
 test('a walk that takes longer than its caller waits ends, also where it selects nothing', (t) => {

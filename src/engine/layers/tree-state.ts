@@ -1,11 +1,16 @@
 import { createHash } from 'node:crypto';
+import type { BigIntStats } from 'node:fs';
 import { isSettled } from './known-digests.ts';
+import { addEntry, contentDigest } from './tree-digest.ts';
 import { selectEntries, type TreeSelection } from './tree-selection.ts';
 
+/** Bytes of files that are read, since their times tell nothing yet. */
+const MOST_READ = 1024 * 1024;
+
 /**
- * `sha256:…` of what tells that selected files are the ones of another time: their names, inodes and times, and not a byte of them. Equal
- * states are equal files; other states may be. On the caller's own thread: undefined where `withinMs` milliseconds do not suffice, or a file
- * changed so lately that its times may not tell of the next change. A source that is not there is `not-found`.
+ * `sha256:…` of what tells that selected files are the ones of another time: their names, inodes and times, and what is in those that changed
+ * so lately that their times may not tell of the next change. Equal states are equal files; other states may be. On the caller's own
+ * thread: undefined where `withinMs` milliseconds do not suffice, or too much would have to be read. A source that is not there is `not-found`.
  */
 export function treeState(
   selection: TreeSelection,
@@ -13,14 +18,20 @@ export function treeState(
   nowMs: number = Date.now(),
 ): string | undefined {
   const deadline = performance.now() + withinMs;
+  const visit = (): void => {
+    if (performance.now() > deadline) throw new NoState();
+  };
   const hash = createHash('sha256');
   const numbers = new BigInt64Array(6);
+  const content = new LittleContent();
+  const links = new Map<string, string>();
   try {
-    const visit = (): void => {
-      if (performance.now() > deadline) throw new NoState();
-    };
-    for (const { target, stats, isNamedFile } of selectEntries(selection, visit)) {
-      if (!isSettled(stats, nowMs)) return undefined;
+    for (const entry of selectEntries(selection, visit)) {
+      const { target, stats, isNamedFile } = entry;
+      if (!isSettled(stats, nowMs)) {
+        addEntry(hash.update('!'), entry, true, (file) => content.digest(file), links);
+        continue;
+      }
       numbers.set([stats.dev, stats.ino, stats.mode, stats.size, stats.mtimeNs, stats.ctimeNs]);
       hash.update(`${target.length}:${target}${isNamedFile ? '=' : '/'}`).update(numbers);
     }
@@ -31,5 +42,17 @@ export function treeState(
   return `sha256:${hash.digest('hex')}`;
 }
 
-/** Ends a walk that takes too long. */
+/** Reads files as long as they are few and small. */
+class LittleContent {
+  readonly #buffer = Buffer.allocUnsafe(64 * 1024);
+  #left = MOST_READ;
+
+  digest(entry: { file: string; stats: BigIntStats }): string {
+    this.#left -= Number(entry.stats.size);
+    if (this.#left < 0) throw new NoState();
+    return contentDigest(entry, this.#buffer);
+  }
+}
+
+/** Ends a walk that takes too long, or would. */
 class NoState extends Error {}
