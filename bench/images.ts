@@ -194,6 +194,11 @@ function build(tool: Tool, tag: string, context: string): number {
   return timed(command, env);
 }
 
+/** Until what others wrote and removed is on disk: nobody after them shall wait for it. */
+function settle(): void {
+  run(['sync']);
+}
+
 /** Milliseconds that an engine takes to build a context, from the request to the end of its answer. */
 async function posted({ engine }: Tool, tag: string, context: Buffer): Promise<number> {
   const socketPath = new URL(engine.client[2] ?? '').pathname;
@@ -221,6 +226,7 @@ async function measureBuilds(
   for (let round = 1; round <= rounds; round += 1) {
     console.error(`builds, round ${round} of ${rounds}`);
     for (const tool of all) {
+      settle();
       writeFileSync(join(project, 'salt'), randomBytes(8).toString('hex'));
       noted(samples, 'cold', tool.name, build(tool, 'bench-app', project));
       // the first of them still waits for the disk, and they are short
@@ -243,6 +249,7 @@ async function measureBuilds(
   for (let round = 1; round <= Math.min(rounds, 2); round += 1) {
     console.error(`many files, round ${round}`);
     for (const tool of all) {
+      settle();
       writeFileSync(join(many, 'salt'), randomBytes(8).toString('hex'));
       noted(samples, 'many-cold', tool.name, build(tool, 'bench-many', many));
       // the first of them still waits for the disk
