@@ -13,6 +13,9 @@ export interface CacheRecord {
   uses: number;
 }
 
+/** What the cache asks of the store of layers. */
+type CachedLayers = Pick<LayerStore, 'addReferrer' | 'has' | 'size' | 'sweep'>;
+
 export interface PruneOptions {
   all: boolean;
   /** Milliseconds since the epoch: what was used later stays. */
@@ -27,19 +30,20 @@ export function cacheKey(...parts: readonly unknown[]): string {
   return `sha256:${createHash('sha256').update(JSON.stringify(parts)).digest('hex')}`;
 }
 
-/** Digests and texts of contexts that are remembered at once: of some thousand builds. */
-const MOST_FACTS = 10_000;
+/** Characters of digests and texts of contexts that are remembered at once: of some thousand builds. */
+const LONGEST_FACTS = 4_000_000;
 
 /** What was built before. A layer that is in it is kept until it is pruned. */
 export class BuildCache {
   readonly #records: RecordStore;
-  readonly #layers: LayerStore;
+  readonly #layers: CachedLayers;
   readonly #running = new Map<string, Promise<CacheRecord>>();
   /** The latest used last. They are found anew after a restart. */
   readonly #facts = new Map<string, string>();
+  #factLength = 0;
   #bytes: number | undefined;
 
-  constructor(o: { records: RecordStore; layers: LayerStore }) {
+  constructor(o: { records: RecordStore; layers: CachedLayers }) {
     this.#records = o.records;
     this.#layers = o.layers;
     o.layers.addReferrer(() => this.list().flatMap(({ diffId }) => diffId ?? []));
@@ -65,12 +69,35 @@ export class BuildCache {
 
   /** What is known under a key of everything that it depends on; found out where nothing is. */
   async fact(key: string, find: () => Promise<string>): Promise<string> {
-    const fact = this.#facts.get(key) ?? (await find());
-    this.#facts.delete(key);
-    this.#facts.set(key, fact);
-    const [oldest] = this.#facts.keys();
-    if (this.#facts.size > MOST_FACTS && oldest !== undefined) this.#facts.delete(oldest);
+    const known = this.knownFact(key);
+    if (known !== undefined) return known;
+    const fact = await find();
+    this.remember(key, fact);
     return fact;
+  }
+
+  knownFact(key: string): string | undefined {
+    const fact = this.#facts.get(key);
+    if (fact !== undefined) this.remember(key, fact);
+    return fact;
+  }
+
+  /** Until others that were used later need its place. */
+  remember(key: string, fact: string): void {
+    this.#forget(key);
+    this.#facts.set(key, fact);
+    this.#factLength += key.length + fact.length;
+    for (const oldest of this.#facts.keys()) {
+      if (this.#factLength <= LONGEST_FACTS) break;
+      this.#forget(oldest);
+    }
+  }
+
+  #forget(key: string): void {
+    const fact = this.#facts.get(key);
+    if (fact === undefined) return;
+    this.#facts.delete(key);
+    this.#factLength -= key.length + fact.length;
   }
 
   /** Runs `work` for a key unless it is running already, in this build or another: then its result serves both. */

@@ -75,10 +75,17 @@ export async function digestOfFiles(
     return await cache.fact(key, async () => await run(await files.root()));
   }
   const root = await files.root();
+  const stateOf = (): string | undefined => treeState({ ...selection, root }, SYNCHRONOUS_MS);
   // A thread that has to be started first takes longer than to see that a few files are the same.
-  const state = files.isStable ? treeState({ ...selection, root }, SYNCHRONOUS_MS) : undefined;
+  const state = files.isStable ? stateOf() : undefined;
   if (state === undefined) return await run(root);
-  return await cache.fact(cacheKey('digest', state, files.keepsOwners), () => run(root));
+  const key = cacheKey('digest', state, files.keepsOwners);
+  const known = cache.knownFact(key);
+  if (known !== undefined) return known;
+  const digest = await run(root);
+  // What changed meanwhile may not be what was read.
+  if (stateOf() === state) cache.remember(key, digest);
+  return digest;
 }
 
 /** The files of a directory that was given to the build. */
