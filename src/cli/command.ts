@@ -34,19 +34,23 @@ type Flag<Written extends string> = Written extends `${string}<${string}...>`
 
 type OptionKind = 'switch' | 'negation' | 'text' | 'texts' | 'list' | 'number';
 
-/** An option as it was declared. */
-export interface DeclaredOption {
+interface Declaration {
   /** `-f, --file <file>` */
   written: string;
   description: string;
+  /** Where it does not follow from the way it is written. */
+  kind?: OptionKind;
+  /** Where it is not given. */
+  standard?: string | number | undefined;
+}
+
+/** An option as it was declared. */
+export interface DeclaredOption extends Required<Declaration> {
   /** Without its dashes, as it is typed. */
   long: string;
   short: string | undefined;
   /** Its property among the flags. */
   key: string;
-  kind: OptionKind;
-  /** Where it is not given. */
-  standard: string | number | undefined;
 }
 
 /** What a group knows of what is in it. */
@@ -81,9 +85,9 @@ export class Command<Given extends unknown[] = [], Flags extends object = object
   readonly #operands: readonly string[];
   readonly #options: Declaration[] = [];
   readonly #commands: Subcommand[] = [];
-  #later: { names: readonly string[]; add: () => Promise<void> }[] = [];
+  readonly #later: { names: readonly string[]; add: () => Promise<void> }[] = [];
   readonly #texts: string[] = [];
-  readonly #flags: Record<string, FlagValue> = {};
+  #flags: Record<string, FlagValue> = {};
   #description = '';
   #version: string | undefined;
   #passesThrough = false;
@@ -177,7 +181,7 @@ export class Command<Given extends unknown[] = [], Flags extends object = object
   /** The flags of this command; of a group, once the command line has been read. */
   flags(): Flags {
     // The types follow the declarations, as what was read does.
-    return { ...this.#standards(), ...this.#flags } as Flags;
+    return { ...this.#flags } as Flags;
   }
 
   /**
@@ -221,7 +225,7 @@ export class Command<Given extends unknown[] = [], Flags extends object = object
     return {
       usage: [this.path, '[options]', ...(this.#isGroup() ? ['[command]'] : this.#operands)].join(' '),
       description: this.#description,
-      options: this.#all(),
+      options: [...this.#options.map(declared), ...this.#offered()],
       commands: this.#commands.map((each) => each.summary()),
       texts: this.#texts,
     };
@@ -248,14 +252,17 @@ export class Command<Given extends unknown[] = [], Flags extends object = object
     return this as unknown as Command<Given, Flags & Added>;
   }
 
-  #all(): DeclaredOption[] {
-    return [...this.#options.map(declared), ...(this.#version === undefined ? [] : [VERSION]), HELP];
+  /** What each command has without declaring it. */
+  #offered(): DeclaredOption[] {
+    return this.#version === undefined ? [HELP] : [VERSION, HELP];
   }
 
   #read(args: readonly string[]): Line {
     // An import would load all that the module can do: a millisecond of each command.
     const { parseArgs } = process.getBuiltinModule('node:util');
-    const options = this.#all();
+    const own = this.#options.map(declared);
+    this.#flags = standardsOf(own);
+    const options = [...own, ...this.#offered()];
     const { tokens } = parseArgs({
       args: [...args],
       options: Object.fromEntries(
@@ -309,16 +316,6 @@ export class Command<Given extends unknown[] = [], Flags extends object = object
     else throw this.#refused(`option ${written}: ${text} is no number`);
   }
 
-  #standards(): Record<string, FlagValue> {
-    const standards: Record<string, FlagValue> = {};
-    for (const { key, kind, standard } of this.#options.map(declared)) {
-      if (standard !== undefined) standards[key] = standard;
-      else if (kind === 'list') standards[key] = [];
-      else if (!takesValue(kind)) standards[key] = kind === 'negation';
-    }
-    return standards;
-  }
-
   /** The operands by their places in the usage line. */
   #arrange(given: readonly string[]): (string | string[] | undefined)[] {
     const rest = [...given];
@@ -347,13 +344,6 @@ export class Command<Given extends unknown[] = [], Flags extends object = object
 /** What commands are added to. */
 export type CommandGroup = Pick<Command, 'command'>;
 
-interface Declaration {
-  written: string;
-  description: string;
-  kind?: OptionKind;
-  standard?: string | number | undefined;
-}
-
 function declared({ written, description, kind, standard }: Declaration): DeclaredOption {
   const match = /^(?:-(\w), )?--([\w-]+)(?: <(.+)>)?$/.exec(written);
   const [, short, long = '', value] = match ?? [];
@@ -363,6 +353,17 @@ function declared({ written, description, kind, standard }: Declaration): Declar
     key: (isNegation ? long.slice(3) : long).replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase()),
     kind: kind ?? (value === undefined ? (isNegation ? 'negation' : 'switch') : kindOfValue(value)),
   };
+}
+
+/** What flags are where none is given. */
+function standardsOf(options: readonly DeclaredOption[]): Record<string, FlagValue> {
+  const standards: Record<string, FlagValue> = {};
+  for (const { key, kind, standard } of options) {
+    if (standard !== undefined) standards[key] = standard;
+    else if (kind === 'list') standards[key] = [];
+    else if (!takesValue(kind)) standards[key] = kind === 'negation';
+  }
+  return standards;
 }
 
 function kindOfValue(value: string): OptionKind {

@@ -2,14 +2,14 @@ import type { BigIntStats } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { openDatabase, transaction } from '#engine/records/database-file.ts';
 
-const SETTLED_MS = 2000;
+const SETTLED_NS = 2_000_000_000n;
 const MOST_KNOWN = 2_000_000;
 const TABLES =
   'CREATE TABLE IF NOT EXISTS digests (inode TEXT PRIMARY KEY, state TEXT NOT NULL, digest TEXT NOT NULL) STRICT, WITHOUT ROWID';
 
-/** Whether a change after `nowMs`, in milliseconds since the epoch, shows in the file's times: clocks of file systems are coarse. */
-export function isSettled({ ctimeNs }: Pick<BigIntStats, 'ctimeNs'>, nowMs: number): boolean {
-  return nowMs - Number(ctimeNs / 1_000_000n) >= SETTLED_MS;
+/** Whether a change after `nowNs`, since the epoch, shows in the file's times: clocks of file systems are coarse. */
+export function isSettled({ ctimeNs }: Pick<BigIntStats, 'ctimeNs'>, nowNs: bigint): boolean {
+  return nowNs - ctimeNs >= SETTLED_NS;
 }
 
 /** Makes the file where it is not there. Before anybody opens it: SQLite refuses it to all but one of several that make it at once. */
@@ -25,7 +25,7 @@ export class KnownDigests implements Disposable {
   readonly #database: DatabaseSync;
   readonly #get: StatementSync;
   readonly #remembered = new Map<string, { state: string; digest: string }>();
-  readonly #now = Date.now();
+  readonly #now = BigInt(Date.now()) * 1_000_000n;
 
   constructor(file: string) {
     this.#database = new DatabaseSync(file, { timeout: 10_000 });

@@ -18,6 +18,7 @@ export function treeState(
   nowMs: number = Date.now(),
 ): string | undefined {
   const deadline = performance.now() + withinMs;
+  const nowNs = BigInt(nowMs) * 1_000_000n;
   const visit = (): void => {
     if (performance.now() > deadline) throw new NoState();
   };
@@ -28,7 +29,7 @@ export function treeState(
   try {
     for (const entry of selectEntries(selection, visit)) {
       const { target, stats, isNamedFile } = entry;
-      if (!isSettled(stats, nowMs)) {
+      if (!isSettled(stats, nowNs)) {
         addEntry(hash.update('!'), entry, true, (file) => content.digest(file), links);
         continue;
       }
@@ -44,12 +45,13 @@ export function treeState(
 
 /** Reads files as long as they are few and small. */
 class LittleContent {
-  readonly #buffer = Buffer.allocUnsafe(64 * 1024);
+  #buffer: Buffer | undefined;
   #left = MOST_READ;
 
   digest(entry: { file: string; stats: BigIntStats }): string {
     this.#left -= Number(entry.stats.size);
     if (this.#left < 0) throw new NoState();
+    this.#buffer ??= Buffer.allocUnsafe(64 * 1024);
     return contentDigest(entry, this.#buffer);
   }
 }
