@@ -49,6 +49,7 @@ test('each command that drover lists has its page, also by help', () => {
     assert.ok(page.stdout.startsWith(`Usage: drover ${name} [options]`), page.stdout);
     assert.equal(drover('help', name).stdout, page.stdout);
   }
+  assert.match(drover('help', 'image', 'tree').stdout, /^Usage: drover image tree \[options\]\n/);
 });
 
 test('a group that is named alone shows what is in it and fails; what is wrong has exit code 2', () => {

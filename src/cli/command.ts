@@ -233,7 +233,7 @@ export class Command<Given extends unknown[] = [], Flags extends object = object
 
   async #runNext({ name, args }: { name: string; args: readonly string[] }): Promise<boolean> {
     // `drover help build` is `drover build --help`.
-    if (name === 'help') return await this.run([...args.slice(0, 1), '--help']);
+    if (name === 'help') return await this.run([...args, '--help']);
     const at = this.#later.findIndex(({ names }) => names.includes(name));
     for (const { add } of at < 0 ? [] : this.#later.splice(at, 1)) await add();
     const next = this.#commands.find((each) => each.name === name);
