@@ -11,10 +11,12 @@ const LAYERS: Record<string, readonly string[]> = {
   cli: ['cloud', 'compose', 'model'],
   // daemons on one machine: what they are is none of its business
   cloud: ['linux', 'model'],
-  daemon: ['api', 'cluster', 'build', 'registry', 'engine', 'linux', 'control', 'model'],
-  api: ['cluster', 'build', 'registry', 'engine', 'control', 'model'],
+  daemon: ['api', 'cluster', 'buildkit', 'build', 'registry', 'engine', 'linux', 'control', 'model'],
+  api: ['cluster', 'buildkit', 'build', 'registry', 'engine', 'control', 'model'],
   // many hosts; the engine is behind ports of its own
   cluster: ['registry', 'engine', 'linux', 'control', 'model'],
+  // a protocol to ask for builds by
+  buildkit: ['build', 'engine', 'linux', 'model'],
   // Dockerfile to image; where bases come from is a port of its own
   build: ['engine', 'linux', 'control', 'model'],
   registry: ['engine', 'linux', 'control', 'model'],

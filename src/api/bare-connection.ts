@@ -6,7 +6,7 @@ export const BARE_UPGRADE = 'drover-bare';
 
 /** Paths whose connection the client takes over. */
 export const TAKEN_PATH: RegExp =
-  /^(?:\/v[0-9.]+)?\/(?:containers\/[^/?]+\/attach|exec\/[^/?]+\/start)(?:\?|$)/;
+  /^(?:\/v[0-9.]+)?\/(?:containers\/[^/?]+\/attach|exec\/[^/?]+\/start|session|grpc)(?:\?|$)/;
 
 const LIMIT_BYTES = 16 * 1024;
 

@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs';
+import { connect } from 'node:net';
 import { z } from 'zod';
 import type { BuildRequest, ContextSource } from '#build/build-request.ts';
 import { invalid } from '#model/errors.ts';
@@ -63,7 +64,7 @@ export async function readBuildRequest(
     ...(target === undefined ? {} : { target }),
     ...(platform === undefined ? {} : { platform }),
     secrets: new Map(Object.entries(secrets).map(([id, data]) => [id, Buffer.from(data, 'base64')])),
-    ssh: new Map(Object.entries(ssh)),
+    ssh: new Map(Object.entries(ssh).map(([id, path]) => [id, () => connect({ path, allowHalfOpen: true })])),
     limits: {
       ...(memory === undefined ? {} : { memory }),
       ...(shmSize === undefined ? {} : { shmSize }),

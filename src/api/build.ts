@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { BuildEvent, BuildRequest } from '#build/build-request.ts';
 import { invalid, notImplemented } from '#model/errors.ts';
-import { parseRegistryConfig } from '#registry/credentials.ts';
+import { credentialsFor, parseRegistryConfig } from '#registry/credentials.ts';
 import { readBuildRequest } from './build-body.ts';
 import { BuildLines } from './build-lines.ts';
 import type { Call } from './call.ts';
@@ -10,6 +10,7 @@ import { JsonStream } from './json-stream.ts';
 import { booleanOf } from './query.ts';
 import { textMap } from './request-body.ts';
 import type { Route } from './route.ts';
+import { buildOfSession } from './session-build.ts';
 
 export const buildRoutes: readonly Route[] = [
   { method: 'POST', path: '/build', operation: 'ImageBuild', handler: build },
@@ -19,8 +20,13 @@ export const buildRoutes: readonly Route[] = [
 async function build(call: Call): Promise<void> {
   const isOwn = call.request.headers['content-type']?.startsWith('application/json') === true;
   const header = call.request.headers['x-registry-config'];
-  const credentials = parseRegistryConfig(Array.isArray(header) ? header[0] : header);
+  const table = parseRegistryConfig(Array.isArray(header) ? header[0] : header);
+  const credentials: BuildRequest['credentials'] = (host) => Promise.resolve(credentialsFor(host, table));
   const request = isOwn ? await readBuildRequest(call, credentials) : classicRequest(call, credentials);
+  if (!isOwn && call.query.get('version') === '2') {
+    await buildOfSession(call, request);
+    return;
+  }
   const stream = new JsonStream(call);
   const quiet = booleanOf(call.query, 'q');
   const lines = new BuildLines((text) => stream.write({ stream: text }));
@@ -130,13 +136,10 @@ function parseJson(name: string, value: string): unknown {
 }
 
 function refuseUnsupported(query: URLSearchParams): void {
-  if (query.get('version') === '2')
-    throw notImplemented(
-      "BuildKit's session protocol is not there yet: set DOCKER_BUILDKIT=0, or use drover build, which has what BuildKit adds",
-    );
   if (booleanOf(query, 'squash'))
     throw notImplemented('--squash is not there: copy what is wanted into a stage of its own instead');
-  for (const name of ['securityopt', 'outputs', 'isolation']) {
+  const isOfSession = query.get('version') === '2';
+  for (const name of ['securityopt', ...(isOfSession ? [] : ['outputs']), 'isolation']) {
     const value = query.get(name) ?? '';
     if (value !== '' && value !== '[]' && value !== 'null' && value !== 'default')
       throw notImplemented(`${name} is not supported by the classic build: ${value}`);
@@ -173,6 +176,7 @@ async function prune(call: Call): Promise<void> {
       );
     },
   });
+  if (booleanOf(call.query, 'all')) (await call.parts.buildkit()).forgetFiles();
   call.json(200, { CachesDeleted: keys.length === 0 ? null : keys, SpaceReclaimed: bytes });
 }
 

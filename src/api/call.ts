@@ -82,15 +82,19 @@ export class Call {
     return this.response;
   }
 
-  /** Answers the request and leaves the connection to the caller, who ends it. Only where {@link connection} is there. */
-  takeConnection(mediaType: string): Duplex {
+  /**
+   * Answers the request and leaves the connection to the caller, who ends it. Only where {@link connection} is there; `protocol` is
+   * what it is upgraded to.
+   */
+  takeConnection(mediaType: string | undefined, protocol = 'tcp'): Duplex {
     if (this.connection === undefined) throw new Error('the client did not ask to take over the connection');
     const { socket, head, style } = this.connection;
     this.response.detachSocket(this.request.socket);
+    const type = mediaType === undefined ? '' : `Content-Type: ${mediaType}\r\n`;
     socket.write(
       style === 'upgrade'
-        ? `HTTP/1.1 101 UPGRADED\r\nContent-Type: ${mediaType}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`
-        : `HTTP/1.1 200 OK\r\nContent-Type: ${mediaType}\r\n\r\n`,
+        ? `HTTP/1.1 101 UPGRADED\r\n${type}Connection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`
+        : `HTTP/1.1 200 OK\r\n${type}\r\n`,
     );
     if (head.length > 0) socket.unshift(head);
     return socket;

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { ImageBuilder } from '#build/image-builder.ts';
+import type { Buildkit } from '#buildkit/buildkit.ts';
 import type { SwarmMembership } from '#cluster/control/swarm-membership.ts';
 import type { ContainerEngine } from '#engine/containers/container-engine.ts';
 import type { EventBus } from '#engine/events/event-bus.ts';
@@ -41,6 +42,8 @@ export interface EngineParts {
   readonly archives: ImageArchives;
   readonly layers: LayerStore;
   readonly builder: ImageBuilder;
+  /** Loaded when the first client of BuildKit's comes. */
+  readonly buildkit: () => Promise<Buildkit>;
   readonly registries: Registries;
   readonly puller: ImagePuller;
   readonly pusher: ImagePusher;

@@ -1,8 +1,6 @@
 import { notImplemented } from '#model/errors.ts';
 import type { Method, Route } from './route.ts';
 
-const BUILD =
-  "Drover builds without BuildKit's protocol; set DOCKER_BUILDKIT=0 for docker build, or use drover build";
 const CLUSTER_VOLUMES = 'there are no volumes of a cluster (CSI)';
 const PLUGINS = 'Drover has no plugins';
 
@@ -24,9 +22,6 @@ const MISSING: readonly (readonly [Method, string, string, string])[] = [
   ['POST', '/plugins/create', 'PluginCreate', PLUGINS],
   ['POST', '/plugins/{name}/push', 'PluginPush', PLUGINS],
   ['POST', '/plugins/{name}/set', 'PluginSet', PLUGINS],
-  ['POST', '/session', 'Session', BUILD],
-  // not in the API's description, but asked for by BuildKit clients
-  ['POST', '/grpc', 'Grpc', BUILD],
 ];
 
 /** Every call of Docker's API that is answered 501. */

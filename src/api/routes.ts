@@ -1,4 +1,5 @@
 import { buildRoutes } from './build.ts';
+import { buildSessionRoutes } from './build-sessions.ts';
 import { clusterOperationRoutes } from './cluster-operation.ts';
 import { configRoutes } from './configs.ts';
 import { containerFileRoutes } from './container-files.ts';
@@ -34,6 +35,7 @@ export const routes: readonly Route[] = [
   ...imageRoutes,
   ...imageLineageRoutes,
   ...buildRoutes,
+  ...buildSessionRoutes,
   ...volumeRoutes,
   ...networkRoutes,
   ...swarmRoutes,

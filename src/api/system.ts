@@ -34,7 +34,7 @@ function noSuchPlugin(call: Call): void {
 function ping(call: Call): void {
   const body = call.request.method === 'HEAD' ? '' : 'OK';
   call.response.writeHead(200, {
-    'Builder-Version': '1',
+    'Builder-Version': '2',
     Swarm: swarmHeader(call.parts.cluster.info()),
     'Cache-Control': 'no-cache, no-store, must-revalidate',
     Pragma: 'no-cache',

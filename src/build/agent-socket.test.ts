@@ -14,7 +14,7 @@ test('what is said to a step’s socket reaches the agent, and what it answers c
   await using server = createServer((socket) => socket.pipe(socket)).listen(agent);
   await once(server, 'listening');
   {
-    using _forwarded = await agentSocket(agent, path, { mode: 0o640, uid: 0, gid: 0 });
+    using _forwarded = await agentSocket(() => connect(agent), path, { mode: 0o640, uid: 0, gid: 0 });
     assert.equal(statSync(path).mode & 0o777, 0o640);
     const said = connect(path).end('hello').setEncoding('utf8');
     assert.equal((await said.toArray()).join(''), 'hello');
@@ -28,7 +28,11 @@ test('what is said to a step’s socket reaches the agent, and what it answers c
 test('an agent that is gone ends the connection', async () => {
   using directory = mkdtempDisposableSync(join(tmpdir(), 'drover-agent-'));
   const path = join(directory.path, 'step');
-  using _forwarded = await agentSocket(join(directory.path, 'none'), path, { mode: 0o600, uid: 0, gid: 0 });
+  using _forwarded = await agentSocket(() => connect(join(directory.path, 'none')), path, {
+    mode: 0o600,
+    uid: 0,
+    gid: 0,
+  });
   const said = connect(path);
   said.on('error', () => undefined);
   await once(said, 'close');

@@ -1,24 +1,25 @@
 import { chmodSync, chownSync } from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
-import { pipeline } from 'node:stream';
+import { createServer } from 'node:net';
+import { type Duplex, pipeline } from 'node:stream';
+import type { DialAgent } from './build-request.ts';
 
 /**
- * Listens at `path` for a step and passes every connection on to the ssh agent at `agent`, so that the step's socket has
+ * Listens at `path` for a step and passes every connection on to one that `dial` opens to an ssh agent, so that the step's socket has
  * the owner and mode that the mount asks for, whatever the agent's has. Disposing of it ends its connections and removes
  * the socket. Fails where `path` is longer than a socket's name may be (107 bytes, unix(7)).
  */
 export async function agentSocket(
-  agent: string,
+  dial: DialAgent,
   path: string,
   o: { mode: number; uid: number; gid: number },
 ): Promise<Disposable> {
-  const open = new Set<Socket>();
-  const track = (socket: Socket): Socket => {
+  const open = new Set<Duplex>();
+  const track = (socket: Duplex): Duplex => {
     open.add(socket);
     return socket.once('close', () => open.delete(socket));
   };
   const server = createServer({ allowHalfOpen: true }, (step) => {
-    const answering = track(connect({ path: agent, allowHalfOpen: true }));
+    const answering = track(dial());
     // Either end may go at any time; the other one then sees its connection closed, which says it all.
     const ended = (error?: Error | null): void => {
       if (error) for (const socket of [step, answering]) socket.destroy();

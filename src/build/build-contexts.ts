@@ -8,7 +8,8 @@ import { RootedDirectory } from '#linux/rooted-directory.ts';
 import { invalid, notFound } from '#model/errors.ts';
 import { cacheKey } from './build-cache.ts';
 import type { BuildDirectory } from './build-filesystems.ts';
-import type { ContextSource } from './build-request.ts';
+import type { BuildProgress } from './build-progress.ts';
+import type { ContextSource, SyncDirectory } from './build-request.ts';
 import { checkoutGit, isGitAddress } from './git-repository.ts';
 import { downloadTo } from './remote-files.ts';
 
@@ -20,6 +21,8 @@ export interface OpenedContext {
   contentKey: string | undefined;
   /** They are the user's own and may be known from before by inode and times. */
   isStable: boolean;
+  /** Patterns that keep files out, where that is known already; else they are read of its .dockerignore. */
+  ignore?: readonly string[];
 }
 
 /** Files that a build may copy from. */
@@ -37,7 +40,7 @@ const LARGEST_IGNORE = 1024 * 1024;
 /** Makes a context's files available below the build's directory; what it leaves out is for others to apply. */
 export async function openContext(
   source: ContextSource,
-  o: { directory: BuildDirectory; workers: LayerWorkers; signal: AbortSignal },
+  o: { directory: BuildDirectory; workers: LayerWorkers; signal: AbortSignal; progress: BuildProgress },
 ): Promise<OpenedContext> {
   switch (source.kind) {
     case 'directory':
@@ -53,6 +56,8 @@ export async function openContext(
       mkdirSync(root);
       return unpacked(root);
     }
+    case 'synced':
+      return await syncedContext(source.sync, o);
     case 'image':
       throw invalid(`${source.reference} is an image and cannot be the context of a build`);
   }
@@ -60,6 +65,23 @@ export async function openContext(
 
 function unpacked(root: string): OpenedContext {
   return { root: () => Promise.resolve(root), contentKey: undefined, isStable: false };
+}
+
+async function syncedContext(
+  sync: SyncDirectory,
+  {
+    directory,
+    signal,
+    progress,
+  }: { directory: BuildDirectory; signal: AbortSignal; progress: BuildProgress },
+): Promise<OpenedContext> {
+  const { root, isStable } = await sync({
+    onEnd: (release) => directory.onEnd(release),
+    signal,
+    progress,
+  });
+  // what it leaves out did not come
+  return { ...unpacked(root), isStable, ignore: [] };
 }
 
 interface ReceivedArchive {
@@ -136,7 +158,8 @@ export function ignorePatterns(root: string, dockerfile: string): string[] {
   return [];
 }
 
-function parseIgnore(text: string): string[] {
+/** The patterns of a .dockerignore file. */
+export function parseIgnore(text: string): string[] {
   return text
     .replace(/^\uFEFF/, '')
     .split(/\r?\n/)

@@ -87,6 +87,7 @@ export class BuildDirectory implements Disposable {
   readonly #unmountAll: (path: string) => void;
   readonly #discard: (path: string) => void;
   readonly #views = new Map<string, string>();
+  readonly #releases: (() => void)[] = [];
   #isMade = false;
   #count = 0;
 
@@ -106,12 +107,18 @@ export class BuildDirectory implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    for (const release of this.#releases) release();
     if (!this.#isMade) return;
     this.#unmountAll(this.#exec);
     rmSync(join(this.#exec, 'secrets'), { recursive: true, force: true });
     // Both may be large, and nothing waits for them to be gone.
     this.#layers.discard(this.#data);
     this.#discard(this.#exec);
+  }
+
+  /** What of others the build uses is given back when it ends; `release` does not throw. */
+  onEnd(release: () => void): void {
+    this.#releases.push(release);
   }
 
   /** A new name below `parent`, for something of this build's own. */

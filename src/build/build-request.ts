@@ -1,5 +1,6 @@
-import type { Readable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type { Ulimit } from '#model/container.ts';
+import type { BuildProgress } from './build-progress.ts';
 
 /** Where files for a build come from. */
 export type ContextSource =
@@ -8,7 +9,28 @@ export type ContextSource =
   /** git, or an archive at an http(s) address. */
   | { kind: 'remote'; url: string }
   | { kind: 'image'; reference: string }
+  /** A directory of a client's: `sync` brings what is wanted of it here, and gives where it is until the build ends. */
+  | { kind: 'synced'; sync: SyncDirectory }
   | { kind: 'empty' };
+
+/** Gives a directory of files; `onEnd` is told what to do when nobody reads them any more. */
+export type SyncDirectory = (o: {
+  onEnd: (release: () => void) => void;
+  progress: BuildProgress;
+  signal: AbortSignal;
+}) => Promise<{ root: string; isStable: boolean }>;
+
+/** Things by their IDs; a client may be asked for them when a step wants them. */
+export interface ById<T> {
+  /** Zero where there are none for sure. */
+  readonly size: number;
+  /** Those that are there, or those that were found so far where others are asked for. */
+  keys(): Iterable<string>;
+  get(id: string): T | undefined | Promise<T | undefined>;
+}
+
+/** Opens a connection to an ssh agent. */
+export type DialAgent = () => Duplex;
 
 export interface CacheReference {
   type: 'registry' | 'local' | 'inline';
@@ -41,9 +63,8 @@ export interface BuildRequest {
   pull: boolean;
   network: string;
   contexts: Readonly<Record<string, ContextSource>>;
-  secrets: ReadonlyMap<string, Buffer>;
-  /** Sockets of ssh agents on this machine. */
-  ssh: ReadonlyMap<string, string>;
+  secrets: ById<Buffer>;
+  ssh: ById<DialAgent>;
   cacheFrom: readonly CacheReference[];
   cacheTo: readonly CacheReference[];
   extraHosts: readonly string[];
@@ -61,8 +82,8 @@ export interface BuildRequest {
     ulimits?: Ulimit[];
     cgroupParent?: string;
   };
-  /** For registries that bases are pulled from, by host. */
-  credentials: Readonly<Record<string, RegistryLogin>>;
+  /** For a registry that bases are pulled from, or caches pushed to, by its host; empty where there are none. */
+  credentials: (host: string) => Promise<RegistryLogin>;
   provenance: boolean;
   sbom: boolean;
 }

@@ -146,8 +146,8 @@ export class BuildRun {
   }
 
   #open(source: ContextSource): Promise<OpenedContext> {
-    const { directory, layers, signal } = this.#o;
-    return openContext(source, { directory, workers: layers.workers, signal });
+    const { directory, layers, signal, progress } = this.#o;
+    return openContext(source, { directory, workers: layers.workers, signal, progress });
   }
 
   #context(name: string, source: ContextSource | undefined): Promise<BuildContext> {
@@ -156,9 +156,9 @@ export class BuildRun {
     const opening = (async (): Promise<BuildContext> => {
       const opened = source === undefined ? await this.#openMain() : await this.#open(source);
       const dockerfile = source === undefined ? this.#o.request.dockerfile.path : '';
-      const ignore = await this.#remembered(opened, `.dockerignore beside ${dockerfile}`, (root) =>
-        ignorePatterns(root, dockerfile),
-      );
+      const read = (root: string): string[] => ignorePatterns(root, dockerfile);
+      const ignore =
+        opened.ignore ?? (await this.#remembered(opened, `.dockerignore beside ${dockerfile}`, read));
       return { ...opened, ignore };
     })();
     this.#contexts.set(name, opening);

@@ -83,6 +83,18 @@ export class ImageBuilder {
     this.cacheMounts.recover();
   }
 
+  /** The files of an image in a directory, for reading. Gone when disposed of. */
+  openFiles(image: Image): { root: string } & Disposable {
+    const directory = this.#filesystems.open();
+    try {
+      const root = directory.view(image.configuration.rootfs.diff_ids);
+      return { root, [Symbol.dispose]: () => directory[Symbol.dispose]() };
+    } catch (error) {
+      directory[Symbol.dispose]();
+      throw error;
+    }
+  }
+
   /** The files of an image as one archive, without its layers. Gone when disposed of. */
   async exportFiles(image: Image): Promise<{ stream: () => Readable } & AsyncDisposable> {
     const directory = this.#filesystems.open();

@@ -217,7 +217,7 @@ export class RunSteps {
       }
       case 'secret': {
         const id = mount.id ?? posix.basename(mount.source ?? mount.target ?? '');
-        const secret = request.secrets.get(id);
+        const secret = await request.secrets.get(id);
         if (secret === undefined) {
           if (mount.required)
             throw invalid(`secret ${id}: not found: give it with --secret id=${id},src=FILE`);
@@ -235,15 +235,15 @@ export class RunSteps {
       }
       case 'ssh': {
         const id = mount.id ?? 'default';
-        const socket = request.ssh.get(id);
-        if (socket === undefined) {
+        const dial = await request.ssh.get(id);
+        if (dial === undefined) {
           if (mount.required) throw invalid(`ssh agent ${id} is not given: build with --ssh ${id}`);
           return undefined;
         }
         const place = target ?? `/run/buildkit/ssh_agent.${[...request.ssh.keys()].indexOf(id)}`;
         const path = directory.path('exec', 'ssh');
         undo.use(
-          await agentSocket(socket, path, {
+          await agentSocket(dial, path, {
             mode: mount.mode ?? 0o600,
             uid: mount.uid ?? 0,
             gid: mount.gid ?? 0,

@@ -5,6 +5,7 @@ import { createApiServer } from '#api/api-server.ts';
 import type { EngineParts } from '#api/engine-parts.ts';
 import { PRODUCT_VERSION } from '#api/product.ts';
 import { ImageBuilder } from '#build/image-builder.ts';
+import type { Buildkit } from '#buildkit/buildkit.ts';
 import { TaskFiles } from '#cluster/agent/task-files.ts';
 import { InactiveSwarm } from '#cluster/control/inactive-swarm.ts';
 import type { SwarmMembership } from '#cluster/control/swarm-membership.ts';
@@ -28,7 +29,6 @@ import { cgroupMode } from '#linux/cgroups.ts';
 import type { ContainerRecord } from '#model/container.ts';
 import { RegistryArtifacts } from '#registry/artifact-transfer.ts';
 import { BlobDownloads } from '#registry/blob-download.ts';
-import { credentialsFor } from '#registry/credentials.ts';
 import { ImagePuller } from '#registry/image-puller.ts';
 import { ImagePusher } from '#registry/image-pusher.ts';
 import { Registries } from '#registry/registries.ts';
@@ -188,16 +188,19 @@ async function startEngine(o: {
     filesystems,
     networks,
     runtime,
-    pull: ({ reference, platform, report, signal, request }) => {
+    pull: async ({ reference, platform, report, signal, request }) => {
       const parsed = parseReference(reference);
-      const credentials = credentialsFor(parsed.name.split('/', 1)[0] ?? '', request.credentials);
-      return puller.pull({ reference: parsed, platform, report, signal, credentials });
+      const credentials = await request.credentials(parsed.name.split('/', 1)[0] ?? '');
+      return await puller.pull({ reference: parsed, platform, report, signal, credentials });
     },
     artifacts: new RegistryArtifacts({ registries, puller, layers }),
     version: PRODUCT_VERSION,
     log,
   });
   builder.recover();
+  const contexts = join(dataRoot, 'build-contexts');
+  layers.discard(contexts);
+  const buildkit = lazyBuildkit({ builder, layers, contexts }, stack);
   const exec = stack.use(new ExecEngine({ containers, runtime, events, log }));
   const swarm = { containers, images, layers, puller, volumes, networks, overlays, events };
   const cluster =
@@ -238,6 +241,7 @@ async function startEngine(o: {
     puller,
     pusher,
     builder,
+    buildkit,
     layers,
     filesystems,
     networks,
@@ -248,5 +252,24 @@ async function startEngine(o: {
     cluster,
     daemon,
     log,
+  };
+}
+
+/** A daemon that no client of BuildKit's talks to idles in less memory. */
+function lazyBuildkit(
+  o: { builder: ImageBuilder; layers: LayerStore; contexts: string },
+  stack: AsyncDisposableStack,
+): () => Promise<Buildkit> {
+  let loading: Promise<Buildkit> | undefined;
+  let loaded: Buildkit | undefined;
+  stack.defer(() => loaded?.[Symbol.dispose]());
+  const load = async (): Promise<Buildkit> => {
+    const { openBuildkit } = await import('./buildkit-part.ts');
+    loaded = openBuildkit(o);
+    return loaded;
+  };
+  return () => {
+    loading ??= load();
+    return loading;
   };
 }

@@ -5,7 +5,7 @@ import type { LayerStore } from '#engine/layers/layer-store.ts';
 import { invalid } from '#model/errors.ts';
 import { checkDigest } from './blob-download.ts';
 import { uploadBlob } from './blob-upload.ts';
-import { credentialsFor, type RegistryCredentials } from './credentials.ts';
+import type { RegistryCredentials } from './credentials.ts';
 import type { ImagePuller } from './image-puller.ts';
 import { fetchManifest, putManifest } from './manifest-transfer.ts';
 import type { Registries } from './registries.ts';
@@ -15,7 +15,7 @@ const LARGEST_BLOB = 64 * 1024 * 1024;
 
 interface Access {
   reference: string;
-  request: { credentials: Readonly<Record<string, RegistryCredentials>> };
+  request: { credentials: (host: string) => Promise<RegistryCredentials> };
   signal: AbortSignal;
 }
 
@@ -77,7 +77,7 @@ export class RegistryArtifacts {
     work: (client: RegistryClient, path: string) => Promise<T>,
   ): Promise<T> {
     const { name } = parseReference(reference);
-    const credentials = credentialsFor(name.split('/', 1)[0] ?? '', request.credentials);
+    const credentials = await request.credentials(name.split('/', 1)[0] ?? '');
     return await this.#registries.use({ name, actions, credentials, signal }, work);
   }
 }

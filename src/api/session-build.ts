@@ -1,0 +1,58 @@
+import { z } from 'zod';
+import type { BuildEvent, BuildRequest } from '#build/build-request.ts';
+import { invalid, notImplemented } from '#model/errors.ts';
+import type { Call } from './call.ts';
+import { JsonStream } from './json-stream.ts';
+
+const UPLOAD = 'upload-request';
+
+const Outputs = z.array(z.object({ Type: z.string() }));
+
+/** `POST /build?version=2`: clients with BuildKit in them, whose files and secrets are in a session of their own. */
+export async function buildOfSession(call: Call, classic: BuildRequest): Promise<void> {
+  const { query, signal } = call;
+  const buildkit = await call.parts.buildkit();
+  const buildId = query.get('buildid') ?? '';
+  if (buildId.startsWith(`${UPLOAD}:`)) {
+    await buildkit.uploads.give(buildId.slice(UPLOAD.length + 1), call.request, signal);
+    call.empty(200);
+    return;
+  }
+  const output = outputOf(query.get('outputs'));
+  const session = await buildkit.sessions.get(query.get('session') ?? '', signal);
+  const stream = new JsonStream(call);
+  const encode = buildkit.statusOf(buildId);
+  const report = (event: BuildEvent): void =>
+    stream.write({ id: 'moby.buildkit.trace', aux: encode(event).toString('base64') });
+  try {
+    const asked = { remote: query.get('remote') ?? '', buildId };
+    const request = await buildkit.sessionRequest(session, classic, asked, signal);
+    const { image } = await call.parts.builder.build(request, { report, signal });
+    if (output !== undefined) await buildkit.sendFiles(session, image, output, signal);
+    stream.write({ id: 'moby.image.id', aux: { ID: image.id } });
+  } catch (error) {
+    stream.fail(error);
+    return;
+  }
+  stream.end();
+}
+
+/** Where the files are wanted; undefined for an image in the daemon. */
+function outputOf(text: string | null): 'local' | 'tar' | undefined {
+  if (text === null || text === '' || text === 'null') return undefined;
+  let outputs: z.infer<typeof Outputs>;
+  try {
+    outputs = Outputs.parse(JSON.parse(text));
+  } catch (cause) {
+    throw invalid(`outputs is not as it should be: ${text}`, { cause });
+  }
+  const [output, second] = outputs;
+  if (second !== undefined)
+    throw notImplemented('a build has one output here', { hint: 'Build once for each.' });
+  const type = output?.Type ?? 'image';
+  if (type === 'image' || type === 'moby') return undefined;
+  if (type === 'local' || type === 'tar') return type;
+  throw notImplemented(`the output ${type} is not supported`, {
+    hint: 'Build into the daemon and save the image from there: docker save',
+  });
+}

@@ -1,0 +1,86 @@
+import { parseIgnore, readContextFile } from '#build/build-contexts.ts';
+import type { ContextSource, SyncDirectory } from '#build/build-request.ts';
+import { RootedDirectory } from '#linux/rooted-directory.ts';
+import { invalid } from '#model/errors.ts';
+import type { ClientSession } from './client-session.ts';
+import type { BorrowedTree, SyncedTrees } from './synced-trees.ts';
+
+const LARGEST_DOCKERFILE = 4 * 1024 * 1024;
+const LARGEST_IGNORE = 1024 * 1024;
+
+/** Files of a client's directories, brought here by its session. */
+export class SessionFiles {
+  readonly #session: ClientSession;
+  readonly #trees: SyncedTrees;
+
+  constructor(session: ClientSession, trees: SyncedTrees) {
+    this.#session = session;
+    this.#trees = trees;
+  }
+
+  /** The Dockerfile at `path` of the directory `name`; `ignore` are the patterns of the file that goes with it alone. */
+  async dockerfile(
+    name: string,
+    path: string,
+    signal: AbortSignal,
+  ): Promise<{ text: string; ignore: readonly string[] | undefined }> {
+    const own = `${path}.dockerignore`;
+    const files = await this.#borrow(`${name} ${path}`, signal, { name, followPaths: [path, own] });
+    using _ = { [Symbol.dispose]: () => files.release() };
+    return {
+      text: readContextFile(files.tree.root, path, LARGEST_DOCKERFILE),
+      ignore: ignoreFile(files.tree.root, own),
+    };
+  }
+
+  /** The directory `name` as a context. Without patterns given it is asked for its own .dockerignore first. */
+  context(name: string, ignore?: readonly string[]): ContextSource {
+    const sync: SyncDirectory = async ({ onEnd, progress, signal }) => {
+      const step = progress.begin(`load build context ${name}`, 'internal');
+      try {
+        const exclude = ignore ?? (await this.#ignore(name, signal));
+        const files = await this.#borrow(name, signal, { name, exclude }, (bytes) =>
+          step.transfer('transferring', bytes, bytes),
+        );
+        onEnd(() => files.release());
+        step.done(files.tree.bytes);
+        return { root: files.tree.root, isStable: files.isKept };
+      } catch (error) {
+        step.failed(error instanceof Error ? error.message : String(error));
+        throw error;
+      }
+    };
+    return { kind: 'synced', sync };
+  }
+
+  async #ignore(name: string, signal: AbortSignal): Promise<readonly string[]> {
+    const followPaths = ['.dockerignore'];
+    const files = await this.#borrow(`${name} .dockerignore`, signal, { name, followPaths });
+    using _ = { [Symbol.dispose]: () => files.release() };
+    return ignoreFile(files.tree.root, '.dockerignore') ?? [];
+  }
+
+  async #borrow(
+    what: string,
+    signal: AbortSignal,
+    selection: { name: string; followPaths?: readonly string[]; exclude?: readonly string[] },
+    report?: (bytes: number) => void,
+  ): Promise<BorrowedTree> {
+    const { sharedKey, client } = this.#session;
+    const files = this.#trees.borrow(sharedKey === '' ? undefined : `${sharedKey} ${what}`);
+    try {
+      await files.tree.sync(client, selection, { signal, ...(report === undefined ? {} : { report }) });
+    } catch (error) {
+      files.release();
+      throw error;
+    }
+    return files;
+  }
+}
+
+function ignoreFile(root: string, path: string): string[] | undefined {
+  using directory = new RootedDirectory(root);
+  const data = directory.readFile(path, LARGEST_IGNORE);
+  if (data !== undefined && data.length > LARGEST_IGNORE) throw invalid(`${path} is larger than 1 MiB`);
+  return data === undefined ? undefined : parseIgnore(data.toString('utf8'));
+}
