@@ -26,6 +26,9 @@ const UNPACKED: readonly Peer[] = [
   ['etcd-server', 'etcd'],
 ];
 
+/** A client with BuildKit in it, which the one in the path has as a plugin or not at all: it is no program of the path. */
+const BUILDKIT_CLIENT: Peer = ['docker.io', 'docker'];
+
 /**
  * Makes sure that the programs are there that tests have as the other end; those that would come with a service are unpacked into
  * `directory`. Gives an exit code.
@@ -34,23 +37,31 @@ export function installPeers(directory: string, peers: readonly Peer[] = PEERS):
   const missing = peers.filter(([, command]) => !isThere(command)).map(([name]) => name);
   const unpacked = UNPACKED.filter(
     ([, command]) => !isThere(command) && !existsSync(join(directory, 'usr/bin', command)),
-  ).map(([name]) => name);
-  if (missing.length === 0 && unpacked.length === 0) return 0;
-  console.log(`installing what the tests talk to: ${[...missing, ...unpacked].join(' ')}`);
+  );
+  const [clientPackage, client] = BUILDKIT_CLIENT;
+  const clientPlace = join(directory, clientPackage);
+  const lacksClient = !existsSync(join(clientPlace, 'usr/bin', client));
+  if (missing.length === 0 && unpacked.length === 0 && !lacksClient) return 0;
+  console.log(
+    `installing what the tests talk to: ${[...missing, ...unpacked.map(([name]) => name), ...(lacksClient ? [clientPackage] : [])].join(' ')}`,
+  );
   if (apt(['update', '-q']) !== 0) return 1;
   if (missing.length > 0 && apt(['install', '-yq', '--no-install-recommends', ...missing]) !== 0) return 1;
-  for (const name of unpacked) if (unpack(name, directory) !== 0) return 1;
+  for (const peer of unpacked) if (unpack(peer, directory) !== 0) return 1;
+  if (lacksClient && unpack(BUILDKIT_CLIENT, clientPlace) !== 0) return 1;
   return 0;
 }
 
-/** Takes a package apart without installing it. */
-function unpack(name: string, directory: string): number {
+/** Takes the program out of a package without installing it. */
+function unpack([name, command]: Peer, directory: string): number {
   const packages = join(directory, 'packages');
   mkdirSync(packages, { recursive: true });
   try {
     if (apt(['download', '-q', name], packages) !== 0) return 1;
     const [file = ''] = readdirSync(packages).filter((entry) => entry.startsWith(name));
-    const done = spawnSync('dpkg-deb', ['-x', join(packages, file), directory], { stdio: 'inherit' });
+    const archive = spawnSync('dpkg-deb', ['--fsys-tarfile', join(packages, file)], { maxBuffer: 2 ** 30 });
+    const done = spawnSync('tar', ['-x', '-C', directory, `./usr/bin/${command}`], { input: archive.stdout });
+    if (done.status !== 0) console.error(`${archive.stderr}${done.stderr}`);
     return done.status ?? 1;
   } finally {
     rmSync(packages, { recursive: true, force: true });

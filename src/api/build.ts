@@ -22,11 +22,11 @@ async function build(call: Call): Promise<void> {
   const header = call.request.headers['x-registry-config'];
   const table = parseRegistryConfig(Array.isArray(header) ? header[0] : header);
   const credentials: BuildRequest['credentials'] = (host) => Promise.resolve(credentialsFor(host, table));
-  const request = isOwn ? await readBuildRequest(call, credentials) : classicRequest(call, credentials);
   if (!isOwn && call.query.get('version') === '2') {
-    await buildOfSession(call, request);
+    await buildOfSession(call, () => classicRequest(call, credentials));
     return;
   }
+  const request = isOwn ? await readBuildRequest(call, credentials) : classicRequest(call, credentials);
   const stream = new JsonStream(call);
   const quiet = booleanOf(call.query, 'q');
   const lines = new BuildLines((text) => stream.write({ stream: text }));

@@ -9,7 +9,7 @@ const UPLOAD = 'upload-request';
 const Outputs = z.array(z.object({ Type: z.string() }));
 
 /** `POST /build?version=2`: clients with BuildKit in them, whose files and secrets are in a session of their own. */
-export async function buildOfSession(call: Call, classic: BuildRequest): Promise<void> {
+export async function buildOfSession(call: Call, classic: () => BuildRequest): Promise<void> {
   const { query, signal } = call;
   const buildkit = await call.parts.buildkit();
   const buildId = query.get('buildid') ?? '';
@@ -18,15 +18,17 @@ export async function buildOfSession(call: Call, classic: BuildRequest): Promise
     call.empty(200);
     return;
   }
-  const output = outputOf(query.get('outputs'));
+  // before anything is refused: a client that is answered before its session is up waits for it for ever
   const session = await buildkit.sessions.get(query.get('session') ?? '', signal);
+  const output = outputOf(query.get('outputs'));
+  const asked = classic();
   const stream = new JsonStream(call);
   const encode = buildkit.statusOf(buildId);
   const report = (event: BuildEvent): void =>
     stream.write({ id: 'moby.buildkit.trace', aux: encode(event).toString('base64') });
   try {
-    const asked = { remote: query.get('remote') ?? '', buildId };
-    const request = await buildkit.sessionRequest(session, classic, asked, signal);
+    const place = { remote: query.get('remote') ?? '', buildId };
+    const request = await buildkit.sessionRequest(session, asked, place, signal);
     const { image } = await call.parts.builder.build(request, { report, signal });
     if (output !== undefined) await buildkit.sendFiles(session, image, output, signal);
     stream.write({ id: 'moby.image.id', aux: { ID: image.id } });

@@ -75,13 +75,12 @@ async function syncedContext(
     progress,
   }: { directory: BuildDirectory; signal: AbortSignal; progress: BuildProgress },
 ): Promise<OpenedContext> {
-  const { root, isStable } = await sync({
+  const { root, isStable, ignore } = await sync({
     onEnd: (release) => directory.onEnd(release),
     signal,
     progress,
   });
-  // what it leaves out did not come
-  return { ...unpacked(root), isStable, ignore: [] };
+  return { ...unpacked(root), isStable, ignore };
 }
 
 interface ReceivedArchive {

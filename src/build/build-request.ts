@@ -18,7 +18,7 @@ export type SyncDirectory = (o: {
   onEnd: (release: () => void) => void;
   progress: BuildProgress;
   signal: AbortSignal;
-}) => Promise<{ root: string; isStable: boolean }>;
+}) => Promise<{ root: string; isStable: boolean; ignore: readonly string[] }>;
 
 /** Things by their IDs; a client may be asked for them when a step wants them. */
 export interface ById<T> {

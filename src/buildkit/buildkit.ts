@@ -1,4 +1,5 @@
 import { EventEmitter, once } from 'node:events';
+import type { Http2Session } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import type { CacheRecord } from '#build/build-cache.ts';
 import type { BuildEvent, BuildRequest } from '#build/build-request.ts';
@@ -62,6 +63,7 @@ export class Buildkit implements Disposable {
   readonly #version: string;
   readonly #jobs = new Map<string, SolveJob>();
   readonly #arrivals = new EventEmitter();
+  readonly #connections = new Set<Http2Session>();
   readonly #methods: ReadonlyMap<string, GrpcMethod>;
 
   constructor(o: { builder: ImageBuilder; trees: SyncedTrees; version: string }) {
@@ -120,7 +122,9 @@ export class Buildkit implements Disposable {
 
   /** Serves the control API on a connection that was taken over. */
   serve(socket: Duplex): void {
-    serveGrpc(socket, this.#methods);
+    const session = serveGrpc(socket, this.#methods);
+    this.#connections.add(session);
+    session.once('close', () => this.#connections.delete(session));
   }
 
   /** The build of a client with BuildKit in it: `classic` is what its call says, the rest is in its session. */
@@ -141,6 +145,7 @@ export class Buildkit implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    for (const connection of this.#connections) connection.destroy();
     this.sessions[Symbol.dispose]();
   }
 

@@ -1,4 +1,4 @@
-import { performServerHandshake, type ServerHttp2Stream } from 'node:http2';
+import { performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { invalid, notImplemented } from '#model/errors.ts';
 import { framed, messagesOf, trailerOf } from './grpc-frames.ts';
@@ -41,9 +41,9 @@ export function streaming<Q, A>(
 
 /**
  * Serves gRPC over HTTP/2 on a connection that was taken over. `methods` are by `package.Service/Method`. The connection lasts as
- * long as its client wants; what a method throws is the status of its call.
+ * long as its client wants, or until what is given is destroyed; what a method throws is the status of its call.
  */
-export function serveGrpc(socket: Duplex, methods: ReadonlyMap<string, GrpcMethod>): void {
+export function serveGrpc(socket: Duplex, methods: ReadonlyMap<string, GrpcMethod>): ServerHttp2Session {
   const session = performServerHandshake(socket, { settings: { maxConcurrentStreams: 100 } });
   session.on('error', () => session.destroy());
   session.on('stream', (stream, headers) => {
@@ -61,6 +61,7 @@ export function serveGrpc(socket: Duplex, methods: ReadonlyMap<string, GrpcMetho
     };
     answer(stream, methods.get(path) ?? unknownMethod(path), context).catch(() => stream.destroy());
   });
+  return session;
 }
 
 function unknownMethod(path: string): GrpcMethod {

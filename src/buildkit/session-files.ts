@@ -44,7 +44,8 @@ export class SessionFiles {
         );
         onEnd(() => files.release());
         step.done(files.tree.bytes);
-        return { root: files.tree.root, isStable: files.isKept };
+        // clients of old do not understand patterns beyond ASCII
+        return { root: files.tree.root, isStable: files.isKept, ignore: exclude };
       } catch (error) {
         step.failed(error instanceof Error ? error.message : String(error));
         throw error;

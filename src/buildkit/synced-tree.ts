@@ -36,11 +36,17 @@ export class SyncedTree {
   readonly root: string;
   #known: ReadonlyMap<string, Known> = new Map();
   #bytes = 0;
+  #isBroken = false;
 
   /** `root` is made, and must not be there. */
   constructor(root: string) {
     mkdirSync(root, { mode: 0o755 });
     this.root = root;
+  }
+
+  /** A sync failed. */
+  get isBroken(): boolean {
+    return this.#isBroken;
   }
 
   /** Of its files. */
@@ -49,8 +55,8 @@ export class SyncedTree {
   }
 
   /**
-   * Brings it up to date; `report` hears of the bytes that came so far. Where it fails, what is known of the tree is forgotten and
-   * the tree emptied.
+   * Brings it up to date; `report` hears of the bytes that came so far. Where it fails, what is in the tree is not known
+   * any more, and it is of no more use.
    */
   async sync(
     client: GrpcClient,
@@ -65,7 +71,7 @@ export class SyncedTree {
       using receiving = new Receiving(stream, directory, before, o.report);
       this.#known = await receiving.run();
     } catch (error) {
-      directory.clear('.');
+      this.#isBroken = true;
       throw error;
     } finally {
       this.#bytes = this.#known.values().reduce((sum, { size }) => sum + size, 0);
@@ -204,6 +210,7 @@ class Receiving implements Disposable {
       path.length <= LONGEST_PATH &&
       !path.includes('\0') &&
       !path.startsWith('/') &&
+      !path.endsWith('/') &&
       posix.normalize(path) === path &&
       !['.', '..'].includes(posix.basename(path)) &&
       !path.startsWith('../');

@@ -44,6 +44,10 @@ export class SyncedTrees {
       isKept: true,
       release: () => {
         this.#borrowed.delete(key);
+        if (tree.isBroken) {
+          this.#kept.delete(key);
+          this.#discard(tree.root);
+        }
         this.#makeRoom({ trees: MOST_TREES, bytes: MOST_BYTES });
       },
     };
