@@ -24,6 +24,8 @@ export class GrpcClient implements Disposable {
     });
     // The calls that it ends say so.
     this.#session.on('error', () => this.#session.destroy());
+    // a connection that was taken over stays half open when its other end has gone
+    socket.once('end', () => this.#session.destroy());
     this.#session.once('connect', () => this.#session.setLocalWindowSize(WINDOW_BYTES));
   }
 

@@ -46,6 +46,8 @@ export function streaming<Q, A>(
 export function serveGrpc(socket: Duplex, methods: ReadonlyMap<string, GrpcMethod>): ServerHttp2Session {
   const session = performServerHandshake(socket, { settings: { maxConcurrentStreams: 100 } });
   session.on('error', () => session.destroy());
+  // a connection that was taken over stays half open when its other end has gone
+  socket.once('end', () => session.destroy());
   session.on('stream', (stream, headers) => {
     // a caller that leaves ends its call, which is all that there is to say
     stream.on('error', () => stream.destroy());
