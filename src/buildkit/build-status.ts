@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import type { BuildEvent } from '#build/build-request.ts';
+import { digestOf } from '#engine/blobs/blob-store.ts';
 import type { StatusResponse, Timestamp, Vertex } from './control-messages.ts';
 
 /** A build's events as BuildKit's clients follow them: a vertex for each step. */
@@ -46,7 +46,7 @@ export class BuildStatus {
 
   #vertex(step: number): Partial<Vertex> {
     const known = this.#began.get(step) ?? {
-      digest: `sha256:${createHash('sha256').update(`${this.#ref} ${step}`).digest('hex')}`,
+      digest: digestOf(Buffer.from(`${this.#ref} ${step}`)),
     };
     this.#began.set(step, known);
     return known;

@@ -11,6 +11,7 @@ import { BuildStatus, timestamp } from './build-status.ts';
 import { type ClientSession, ClientSessions } from './client-session.ts';
 import {
   DiskUsageResponse,
+  type GatewayResult,
   GatewaySolveRequest,
   GatewaySolveResponse,
   InfoResponse,
@@ -29,6 +30,7 @@ import {
 } from './control-messages.ts';
 import { sendStream, sendTree } from './file-sender.ts';
 import { type CallContext, type GrpcMethod, serveGrpc, streaming, unary } from './grpc-server.ts';
+import { definitionOf } from './image-definition.ts';
 import { readSessionBuild, type SessionBuild } from './session-build-request.ts';
 import { Nothing } from './session-messages.ts';
 import { SolveJob } from './solve-job.ts';
@@ -162,7 +164,7 @@ export class Buildkit implements Disposable {
     try {
       const image =
         request.frontend === FRONTEND
-          ? await this.#build(job, request.frontendAttrs, [], context.signal)
+          ? await this.#build(job, { frontendOpt: request.frontendAttrs }, context.signal)
           : await returnedImage(job, context.signal);
       const response = image === undefined ? {} : await this.#export(job, image, context.signal);
       return { exporterResponse: response };
@@ -177,22 +179,19 @@ export class Buildkit implements Disposable {
     if (oldest !== undefined && this.#jobs.size > MOST_REMEMBERED) this.#jobs.delete(oldest);
   }
 
-  async #build(
-    job: SolveJob,
-    attributes: Readonly<Record<string, string>>,
-    imports: readonly Partial<TypedAttributes>[],
-    signal: AbortSignal,
-  ): Promise<Image> {
+  async #build(job: SolveJob, asked: Partial<GatewaySolveRequest>, signal: AbortSignal): Promise<Image> {
+    const { frontendOpt = {}, cacheImports = [], frontendInputs = {} } = asked;
     const { cache, entitlements } = job.request;
     const output = outputOf(job.request);
     const request = await readSolve(
       job.session,
       this.#trees,
       {
-        attributes,
+        attributes: frontendOpt,
+        inputs: frontendInputs,
         tags: (output.attrs['name'] ?? '').split(',').filter((each) => each !== ''),
         annotations: annotationsOf(output.attrs),
-        cacheImports: imports.length > 0 ? imports : (cache?.imports ?? []),
+        cacheImports: cacheImports.length > 0 ? cacheImports : (cache?.imports ?? []),
         cacheExports: cache?.exports ?? [],
         entitlements,
       },
@@ -210,7 +209,8 @@ export class Buildkit implements Disposable {
       case '':
       case 'moby':
       case 'image': {
-        if (attrs['push'] === 'true')
+        // what asks for `moby` pushes by itself
+        if (type === 'image' && attrs['push'] === 'true')
           throw notImplemented('a build does not push by itself here', {
             hint: 'Push afterwards: docker push',
           });
@@ -281,17 +281,17 @@ export class Buildkit implements Disposable {
   async #solveForGateway(
     request: GatewaySolveRequest,
     context: CallContext,
-  ): Promise<{ result: { ref: { id: string }; metadata: Record<string, Uint8Array> } }> {
+  ): Promise<{ result: Partial<GatewayResult> }> {
     refuseDefinition(request);
     if (request.frontend !== FRONTEND) throw unknownFrontend(request.frontend);
-    const [input] = Object.keys(request.frontendInputs);
-    if (input !== undefined)
-      throw notImplemented(`the context ${input} is the result of another build, which is not supported`);
     const job = await this.#jobOf(context);
-    const image = await this.#build(job, request.frontendOpt, request.cacheImports, context.signal);
+    const image = await this.#build(job, request, context.signal);
     const config = Buffer.from(JSON.stringify(image.configuration));
     return {
-      result: { ref: { id: job.addResult(image) }, metadata: { 'containerimage.config': config } },
+      result: {
+        ref: { id: job.addResult(image), def: definitionOf(image.id) },
+        metadata: { 'containerimage.config': config },
+      },
     };
   }
 

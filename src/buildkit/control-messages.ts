@@ -1,3 +1,4 @@
+import { Definition } from './image-definition.ts';
 import {
   bytes,
   bytesMap,
@@ -277,10 +278,15 @@ export const GatewaySolveRequest: Message<GatewaySolveRequest> = message({
   frontendInputs: bytesMap(13),
 });
 
-const Ref: Message<{ id: string }> = message({ id: text(1) });
+interface Ref {
+  id: string;
+  def: Partial<Definition> | undefined;
+}
+
+const Ref: Message<Ref> = message({ id: text(1), def: part(2, Definition) });
 
 export interface GatewayResult {
-  ref: { id?: string } | undefined;
+  ref: Partial<Ref> | undefined;
   metadata: Record<string, Uint8Array>;
 }
 

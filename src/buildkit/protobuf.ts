@@ -123,6 +123,20 @@ export function texts(tag: number): Field<string[]> {
   };
 }
 
+export function bytesList(tag: number): Field<Uint8Array[]> {
+  return {
+    tag,
+    empty: () => [],
+    read: (reader, before) => {
+      before.push(reader.readBytes());
+      return before;
+    },
+    write: (writer, values) => {
+      for (const value of values) writer.writeBytesField(tag, value);
+    },
+  };
+}
+
 export function textMap(tag: number): Field<Record<string, string>> {
   return mapOf(tag, text(2));
 }

@@ -5,6 +5,7 @@ import { invalid, notImplemented } from '#model/errors.ts';
 import type { ClientSession } from './client-session.ts';
 import type { TypedAttributes } from './control-messages.ts';
 import type { GrpcStream } from './grpc-client.ts';
+import { imageOf } from './image-definition.ts';
 import { SessionFiles } from './session-files.ts';
 import { BytesMessage } from './session-messages.ts';
 import { sessionSources } from './session-sources.ts';
@@ -14,6 +15,8 @@ import type { SyncedTrees } from './synced-trees.ts';
 export interface SolveOptions {
   /** Of the Dockerfile's frontend. */
   attributes: Readonly<Record<string, string>>;
+  /** Results of other builds by their names, as LLB. */
+  inputs: Readonly<Record<string, Uint8Array>>;
   tags: readonly string[];
   annotations: Readonly<Record<string, string>>;
   cacheImports: readonly Partial<TypedAttributes>[];
@@ -77,7 +80,7 @@ export async function readSolve(
     contexts: Object.fromEntries(
       Object.entries(given.takeBelow('context:')).map(([name, text]) => [
         name,
-        namedContext(name, text, files),
+        namedContext(name, text, { files, inputs: o.inputs }),
       ]),
     ),
     cacheFrom: [
@@ -99,7 +102,7 @@ export async function readSolve(
     buildArgs: given.takeBelow('build-arg:'),
     labels: given.takeBelow('label:'),
   };
-  given.takeBelow('vcs:');
+  for (const idle of ['vcs:', 'input-metadata:']) given.takeBelow(idle);
   given.refuseOthers();
   return request;
 }
@@ -156,9 +159,15 @@ function networkOf(mode: string | undefined): string {
   return mode === undefined || mode === '' || mode === 'sandbox' ? 'default' : mode;
 }
 
-function namedContext(name: string, text: string, files: SessionFiles): ContextSource {
+function namedContext(
+  name: string,
+  text: string,
+  { files, inputs }: { files: SessionFiles; inputs: SolveOptions['inputs'] },
+): ContextSource {
   const [kind = '', rest = ''] = text.split(/:(.*)/s);
   if (kind === 'docker-image') return { kind: 'image', reference: rest.replace(/^\/\//, '') };
+  const input = kind === 'input' ? inputs[rest] : undefined;
+  if (input !== undefined) return { kind: 'image', reference: imageOf(input) };
   if (kind === 'local') return files.context(rest);
   if (kind === 'http' || kind === 'https' || kind === 'git' || kind === 'ssh')
     return { kind: 'remote', url: text };

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
+import { Definition } from '#buildkit/image-definition.ts';
 import { BuildkitClient, regular, type SentFile, sending } from '../support/buildkit-client.ts';
 import { eventually, hostOfFile } from '../support/docker-host.ts';
 
@@ -75,6 +76,22 @@ test('a build by the gateway, as buildx asks for it', async () => {
   assert.equal(response['image.name'], 'by-gateway');
   assert.equal(host.ok('run', '--rm', 'by-gateway', 'cat', '/who'), 'me');
 
+  // the result as a context of another build, as a bake file's target: has it
+  const definition = Definition.encode(result?.ref?.def ?? {});
+  const other = client.solve({
+    ref: 'other',
+    exporter: 'moby',
+    exporterAttrs: { name: 'other' },
+    frontend: '',
+  });
+  const onTop = await client.gatewaySolve('other', {
+    frontendOpt: { 'context:bb': 'input:it', 'build-arg:WHO': 'you' },
+    frontendInputs: { it: definition },
+  });
+  await client.gatewayReturn('other', { result: { ref: onTop.result?.ref ?? {} } });
+  await other;
+  assert.equal(host.inspect('other', '{{len .RootFS.Layers}}'), '3');
+
   const failing = client.solve({ ref: 'failing', frontend: '' });
   const failed = assert.rejects(failing, /the client gave up/);
   await client.gatewayReturn('failing', { error: { code: 2, message: 'the client gave up' } });
@@ -137,6 +154,10 @@ test('what is not there is refused by name', async () => {
   await refused(option('warp', 'speed'), /option warp=speed is not supported/);
   await refused(option('platform', 'linux/amd64,linux/arm64'), /several platforms/);
   await refused(option('context:x', 'oci-layout://x'), /context x=oci-layout:\/\/x is not supported/);
+  await assert.rejects(
+    client.gatewaySolve('nothing', { definition: Buffer.from('llb') }),
+    /LLB of a client's own is not supported/,
+  );
   await refused(option('requestid', 'frontend.lint'), /frontend\.lint is not there/);
   await refused(option('ulimit', 'nofile'), /ulimit nofile is not NAME=SOFT/);
   await refused({ cache: { imports: [{ type: 'gha' }] } }, /caches of type gha are not supported/);
