@@ -1,12 +1,12 @@
-import { EventEmitter, once } from 'node:events';
 import type { Http2Session } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import type { CacheRecord } from '#build/build-cache.ts';
 import type { BuildEvent, BuildRequest } from '#build/build-request.ts';
 import type { ImageBuilder } from '#build/image-builder.ts';
 import { hostPlatform } from '#engine/images/image-documents.ts';
-import { cancelled, internal, invalid, notFound, notImplemented } from '#model/errors.ts';
+import { cancelled, internal, invalid, notImplemented } from '#model/errors.ts';
 import type { Image } from '#model/image.ts';
+import { Arrivals } from './arrivals.ts';
 import { BuildStatus, timestamp } from './build-status.ts';
 import { type ClientSession, ClientSessions } from './client-session.ts';
 import {
@@ -41,8 +41,6 @@ import { Uploads } from './uploads.ts';
 const CONTROL = 'moby.buildkit.v1.Control';
 const GATEWAY = 'moby.buildkit.v1.frontend.LLBBridge';
 const FRONTEND = 'dockerfile.v0';
-/** How long a call about a build waits for the build: clients make both at once. */
-const PATIENCE_MS = 5000;
 /** Builds that are over and may still be asked about. */
 const MOST_REMEMBERED = 32;
 
@@ -63,8 +61,7 @@ export class Buildkit implements Disposable {
   readonly #trees: SyncedTrees;
   readonly #builder: ImageBuilder;
   readonly #version: string;
-  readonly #jobs = new Map<string, SolveJob>();
-  readonly #arrivals = new EventEmitter();
+  readonly #jobs = new Arrivals<SolveJob>('build');
   readonly #connections = new Set<Http2Session>();
   readonly #methods: ReadonlyMap<string, GrpcMethod>;
 
@@ -159,8 +156,7 @@ export class Buildkit implements Disposable {
     if (request.frontend !== '' && request.frontend !== FRONTEND) throw unknownFrontend(request.frontend);
     const session = await this.sessions.get(request.session, context.signal);
     const job = new SolveJob(request, session);
-    this.#jobs.set(request.ref, job);
-    this.#arrivals.emit(`build ${request.ref}`);
+    this.#jobs.add(request.ref, job);
     try {
       const image =
         request.frontend === FRONTEND
@@ -170,13 +166,8 @@ export class Buildkit implements Disposable {
       return { exporterResponse: response };
     } finally {
       job.end();
-      this.#forgetOldest();
+      if (this.#jobs.size > MOST_REMEMBERED) this.#jobs.deleteOldest(({ isOver }) => isOver);
     }
-  }
-
-  #forgetOldest(): void {
-    const [oldest] = this.#jobs.keys();
-    if (oldest !== undefined && this.#jobs.size > MOST_REMEMBERED) this.#jobs.delete(oldest);
   }
 
   async #build(job: SolveJob, asked: Partial<GatewaySolveRequest>, signal: AbortSignal): Promise<Image> {
@@ -249,27 +240,12 @@ export class Buildkit implements Disposable {
   }
 
   async *#follow({ ref }: { ref: string }, { signal }: CallContext): AsyncGenerator<Partial<StatusResponse>> {
-    const job = await this.#job(ref, signal);
+    const job = await this.#jobs.get(ref, signal);
     yield* job.follow();
   }
 
-  /** The build of a reference, once it has begun. */
-  async #job(ref: string, signal: AbortSignal): Promise<SolveJob> {
-    const known = this.#jobs.get(ref);
-    if (known !== undefined) return known;
-    try {
-      const patience = AbortSignal.timeout(PATIENCE_MS);
-      await once(this.#arrivals, `build ${ref}`, { signal: AbortSignal.any([signal, patience]) });
-    } catch (cause) {
-      if (signal.aborted) throw cancelled('the build was cancelled', { cause });
-    }
-    const come = this.#jobs.get(ref);
-    if (come === undefined) throw notFound(`No such build: ${ref}`);
-    return come;
-  }
-
   #jobOf(context: CallContext): Promise<SolveJob> {
-    return this.#job(context.header('buildkit-controlapi-buildid') ?? '', context.signal);
+    return this.#jobs.get(context.header('buildkit-controlapi-buildid') ?? '', context.signal);
   }
 
   async #ping(context: CallContext): Promise<Partial<PongResponse>> {

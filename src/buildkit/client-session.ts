@@ -1,10 +1,6 @@
-import { EventEmitter, once } from 'node:events';
 import type { Duplex } from 'node:stream';
-import { cancelled, notFound } from '#model/errors.ts';
+import { Arrivals } from './arrivals.ts';
 import { GrpcClient } from './grpc-client.ts';
-
-/** How long a build waits for the session that it names: clients open both at once. */
-const PATIENCE_MS = 5000;
 
 /** A client that serves its build: files, secrets, credentials, agents. */
 export interface ClientSession {
@@ -18,9 +14,7 @@ export interface ClientSession {
 
 /** The clients that are connected. */
 export class ClientSessions implements Disposable {
-  readonly #sessions = new Map<string, ClientSession>();
-  /** Tells each ID as it comes. */
-  readonly #arrivals = new EventEmitter();
+  readonly #sessions = new Arrivals<ClientSession>('session');
 
   /** Serves a session until its connection ends. `methods` are as they come in its headers. */
   async attach(
@@ -35,28 +29,17 @@ export class ClientSessions implements Disposable {
       client,
       serves: (method) => methods.has(method.toLowerCase()),
     };
-    this.#sessions.set(o.id, session);
-    this.#arrivals.emit(`session ${o.id}`);
+    this.#sessions.add(o.id, session);
     try {
       await client.closed();
     } finally {
-      if (this.#sessions.get(o.id) === session) this.#sessions.delete(o.id);
+      this.#sessions.delete(o.id, session);
     }
   }
 
   /** The session of an ID; one that does not come within five seconds is `not-found`. */
-  async get(id: string, signal: AbortSignal): Promise<ClientSession> {
-    const known = this.#sessions.get(id);
-    if (known !== undefined) return known;
-    try {
-      const patience = AbortSignal.timeout(PATIENCE_MS);
-      await once(this.#arrivals, `session ${id}`, { signal: AbortSignal.any([signal, patience]) });
-    } catch (cause) {
-      if (signal.aborted) throw cancelled('the build was cancelled', { cause });
-    }
-    const come = this.#sessions.get(id);
-    if (come === undefined) throw notFound(`No such session: ${id}`);
-    return come;
+  get(id: string, signal: AbortSignal): Promise<ClientSession> {
+    return this.#sessions.get(id, signal);
   }
 
   /** Ends every session. */

@@ -28,6 +28,10 @@ export class SolveJob {
     this.returned.promise.catch(() => undefined);
   }
 
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
   report(event: BuildEvent): void {
     if (this.#news.length < MOST_KEPT) this.#news.push(this.#status.of(event, Date.now()));
     this.#wake.resolve();
