@@ -19,6 +19,8 @@ docker-registry, where they are installed. Each engine and its registry have a n
 const ROOT = join(import.meta.dirname, '..');
 const ROOTFS = join(ROOT, '.cache', 'busybox.tar');
 const DROVER = join(ROOT, 'bin', 'drover');
+/** Debian's own client speaks BuildKit's protocol without a plugin. */
+const BUILDKIT_CLIENT = '/usr/bin/docker';
 const PORT = 5055;
 const PARALLEL_PULLS = 32;
 const SERVED_BYTES = 100 << 20;
@@ -61,6 +63,18 @@ function inNetworkOf(engine: Engine): string[] {
   return ['nsenter', `--net=/proc/${engine.pid}/ns/net`, '--'];
 }
 
+function buildkitTool(name: string, engine: Engine): Tool {
+  return {
+    name,
+    engine,
+    build: (tag, context) => ({
+      command: [BUILDKIT_CLIENT, '--host', engine.client[2] ?? '', 'build', '-q', '-t', tag, context],
+      env: { ...process.env, DOCKER_BUILDKIT: '1' },
+    }),
+    load: () => [],
+  };
+}
+
 function tools(engines: readonly Engine[]): Tool[] {
   const found: Tool[] = [];
   for (const engine of engines) {
@@ -86,6 +100,8 @@ function tools(engines: readonly Engine[]): Tool[] {
         }),
         load: () => [],
       });
+    if (engine.name === 'drover' && isInstalled(BUILDKIT_CLIENT))
+      found.push(buildkitTool('drover, BuildKit client', engine));
     if (engine.name === 'dockerd') {
       const classic: Tool = {
         name: 'dockerd',
@@ -101,17 +117,7 @@ function tools(engines: readonly Engine[]): Tool[] {
         load: (archive, reference) => [[...engine.client, 'import', archive, reference]],
       };
       found.push(classic);
-      // Debian's own client speaks BuildKit's protocol without a plugin.
-      const client = ['/usr/bin/docker', '--host', socket];
-      found.push({
-        name: 'dockerd+BuildKit',
-        engine,
-        build: (tag, context) => ({
-          command: [...client, 'build', '-q', '-t', tag, context],
-          env: { ...process.env, DOCKER_BUILDKIT: '1' },
-        }),
-        load: () => [],
-      });
+      found.push(buildkitTool('dockerd+BuildKit', engine));
     }
     if (engine.name === 'podman') {
       const podman = engine.client;
@@ -424,6 +430,7 @@ function table(samples: Samples, o: { megabytes: number; files: number }): strin
   const columns = [
     'drover',
     'drover, docker CLI',
+    'drover, BuildKit client',
     'dockerd',
     'dockerd+BuildKit',
     'buildah',

@@ -32,7 +32,7 @@ test('ping says what a client must know before its first call', async () => {
     assert.equal(answer.headers['api-version'], '1.51');
     assert.equal(answer.headers['ostype'], 'linux');
     assert.equal(answer.headers['docker-experimental'], 'false');
-    assert.equal(answer.headers['builder-version'], '1');
+    assert.equal(answer.headers['builder-version'], '2');
   }
 });
 
@@ -75,13 +75,20 @@ test('versions out of range and paths that are not there are refused as Docker d
 
 test('what is not there yet says so', async () => {
   for (const [method, path] of [
-    ['POST', '/build?version=2'],
-    ['POST', '/session'],
     ['POST', '/plugins/pull'],
+    ['GET', '/containers/x/attach/ws'],
   ] as const) {
     const answer = await daemon.call(method, path);
     assert.equal(answer.status, 501, path);
     assert.match(String(message(answer.body)), /is not there yet: /);
+  }
+});
+
+test('sessions and their calls need a connection that is upgraded', async () => {
+  for (const path of ['/session', '/grpc', '/v1.51/grpc']) {
+    const answer = await daemon.call('POST', path);
+    assert.equal(answer.status, 400, path);
+    assert.match(String(message(answer.body)), /upgraded to h2c|has no ID/);
   }
 });
 
