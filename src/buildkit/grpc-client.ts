@@ -1,4 +1,4 @@
-import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
+import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { cancelled, unavailable } from '#model/errors.ts';
 import { errorIn, framed, messagesOf } from './grpc-frames.ts';
@@ -126,6 +126,6 @@ export class GrpcStream implements Disposable {
 
   [Symbol.dispose](): void {
     this.#signal.removeEventListener('abort', this.#abort);
-    if (!this.#stream.closed) this.#stream.close();
+    if (!this.#stream.closed) this.#stream.close(constants.NGHTTP2_CANCEL);
   }
 }

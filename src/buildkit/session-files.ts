@@ -6,6 +6,10 @@ import type { ClientSession } from './client-session.ts';
 import type { BorrowedTree, SyncedTrees } from './synced-trees.ts';
 
 const LARGEST_DOCKERFILE = 4 * 1024 * 1024;
+/** What clients call the directory that is built. */
+const MAIN = 'context';
+/** How often people hear of a transfer. */
+const REPORT_MS = 100;
 const LARGEST_IGNORE = 1024 * 1024;
 
 /** Files of a client's directories, brought here by its session. */
@@ -36,13 +40,21 @@ export class SessionFiles {
   /** The directory `name` as a context. Without patterns given it is asked for its own .dockerignore first. */
   context(name: string, ignore?: readonly string[]): ContextSource {
     const sync: SyncDirectory = async ({ onEnd, progress, signal }) => {
-      const step = progress.begin(`load build context ${name}`, 'internal');
+      const title = name === MAIN ? 'load build context' : `load build context ${name}`;
+      const step = progress.begin(title, 'internal');
       try {
         const exclude = ignore ?? (await this.#ignore(name, signal));
-        const files = await this.#borrow(name, signal, { name, exclude }, (bytes) =>
-          step.transfer('transferring', bytes, bytes),
-        );
+        let toldMs = 0;
+        let came = 0;
+        const report = (bytes: number): void => {
+          came = bytes;
+          if (performance.now() - toldMs < REPORT_MS) return;
+          toldMs = performance.now();
+          step.transfer('transferring', bytes, 0);
+        };
+        const files = await this.#borrow(name, signal, { name, exclude }, report);
         onEnd(() => files.release());
+        if (came > 0) step.transfer('transferring', came, came);
         step.done(files.tree.bytes);
         // clients of old do not understand patterns beyond ASCII
         return { root: files.tree.root, isStable: files.isKept, ignore: exclude };

@@ -132,6 +132,7 @@ class Receiving implements Disposable {
   }
 
   async run(): Promise<ReadonlyMap<string, Known>> {
+    let isEnded = false;
     for await (const packet of this.#stream.receive(Packet)) {
       switch (packet.type) {
         case PACKET.stat:
@@ -144,14 +145,17 @@ class Receiving implements Disposable {
         case PACKET.error:
           throw invalid(`the client could not send its files: ${Buffer.from(packet.data).toString()}`);
         case PACKET.end:
+          if (!this.#isOver) throw invalid('the files ended before their time');
+          isEnded = true;
           this.#stream.end();
-          return this.#now;
+          break;
         default:
           throw invalid(`a packet of type ${packet.type} came with the files`);
       }
       if (this.#isListed && this.#wanted.size === 0) this.#finish();
     }
-    throw invalid('the files ended before their time');
+    if (!isEnded) throw invalid('the files ended before their time');
+    return this.#now;
   }
 
   #list(stat: Partial<FileStat>): void {

@@ -98,6 +98,8 @@ test('packets that make no sense end the build', async () => {
     [[{ type: PACKET.stat }, stat], /after the end/],
     [[{ type: 99 }], /packet of type 99/],
     [[stat], /ended before their time/],
+    [[stat, { type: PACKET.end }], /ended before their time/],
+    [[stat, { type: PACKET.stat }, { type: PACKET.end }], /ended before their time/],
     [[{ type: PACKET.error, data: Buffer.from('no disk') }], /could not send its files: no disk/],
   ];
   for (const [packets, message] of cases)
