@@ -1,12 +1,13 @@
 import { z } from 'zod';
 import type { BuildEvent, BuildRequest } from '#build/build-request.ts';
-import { invalid, notImplemented } from '#model/errors.ts';
+import { type FilesOutput, filesOutput, soleOutput } from '#buildkit/build-output.ts';
+import { invalid } from '#model/errors.ts';
 import type { Call } from './call.ts';
 import { JsonStream } from './json-stream.ts';
 
 const UPLOAD = 'upload-request';
 
-const Outputs = z.array(z.object({ Type: z.string() }));
+const Outputs = z.array(z.object({ Type: z.string().min(1) }));
 
 /** `POST /build?version=2`: clients with BuildKit in them, whose files and secrets are in a session of their own. */
 export async function buildOfSession(call: Call, classic: () => BuildRequest): Promise<void> {
@@ -40,7 +41,7 @@ export async function buildOfSession(call: Call, classic: () => BuildRequest): P
 }
 
 /** Where the files are wanted; undefined for an image in the daemon. */
-function outputOf(text: string | null): 'local' | 'tar' | undefined {
+function outputOf(text: string | null): FilesOutput {
   if (text === null || text === '' || text === 'null') return undefined;
   let outputs: z.infer<typeof Outputs>;
   try {
@@ -48,13 +49,5 @@ function outputOf(text: string | null): 'local' | 'tar' | undefined {
   } catch (cause) {
     throw invalid(`outputs is not as it should be: ${text}`, { cause });
   }
-  const [output, second] = outputs;
-  if (second !== undefined)
-    throw notImplemented('a build has one output here', { hint: 'Build once for each.' });
-  const type = output?.Type ?? 'image';
-  if (type === 'image' || type === 'moby') return undefined;
-  if (type === 'local' || type === 'tar') return type;
-  throw notImplemented(`the output ${type} is not supported`, {
-    hint: 'Build into the daemon and save the image from there: docker save',
-  });
+  return filesOutput(soleOutput(outputs)?.Type ?? 'image');
 }

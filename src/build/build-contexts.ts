@@ -36,6 +36,7 @@ const LARGEST_HELD = 8 * 1024 * 1024;
 /** Contexts up to this size are unpacked in memory. */
 const LARGEST_IN_MEMORY = 64 * 1024 * 1024;
 const LARGEST_IGNORE = 1024 * 1024;
+const LARGEST_DOCKERFILE = 4 * 1024 * 1024;
 
 /** Makes a context's files available below the build's directory; what it leaves out is for others to apply. */
 export async function openContext(
@@ -149,16 +150,20 @@ function packedContext(
 export function ignorePatterns(root: string, dockerfile: string): string[] {
   using directory = new RootedDirectory(root);
   for (const name of [`${dockerfile}.dockerignore`, '.dockerignore']) {
-    const data = directory.readFile(name, LARGEST_IGNORE);
-    if (data === undefined) continue;
-    if (data.length > LARGEST_IGNORE) throw invalid(`${name} is larger than 1 MiB`);
-    return parseIgnore(data.toString('utf8'));
+    const patterns = readIgnoreFile(directory, name);
+    if (patterns !== undefined) return patterns;
   }
   return [];
 }
 
-/** The patterns of a .dockerignore file. */
-export function parseIgnore(text: string): string[] {
+/** The patterns of a .dockerignore file, whatever its name; undefined where there is none. */
+export function readIgnoreFile(directory: RootedDirectory, name: string): string[] | undefined {
+  const data = directory.readFile(name, LARGEST_IGNORE);
+  if (data !== undefined && data.length > LARGEST_IGNORE) throw invalid(`${name} is larger than 1 MiB`);
+  return data === undefined ? undefined : parseIgnore(data.toString('utf8'));
+}
+
+function parseIgnore(text: string): string[] {
   return text
     .replace(/^\uFEFF/, '')
     .split(/\r?\n/)
@@ -171,12 +176,12 @@ export function parseIgnore(text: string): string[] {
     });
 }
 
-/** A file of a context as text, links resolved inside; `not-found` names it. */
-export function readContextFile(root: string, path: string, limit: number): string {
+/** The Dockerfile at a path of a context, links resolved inside; `not-found` names it. */
+export function readDockerfile(root: string, path: string): string {
   using directory = new RootedDirectory(root);
-  const data = directory.readFile(path, limit);
+  const data = directory.readFile(path, LARGEST_DOCKERFILE);
   if (data === undefined) throw notFound(`failed to read dockerfile: ${path} is not in the build context`);
-  if (data.length > limit) throw invalid(`${path} is larger than ${limit} bytes`);
+  if (data.length > LARGEST_DOCKERFILE) throw invalid(`${path} is larger than ${LARGEST_DOCKERFILE} bytes`);
   return data.toString('utf8');
 }
 

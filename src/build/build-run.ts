@@ -18,7 +18,7 @@ import {
   ignorePatterns,
   type OpenedContext,
   openContext,
-  readContextFile,
+  readDockerfile,
 } from './build-contexts.ts';
 import type { BuildDirectory } from './build-filesystems.ts';
 import type { BuildProgress } from './build-progress.ts';
@@ -31,8 +31,6 @@ import { StageBuilder } from './stage-builder.ts';
 import { contextFiles, type SourceFiles, type StageParts } from './stage-parts.ts';
 import { filesKey, type StageState } from './stage-state.ts';
 import type { StepContainers } from './step-container.ts';
-
-const LARGEST_DOCKERFILE = 4 * 1024 * 1024;
 
 /** What a build works with. */
 export interface RunParts {
@@ -123,7 +121,7 @@ export class BuildRun {
 
   async #dockerfile(path: string): Promise<string> {
     const [text = ''] = await this.#remembered(await this.#openMain(), `Dockerfile ${path}`, (root) => [
-      readContextFile(root, path, LARGEST_DOCKERFILE),
+      readDockerfile(root, path),
     ]);
     return text;
   }

@@ -7,6 +7,7 @@ import { hostPlatform } from '#engine/images/image-documents.ts';
 import { cancelled, internal, invalid, notImplemented } from '#model/errors.ts';
 import type { Image } from '#model/image.ts';
 import { Arrivals } from './arrivals.ts';
+import { type FilesOutput, filesOutput, soleOutput } from './build-output.ts';
 import { BuildStatus, timestamp } from './build-status.ts';
 import { type ClientSession, ClientSessions } from './client-session.ts';
 import {
@@ -196,38 +197,24 @@ export class Buildkit implements Disposable {
   /** Puts the result where the client wants it; says what it is. */
   async #export(job: SolveJob, image: Image, signal: AbortSignal): Promise<Record<string, string>> {
     const { type, attrs } = outputOf(job.request);
-    switch (type) {
-      case '':
-      case 'moby':
-      case 'image': {
-        // what asks for `moby` pushes by itself
-        if (type === 'image' && attrs['push'] === 'true')
-          throw notImplemented('a build does not push by itself here', {
-            hint: 'Push afterwards: docker push',
-          });
-        const names = attrs['name'] ?? '';
-        return {
-          'containerimage.digest': image.manifestDigest,
-          'containerimage.config.digest': image.id,
-          ...(names === '' ? {} : { 'image.name': names }),
-        };
-      }
-      case 'local':
-      case 'tar':
-        await this.sendFiles(job.session, image, type, signal);
-        return {};
-      default:
-        throw notImplemented(`the output ${type} is not supported`, {
-          hint: 'Build into the daemon and save the image from there: docker save',
-        });
+    const files = filesOutput(type);
+    if (files !== undefined) {
+      await this.sendFiles(job.session, image, files, signal);
+      return {};
     }
+    const names = attrs['name'] ?? '';
+    return {
+      'containerimage.digest': image.manifestDigest,
+      'containerimage.config.digest': image.id,
+      ...(names === '' ? {} : { 'image.name': names }),
+    };
   }
 
   /** The files of an image to where the client wants them. */
   async sendFiles(
     session: ClientSession,
     image: Image,
-    type: 'local' | 'tar',
+    type: NonNullable<FilesOutput>,
     signal: AbortSignal,
   ): Promise<void> {
     if (type === 'tar') {
@@ -358,13 +345,14 @@ async function returnedImage(job: SolveJob, signal: AbortSignal): Promise<Image 
   }
 }
 
+/** Refused before anything is built where it is not there. */
 function outputOf({ exporter, exporterAttrs, exporters }: SolveRequest): TypedAttributes {
-  const [first, second] = exporters;
-  if (second !== undefined)
-    throw notImplemented('a build has one output here', { hint: 'Build once for each.' });
-  return first === undefined
-    ? { type: exporter, attrs: exporterAttrs }
-    : { type: first.type ?? '', attrs: first.attrs ?? {} };
+  const { type = '', attrs = {} } = soleOutput(exporters) ?? { type: exporter, attrs: exporterAttrs };
+  filesOutput(type);
+  // what asks for `moby` pushes by itself
+  if (type === 'image' && attrs['push'] === 'true')
+    throw notImplemented('a build does not push by itself here', { hint: 'Push afterwards: docker push' });
+  return { type, attrs };
 }
 
 const ANNOTATION = /^annotation(?:-manifest)?\./;

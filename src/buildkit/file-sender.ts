@@ -9,6 +9,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { deviceOf } from '#linux/rooted-directory.ts';
 import { invalid } from '#model/errors.ts';
 import { goModeOf } from './go-file-mode.ts';
 import type { GrpcClient, GrpcStream } from './grpc-client.ts';
@@ -86,6 +87,7 @@ function* statsBelow(root: string): Generator<Partial<FileStat>> {
     const first = stats.isFile() && stats.nlink > 1n ? linked.get(key) : undefined;
     if (first === undefined && stats.isFile()) linked.set(key, path);
     const isDevice = stats.isBlockDevice() || stats.isCharacterDevice();
+    const { major, minor } = deviceOf(isDevice ? stats.rdev : 0n);
     return {
       path,
       mode: goModeOf(Number(stats.mode)),
@@ -94,15 +96,8 @@ function* statsBelow(root: string): Generator<Partial<FileStat>> {
       size: stats.isFile() ? Number(stats.size) : 0,
       modTime: Number(stats.mtimeNs),
       linkname: isSymlink ? readlinkSync(join(root, path)) : (first ?? ''),
-      ...(isDevice ? deviceOf(stats.rdev) : {}),
+      devMajor: major,
+      devMinor: minor,
     };
   }
-}
-
-/** makedev(3). */
-function deviceOf(device: bigint): { devMajor: number; devMinor: number } {
-  return {
-    devMajor: Number(((device >> 32n) & 0xfffff000n) | ((device >> 8n) & 0xfffn)),
-    devMinor: Number(((device >> 12n) & 0xffffff00n) | (device & 0xffn)),
-  };
 }

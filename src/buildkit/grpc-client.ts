@@ -1,7 +1,7 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { cancelled, unavailable } from '#model/errors.ts';
-import { errorIn, framed, messagesOf } from './grpc-frames.ts';
+import { drained, errorIn, framed, messagesOf } from './grpc-frames.ts';
 import type { Message } from './protobuf.ts';
 
 /** Bytes that may be on their way in one call: contexts come this way. */
@@ -95,17 +95,13 @@ export class GrpcStream implements Disposable {
     else signal.addEventListener('abort', this.#abort, { once: true });
   }
 
-  /** False where it is better to wait for {@link drained}. */
+  /** False where it is better to wait for {@link drained} before more is sent. */
   send<T>(type: Message<T>, value: Partial<T>): boolean {
     return !this.#stream.destroyed && this.#stream.write(framed(type.encode(value)));
   }
 
-  async drained(): Promise<void> {
-    if (this.#stream.destroyed || !this.#stream.writableNeedDrain) return;
-    await new Promise<void>((resolve) => {
-      this.#stream.once('drain', resolve);
-      this.#stream.once('close', resolve);
-    });
+  drained(): Promise<void> {
+    return drained(this.#stream);
   }
 
   /** There is nothing more to send. */

@@ -28,6 +28,15 @@ export function framed(data: Buffer): Buffer {
   return Buffer.concat([head, data]);
 }
 
+/** Settled when a stream takes more, or has ended. */
+export async function drained(stream: Http2Stream): Promise<void> {
+  if (stream.destroyed || !stream.writableNeedDrain) return;
+  await new Promise<void>((resolve) => {
+    stream.once('drain', resolve);
+    stream.once('close', resolve);
+  });
+}
+
 /** The messages of a stream as they come. Throws what ends the stream before its time. */
 export async function* messagesOf<T>(stream: Http2Stream, type: Message<T>): AsyncGenerator<T> {
   let held: Buffer[] = [];

@@ -1,7 +1,7 @@
 import { performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { invalid, notImplemented } from '#model/errors.ts';
-import { framed, messagesOf, trailerOf } from './grpc-frames.ts';
+import { drained, framed, messagesOf, trailerOf } from './grpc-frames.ts';
 import type { Message } from './protobuf.ts';
 
 /** What a method knows of a call besides its request. */
@@ -61,36 +61,28 @@ export function serveGrpc(socket: Duplex, methods: ReadonlyMap<string, GrpcMetho
       },
       signal: gone.signal,
     };
-    answer(stream, methods.get(path) ?? unknownMethod(path), context).catch(() => stream.destroy());
+    answer(stream, { path, method: methods.get(path) }, context).catch(() => stream.destroy());
   });
   return session;
 }
 
-function unknownMethod(path: string): GrpcMethod {
-  // biome-ignore lint/correctness/useYield: it has no answer but its error
-  return async function* () {
-    throw notImplemented(`${path} is not there: Drover serves the calls that builds are made of`);
-  };
-}
-
-async function answer(stream: ServerHttp2Stream, method: GrpcMethod, context: CallContext): Promise<void> {
+async function answer(
+  stream: ServerHttp2Stream,
+  { path, method }: { path: string; method: GrpcMethod | undefined },
+  context: CallContext,
+): Promise<void> {
   let failure: unknown;
   stream.once('wantTrailers', () => stream.sendTrailers(trailerOf(failure)));
   stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
   try {
+    if (method === undefined)
+      throw notImplemented(`${path} is not there: Drover serves the calls that builds are made of`);
     for await (const data of method(stream, context)) {
       if (stream.destroyed) return;
-      if (!stream.write(framed(data))) await writable(stream);
+      if (!stream.write(framed(data))) await drained(stream);
     }
   } catch (error) {
     failure = error;
   }
   if (!stream.destroyed) stream.end();
-}
-
-async function writable(stream: ServerHttp2Stream): Promise<void> {
-  await new Promise<void>((resolve) => {
-    stream.once('drain', resolve);
-    stream.once('close', resolve);
-  });
 }

@@ -96,43 +96,44 @@ export function part<T>(tag: number, type: Message<T>): Field<Partial<T> | undef
 }
 
 export function parts<T>(tag: number, type: Message<T>): Field<Partial<T>[]> {
-  return {
+  return listOf<Partial<T>>(
     tag,
-    empty: () => [],
-    read: (reader, before) => {
-      before.push(readPart(type, reader));
-      return before;
-    },
-    write: (writer, values) => {
-      for (const value of values) writePart(type, tag, writer, value);
-    },
-  };
+    (reader) => readPart(type, reader),
+    (writer, value) => writePart(type, tag, writer, value),
+  );
 }
 
 export function texts(tag: number): Field<string[]> {
-  return {
+  return listOf(
     tag,
-    empty: () => [],
-    read: (reader, before) => {
-      before.push(reader.readString());
-      return before;
-    },
-    write: (writer, values) => {
-      for (const value of values) writer.writeStringField(tag, value);
-    },
-  };
+    (reader) => reader.readString(),
+    (writer, value) => writer.writeStringField(tag, value),
+  );
 }
 
 export function bytesList(tag: number): Field<Uint8Array[]> {
+  return listOf(
+    tag,
+    (reader) => reader.readBytes(),
+    (writer, value) => writer.writeBytesField(tag, value),
+  );
+}
+
+/** Empty values are written as well: a list has as many as it has. */
+function listOf<T>(
+  tag: number,
+  read: (reader: PbfReader) => T,
+  write: (writer: PbfWriter, value: T) => void,
+): Field<T[]> {
   return {
     tag,
     empty: () => [],
     read: (reader, before) => {
-      before.push(reader.readBytes());
+      before.push(read(reader));
       return before;
     },
     write: (writer, values) => {
-      for (const value of values) writer.writeBytesField(tag, value);
+      for (const value of values) write(writer, value);
     },
   };
 }

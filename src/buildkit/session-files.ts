@@ -1,16 +1,14 @@
-import { parseIgnore, readContextFile } from '#build/build-contexts.ts';
+import { readDockerfile, readIgnoreFile } from '#build/build-contexts.ts';
 import type { ContextSource, SyncDirectory } from '#build/build-request.ts';
 import { RootedDirectory } from '#linux/rooted-directory.ts';
-import { invalid } from '#model/errors.ts';
+import { messageOf } from '#model/errors.ts';
 import type { ClientSession } from './client-session.ts';
 import type { BorrowedTree, SyncedTrees } from './synced-trees.ts';
 
-const LARGEST_DOCKERFILE = 4 * 1024 * 1024;
 /** What clients call the directory that is built. */
 const MAIN = 'context';
 /** How often people hear of a transfer. */
 const REPORT_MS = 100;
-const LARGEST_IGNORE = 1024 * 1024;
 
 /** Files of a client's directories, brought here by its session. */
 export class SessionFiles {
@@ -29,12 +27,9 @@ export class SessionFiles {
     signal: AbortSignal,
   ): Promise<{ text: string; ignore: readonly string[] | undefined }> {
     const own = `${path}.dockerignore`;
-    const files = await this.#borrow(`${name} ${path}`, signal, { name, followPaths: [path, own] });
-    using _ = { [Symbol.dispose]: () => files.release() };
-    return {
-      text: readContextFile(files.tree.root, path, LARGEST_DOCKERFILE),
-      ignore: ignoreFile(files.tree.root, own),
-    };
+    using files = await this.#borrow(`${name} ${path}`, signal, { name, followPaths: [path, own] });
+    using directory = new RootedDirectory(files.tree.root);
+    return { text: readDockerfile(files.tree.root, path), ignore: readIgnoreFile(directory, own) };
   }
 
   /** The directory `name` as a context. Without patterns given it is asked for its own .dockerignore first. */
@@ -53,13 +48,13 @@ export class SessionFiles {
           step.transfer('transferring', bytes, 0);
         };
         const files = await this.#borrow(name, signal, { name, exclude }, report);
-        onEnd(() => files.release());
+        onEnd(() => files[Symbol.dispose]());
         if (came > 0) step.transfer('transferring', came, came);
         step.done(files.tree.bytes);
         // clients of old do not understand patterns beyond ASCII
         return { root: files.tree.root, isStable: files.isKept, ignore: exclude };
       } catch (error) {
-        step.failed(error instanceof Error ? error.message : String(error));
+        step.failed(messageOf(error));
         throw error;
       }
     };
@@ -68,9 +63,9 @@ export class SessionFiles {
 
   async #ignore(name: string, signal: AbortSignal): Promise<readonly string[]> {
     const followPaths = ['.dockerignore'];
-    const files = await this.#borrow(`${name} .dockerignore`, signal, { name, followPaths });
-    using _ = { [Symbol.dispose]: () => files.release() };
-    return ignoreFile(files.tree.root, '.dockerignore') ?? [];
+    using files = await this.#borrow(`${name} .dockerignore`, signal, { name, followPaths });
+    using directory = new RootedDirectory(files.tree.root);
+    return readIgnoreFile(directory, '.dockerignore') ?? [];
   }
 
   async #borrow(
@@ -84,16 +79,9 @@ export class SessionFiles {
     try {
       await files.tree.sync(client, selection, { signal, ...(report === undefined ? {} : { report }) });
     } catch (error) {
-      files.release();
+      files[Symbol.dispose]();
       throw error;
     }
     return files;
   }
-}
-
-function ignoreFile(root: string, path: string): string[] | undefined {
-  using directory = new RootedDirectory(root);
-  const data = directory.readFile(path, LARGEST_IGNORE);
-  if (data !== undefined && data.length > LARGEST_IGNORE) throw invalid(`${path} is larger than 1 MiB`);
-  return data === undefined ? undefined : parseIgnore(data.toString('utf8'));
 }

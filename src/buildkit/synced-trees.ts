@@ -5,12 +5,11 @@ import { SyncedTree } from './synced-tree.ts';
 const MOST_TREES = 16;
 const MOST_BYTES = 2 * 2 ** 30;
 
-/** A tree for one build: nobody else changes it until it is released. */
-export interface BorrowedTree {
+/** A tree for one build: nobody else changes it until it is disposed of. */
+export interface BorrowedTree extends Disposable {
   readonly tree: SyncedTree;
   /** There may be files in it from before. */
   readonly isKept: boolean;
-  release(): void;
 }
 
 /** Copies of clients' directories that are kept from one build to the next: the latest used, up to 16 and 2 GiB. */
@@ -33,7 +32,7 @@ export class SyncedTrees {
   borrow(key: string | undefined): BorrowedTree {
     if (key === undefined || this.#borrowed.has(key)) {
       const tree = this.#make();
-      return { tree, isKept: false, release: () => this.#discard(tree.root) };
+      return { tree, isKept: false, [Symbol.dispose]: () => this.#discard(tree.root) };
     }
     const tree = this.#kept.get(key) ?? this.#make();
     this.#kept.delete(key);
@@ -42,7 +41,7 @@ export class SyncedTrees {
     return {
       tree,
       isKept: true,
-      release: () => {
+      [Symbol.dispose]: () => {
         this.#borrowed.delete(key);
         if (tree.isBroken) {
           this.#kept.delete(key);

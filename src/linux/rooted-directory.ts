@@ -270,6 +270,14 @@ export class RootedDirectory implements Disposable {
   }
 }
 
+/** A device number taken apart (makedev(3)). */
+export function deviceOf(number: bigint): { major: number; minor: number } {
+  return {
+    major: Number(((number >> 8n) & 0xfffn) | ((number >> 32n) & 0xfffff000n)),
+    minor: Number((number & 0xffn) | ((number >> 12n) & 0xffffff00n)),
+  };
+}
+
 /** Linux's encoding of a device number (makedev(3)). */
 export function deviceNumber(device: { major: number; minor: number }): bigint {
   const major = BigInt(device.major);

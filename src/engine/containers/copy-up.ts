@@ -16,6 +16,7 @@ import {
 import { dirname, join } from 'node:path';
 import { resolveInRoot } from '#engine/layers/resolve-in-root.ts';
 import { listAttributes, makeNode, setAttribute } from '#linux/extended-attributes.ts';
+import { deviceOf } from '#linux/rooted-directory.ts';
 
 /** Beside `_data` while a copy is not finished: it is then repeated, though the volume is no longer empty. */
 const MARKER = 'copying';
@@ -101,11 +102,4 @@ async function copyAttributes(source: string, target: string, stats: BigIntStats
 
 function seconds(nanoseconds: bigint): number {
   return Number(nanoseconds) / 1e9;
-}
-
-/** makedev(3) taken apart. */
-function deviceOf(rdev: bigint): { major: number; minor: number } {
-  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn);
-  const minor = (rdev & 0xffn) | ((rdev >> 12n) & ~0xffn & 0xffffffffn);
-  return { major: Number(major), minor: Number(minor) };
 }

@@ -1,5 +1,6 @@
 import { lstatSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { deviceOf } from '#linux/rooted-directory.ts';
 import type { DeviceMapping } from '#model/container.ts';
 import { invalid } from '#model/errors.ts';
 
@@ -84,13 +85,11 @@ function nodesAt(source: string, target: string): OciDevice[] {
     });
   }
   if (!status.isCharacterDevice() && !status.isBlockDevice()) return [];
-  const number = BigInt(status.rdev);
   return [
     {
       path: target,
       type: status.isCharacterDevice() ? 'c' : 'b',
-      major: Number(((number >> 8n) & 0xfffn) | ((number >> 32n) & 0xfffff000n)),
-      minor: Number((number & 0xffn) | ((number >> 12n) & 0xffffff00n)),
+      ...deviceOf(BigInt(status.rdev)),
       fileMode: status.mode & 0o777,
       uid: status.uid,
       gid: status.gid,
